@@ -1,0 +1,314 @@
+//! Records that travel through the rings, and into recordings, byte for byte.
+//!
+//! Every record is little-endian, `#[repr(C)]`, made of integers without implicit padding, a multiple of 8 bytes
+//! long, and starts with [`Header`]: its kind, its size and its timestamp. Readers skip kinds they do not know by
+//! the size, and count them. Durations and timestamps are nanoseconds of `CLOCK_MONOTONIC`
+//! (`bpf_ktime_get_ns`).
+
+/// Version of this ABI: it changes when a record changes shape. Written into every recording.
+pub const ABI_VERSION: u16 = 1;
+
+/// Length of a kernel command name, with its terminating NUL (`TASK_COMM_LEN`).
+pub const COMM_LEN: usize = 16;
+
+/// No CPU: a thread that has not run since tracking began, or a queue that was not seen.
+pub const NO_CPU: u16 = u16::MAX;
+
+/// No such thread is known. Thread id 0 is the idle task (or an interrupt that came while idle).
+pub const NO_TID: u32 = u32::MAX;
+
+/// Kinds of record. Kernel-made kinds are below 0x100, user-made ones above.
+pub mod kind {
+    /// [`super::Slice`]
+    pub const SLICE: u16 = 1;
+    /// [`super::Migrate`]
+    pub const MIGRATE: u16 = 2;
+    /// [`super::Task`]
+    pub const TASK: u16 = 3;
+    /// [`super::Totals`]
+    pub const TOTALS: u16 = 4;
+    /// [`super::Tick`]
+    pub const TICK: u16 = 0x100;
+    /// [`super::Counters`]
+    pub const COUNTERS: u16 = 0x101;
+}
+
+/// The start of every record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+#[repr(C)]
+pub struct Header {
+    /// One of [`kind`].
+    pub kind: u16,
+    /// Size of the whole record in bytes, this header included.
+    pub size: u16,
+    /// The CPU the record speaks of (see each record).
+    pub cpu: u16,
+    /// A second CPU (see each record), or 0.
+    pub cpu2: u16,
+    /// When it happened, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub ts: u64,
+}
+
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident, $kind:expr, $size:literal, { $($(#[$fdoc:meta])* $field:ident : $ty:ty),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[cfg_attr(
+            feature = "user",
+            derive(
+                zerocopy::FromBytes,
+                zerocopy::IntoBytes,
+                zerocopy::Immutable,
+                zerocopy::KnownLayout
+            )
+        )]
+        #[repr(C)]
+        pub struct $name {
+            /// Kind, size, CPUs and time.
+            pub header: Header,
+            $($(#[$fdoc])* pub $field: $ty,)+
+        }
+
+        impl $name {
+            /// This record's kind.
+            pub const KIND: u16 = $kind;
+            /// This record's size in bytes.
+            pub const SIZE: usize = $size;
+
+            /// A header for this kind of record.
+            #[inline(always)]
+            pub const fn header(ts: u64, cpu: u16, cpu2: u16) -> Header {
+                Header { kind: $kind, size: $size, cpu, cpu2, ts }
+            }
+        }
+
+        const _: () = assert!(core::mem::size_of::<$name>() == $size && $size % 8 == 0);
+    };
+}
+
+record! {
+    /// One turn of a thread on a CPU, and the wait that led to it. Made at switch-out.
+    ///
+    /// `header.cpu` is the CPU it ran on, `header.cpu2` the CPU of its previous turn ([`NO_CPU`] when unknown),
+    /// `header.ts` the switch-out. It ran from `ts - slice_ns` and became runnable at `ts - slice_ns - wait_ns`.
+    Slice, kind::SLICE, 64, {
+        /// Run-queue latency of this turn: from runnable until switched in. 0 when `flags` names no wait.
+        wait_ns: u64,
+        /// Time on the CPU.
+        slice_ns: u64,
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// Who woke it, from `sched_waking` ([`NO_TID`] when it was not woken or the hook is off).
+        waker: u32,
+        /// Number of this record among all slice records wanted for this thread, from 1. A gap is a lost record.
+        seq: u32,
+        /// The thread that held the CPU when this one was queued there ([`NO_TID`]: not known, 0: idle).
+        holder: u32,
+        /// The thread that ran right before this one was switched in ([`NO_TID`]: not known, 0: idle).
+        prev: u32,
+        /// How long `prev` had been on the CPU at the switch, in units of 1,024 ns, saturating.
+        prev_ran: u32,
+        /// The CPU on which it was queued when the wait began ([`NO_CPU`] when not known).
+        queued_cpu: u16,
+        /// [`slice_flags`].
+        flags: u16,
+    }
+}
+
+/// Bits of [`Slice::flags`] and [`Totals::flags`].
+pub mod slice_flags {
+    /// Mask of the two bits that say how the wait began.
+    pub const WAIT_MASK: u16 = 0b11;
+    /// No wait is known: the thread was already running, or its queueing was not seen.
+    pub const WAIT_NONE: u16 = 0;
+    /// It waited after `sched_wakeup`.
+    pub const WAIT_WAKEUP: u16 = 1;
+    /// It waited after it was switched out while still runnable.
+    pub const WAIT_PREEMPTED: u16 = 2;
+    /// It waited after `sched_wakeup_new` (its first wait).
+    pub const WAIT_NEW: u16 = 3;
+    /// Switched out while still runnable.
+    pub const OUT_RUNNABLE: u16 = 1 << 2;
+    /// Switched out by preemption (the hook's `preempt` argument).
+    pub const OUT_PREEMPT: u16 = 1 << 3;
+    /// Its last switch-out: the thread is dead.
+    pub const OUT_DEAD: u16 = 1 << 4;
+    /// The switch counts as voluntary, as in `voluntary_ctxt_switches`.
+    pub const OUT_VOLUNTARY: u16 = 1 << 5;
+    /// The wait began before tracking did; its start is the kernel's `sched_info.last_queued`.
+    pub const WAIT_SEEDED: u16 = 1 << 6;
+    /// The turn began before tracking did: its length counts from then on only.
+    pub const SLICE_CLIPPED: u16 = 1 << 7;
+}
+
+record! {
+    /// One `sched_migrate_task`. `header.cpu` is the CPU it left, `header.cpu2` the CPU it goes to.
+    Migrate, kind::MIGRATE, 40, {
+        /// The thread that is moved.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// The thread that was current on the CPU that moved it.
+        by: u32,
+        /// Number of this record among all migrations of this thread, from 1. A gap is a lost record.
+        seq: u32,
+        /// One of [`crate::cause::Cause`], as its number.
+        cause: u16,
+        /// The CPU that moved it.
+        by_cpu: u16,
+        /// Always 0.
+        reserved: u32,
+    }
+}
+
+record! {
+    /// A thread's life: seen at attach, born, renamed, dead. `header.cpu` is where it was noticed.
+    Task, kind::TASK, 64, {
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// The process that made it.
+        parent: u32,
+        /// One of [`task_event`].
+        event: u16,
+        /// Scheduling policy (`SCHED_OTHER` 0, `SCHED_FIFO` 1, ...).
+        policy: u16,
+        /// When the thread started (`task_struct.start_time`, `CLOCK_MONOTONIC`), which tells a reused id apart; 0 when not known.
+        start_ns: u64,
+        /// Static priority of the kernel: nice + 120 for ordinary threads.
+        static_prio: u32,
+        /// Always 0.
+        reserved: u32,
+        /// Command name, NUL-padded, any bytes.
+        comm: [u8; COMM_LEN],
+    }
+}
+
+/// Values of [`Task::event`].
+pub mod task_event {
+    /// It existed when tracking began, or came to match the filter later.
+    pub const SEEN: u16 = 1;
+    /// Forked while tracked.
+    pub const NEW: u16 = 2;
+    /// It changed its program.
+    pub const EXEC: u16 = 3;
+    /// It changed its command name.
+    pub const RENAME: u16 = 4;
+    /// It is gone; its last slice and totals come before this.
+    pub const EXIT: u16 = 5;
+    /// It no longer matches the filter.
+    pub const UNTRACKED: u16 = 6;
+    /// Name of a thread that is not a target but is spoken of (user-made).
+    pub const NAME: u16 = 7;
+}
+
+record! {
+    /// Everything counted in the kernel for one thread, and what it is doing now. Made on a tick for threads that
+    /// changed, at the thread's end, and when tracing ends: exact whatever records were lost.
+    ///
+    /// The counters cover exactly the slice records with a number up to `seq`. `header.cpu` is the CPU of the
+    /// current or last turn.
+    Totals, kind::TOTALS, 152, {
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// Number of the last slice record that the counters include.
+        seq: u32,
+        /// One of [`crate::wait::phase`]: what it is doing now.
+        phase: u16,
+        /// How the open wait began ([`slice_flags::WAIT_MASK`] and [`slice_flags::WAIT_SEEDED`]).
+        flags: u16,
+        /// When the current phase began.
+        since: u64,
+        /// While running: the wait that led to the current turn. Not yet in the counters.
+        open_wait_ns: u64,
+        /// Blocked time before the current wait or turn. Not yet in the counters.
+        open_blocked_ns: u64,
+        /// As in [`Slice`], for the open wait.
+        waker: u32,
+        /// As in [`Slice`], for the open wait.
+        holder: u32,
+        /// As in [`Slice`], for the open wait.
+        prev: u32,
+        /// As in [`Slice`], for the open wait.
+        prev_ran: u32,
+        /// Time on CPU.
+        cpu_ns: u64,
+        /// Time neither running nor runnable.
+        blocked_ns: u64,
+        /// Run-queue latency after wakeups, sum.
+        wakeup_ns: u64,
+        /// Run-queue latency after wakeups, number of waits.
+        wakeup_count: u64,
+        /// Run-queue latency after preemption, sum.
+        preempted_ns: u64,
+        /// Run-queue latency after preemption, number of waits.
+        preempted_count: u64,
+        /// Voluntary switches.
+        voluntary: u64,
+        /// Involuntary switches.
+        involuntary: u64,
+        /// Migrations.
+        migrations: u32,
+        /// Records of this thread that did not fit into a ring.
+        lost: u32,
+        /// Times a hook came in a state that should not be possible, and the state was taken anew.
+        resyncs: u32,
+        /// CPU of the turn before the current one.
+        last_cpu: u16,
+        /// The CPU on which it was queued when the open wait began.
+        queued_cpu: u16,
+    }
+}
+
+record! {
+    /// Time passes: the model's only clock. Made by user space at each interval.
+    Tick, kind::TICK, 24, {
+        /// `CLOCK_REALTIME` at the same moment, nanoseconds since the epoch.
+        wall_ns: u64,
+    }
+}
+
+record! {
+    /// The kernel side's own counters, summed over all CPUs, since tracing began. Made by user space at each tick.
+    Counters, kind::COUNTERS, 80, {
+        /// Records the probes wanted to write.
+        wanted: u64,
+        /// Of these, how many did not fit because the ring was full (or busy).
+        lost_ring_full: u64,
+        /// Of these, how many had no ring on their CPU.
+        lost_no_ring: u64,
+        /// Threads that matched the filter but could not be tracked (limit reached, or no memory).
+        tasks_refused: u64,
+        /// Turns on a CPU that ended, of all tracked threads.
+        slices: u64,
+        /// Waits that ended.
+        waits: u64,
+        /// Sum of these waits.
+        wait_ns: u64,
+        /// Records that user space has taken from the rings so far.
+        received: u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_start_with_kind_size_and_time_at_fixed_offsets() {
+        assert_eq!(core::mem::offset_of!(Header, kind), 0);
+        assert_eq!(core::mem::offset_of!(Header, size), 2);
+        assert_eq!(core::mem::offset_of!(Header, ts), 8);
+        assert_eq!(core::mem::size_of::<Header>(), 16);
+        assert_eq!(Slice::header(7, 1, 2).size as usize, Slice::SIZE);
+    }
+}

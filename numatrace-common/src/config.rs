@@ -1,0 +1,192 @@
+//! What the loader tells the probes, as one read-only global that the verifier sees as constants.
+//!
+//! The kernel turns reads of a frozen `.rodata` map into known values while it verifies, so an offset costs
+//! nothing at run time and a branch on a switched-off feature is removed.
+
+use crate::wait::TaskState;
+
+/// Largest number of CPUs with counters and a ring of their own; higher CPU numbers share the last entry.
+pub const MAX_CPUS: usize = 1024;
+
+/// Largest number of rings.
+pub const MAX_RINGS: usize = 64;
+
+/// In [`CpuRings`]: this CPU has no ring.
+pub const NO_RING: u8 = u8::MAX;
+
+/// The ring each CPU writes to.
+pub type CpuRings = [u8; MAX_CPUS];
+
+/// A struct member that this kernel does not have.
+pub const MISSING: u32 = u32::MAX;
+
+/// Which tasks are targets.
+pub mod filter {
+    /// Every task but the tracer's own.
+    pub const ALL: u32 = 0;
+    /// Processes of the `TARGETS` map, and what they fork.
+    pub const PROCESS: u32 = 1;
+    /// Threads of the `TARGETS` map, nothing else.
+    pub const THREAD: u32 = 2;
+    /// Threads whose command name equals `comm`.
+    pub const COMM: u32 = 3;
+    /// Threads in the cgroup with id `cgroup`, or below it.
+    pub const CGROUP: u32 = 4;
+}
+
+/// Byte offsets of kernel struct members, from BTF; [`MISSING`] where the kernel has no such member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Offsets {
+    /// `task_struct.pid`
+    pub pid: u32,
+    /// `task_struct.tgid`
+    pub tgid: u32,
+    /// `task_struct.comm`
+    pub comm: u32,
+    /// `task_struct.__state`
+    pub state: u32,
+    /// `task_struct.on_cpu`
+    pub on_cpu: u32,
+    /// `task_struct.on_rq`
+    pub on_rq: u32,
+    /// `task_struct.thread_info.cpu`, or `task_struct.cpu` before it moved
+    pub cpu: u32,
+    /// `task_struct.flags`
+    pub flags: u32,
+    /// `task_struct.policy`
+    pub policy: u32,
+    /// `task_struct.static_prio`
+    pub static_prio: u32,
+    /// `task_struct.start_time`
+    pub start_time: u32,
+    /// `task_struct.real_parent`
+    pub real_parent: u32,
+    /// `task_struct.bpf_storage`
+    pub bpf_storage: u32,
+    /// `task_struct.sched_info.last_queued`
+    pub last_queued: u32,
+    /// `task_struct.sched_info.last_arrival`
+    pub last_arrival: u32,
+    /// `task_struct.se.cfs_rq`
+    pub cfs_rq: u32,
+    /// `cfs_rq.rq`
+    pub cfs_rq_rq: u32,
+    /// `rq.clock`
+    pub rq_clock: u32,
+    /// `rq.curr`
+    pub rq_curr: u32,
+    /// `rq.online`
+    pub rq_online: u32,
+    /// `task_struct.cgroups`
+    pub cgroups: u32,
+    /// `css_set.dfl_cgrp` (v2), or the offset of `css_set.subsys[cpu]` (v1)
+    pub css: u32,
+    /// `cgroup_subsys_state.cgroup`; unused with v2
+    pub css_cgroup: u32,
+    /// `cgroup.kn`
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`
+    pub kn_id: u32,
+    /// `cgroup.self.parent`, the parent's state
+    pub cgroup_parent: u32,
+}
+
+impl Offsets {
+    /// Nothing known: every member is missing.
+    pub const NONE: Offsets = Offsets {
+        pid: MISSING,
+        tgid: MISSING,
+        comm: MISSING,
+        state: MISSING,
+        on_cpu: MISSING,
+        on_rq: MISSING,
+        cpu: MISSING,
+        flags: MISSING,
+        policy: MISSING,
+        static_prio: MISSING,
+        start_time: MISSING,
+        real_parent: MISSING,
+        bpf_storage: MISSING,
+        last_queued: MISSING,
+        last_arrival: MISSING,
+        cfs_rq: MISSING,
+        cfs_rq_rq: MISSING,
+        rq_clock: MISSING,
+        rq_curr: MISSING,
+        rq_online: MISSING,
+        cgroups: MISSING,
+        css: MISSING,
+        css_cgroup: MISSING,
+        cgroup_kn: MISSING,
+        kn_id: MISSING,
+        cgroup_parent: MISSING,
+    };
+}
+
+/// The probes' configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Where kernel struct members lie.
+    pub offsets: Offsets,
+    /// One of [`filter`].
+    pub filter: u32,
+    /// The tracer's own process, never a target.
+    pub own_tgid: u32,
+    /// Most threads tracked at one time.
+    pub max_tasks: u32,
+    /// Not 0: name who held the CPU while a thread waited.
+    pub culprits: u32,
+    /// Not 0: the cgroup is one of the v1 hierarchy of the cpu controller.
+    pub cgroup_v1: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// For [`filter::CGROUP`]: the id of the cgroup (the inode number of its directory).
+    pub cgroup: u64,
+    /// For [`filter::COMM`]: the name, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+impl Config {
+    /// A configuration that tracks nothing it should not: no offsets, no target.
+    pub const EMPTY: Config = Config {
+        offsets: Offsets::NONE,
+        filter: filter::PROCESS,
+        own_tgid: 0,
+        max_tasks: 0,
+        culprits: 0,
+        cgroup_v1: 0,
+        reserved: 0,
+        cgroup: 0,
+        comm: [0; 16],
+    };
+}
+
+/// Counters of one CPU, written by the probes alone. On its own cache lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct CpuCounters {
+    /// Records the probes wanted to write.
+    pub wanted: u64,
+    /// Of these, lost because the ring refused.
+    pub lost_ring_full: u64,
+    /// Of these, lost because this CPU has no ring.
+    pub lost_no_ring: u64,
+    /// Threads that could not be tracked.
+    pub tasks_refused: u64,
+    /// Turns that ended.
+    pub slices: u64,
+    /// Waits that ended.
+    pub waits: u64,
+    /// Sum of these waits in ns.
+    pub wait_ns: u64,
+    /// Always 0.
+    pub reserved: u64,
+}
+
+const _: () = {
+    assert!(core::mem::size_of::<CpuCounters>() == 64);
+    assert!(core::mem::size_of::<Config>() == 26 * 4 + 6 * 4 + 8 + 16);
+    assert!(core::mem::size_of::<TaskState>() <= 256);
+};

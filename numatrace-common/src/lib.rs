@@ -1,0 +1,11 @@
+//! What the kernel side and the user side of numatrace share: the record ABI ([`abi`]), the loader's
+//! configuration of the probes ([`config`]) and the wait state machine ([`wait`]).
+//!
+//! Everything here is `no_std`, allocates nothing and does no I/O: the probes inline it, the scenario tests and
+//! the importers run the very same code.
+#![cfg_attr(not(test), no_std)]
+
+pub mod abi;
+pub mod cause;
+pub mod config;
+pub mod wait;

@@ -1,0 +1,427 @@
+//! The wait state machine: when a thread's wait for a CPU begins, when it ends, and who is to blame.
+//!
+//! ```text
+//!              wakeup (on_cpu == 0)             switch-in
+//!   BLOCKED ------------------------> QUEUED ----------------> RUNNING
+//!      ^                                ^                        |  |
+//!      |                                +------------------------+  |
+//!      |                                 switch-out, still runnable |
+//!      +------------------------------------------------------------+
+//!                         switch-out, not runnable
+//! ```
+//!
+//! The probes inline this and keep one [`TaskState`] per traced thread; scenario tests drive the same code. One
+//! *turn* is blocked time, then a wait, then time on the CPU; it is emitted as one [`Slice`] when it ends, and the
+//! counters grow at that moment only, so `seq` says exactly which turns they cover.
+//!
+//! Impossible transitions (a hook was off, or tracking began in the middle) never guess: the state is taken anew
+//! from what the hook says, the unknown part is left out and `resyncs` counts it.
+
+use crate::abi::{NO_CPU, NO_TID, Slice, Totals, slice_flags};
+
+/// What a thread is doing.
+pub mod phase {
+    /// Not known yet.
+    pub const UNKNOWN: u16 = 0;
+    /// On a CPU.
+    pub const RUNNING: u16 = 1;
+    /// Runnable, waiting for a CPU.
+    pub const QUEUED: u16 = 2;
+    /// Neither.
+    pub const BLOCKED: u16 = 3;
+}
+
+/// State of one traced thread. Lives in task storage; all zeroes is a valid start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TaskState {
+    /// Odd while the state is being changed at a switch: a reader on another CPU takes it again.
+    pub version: u32,
+    /// One of [`phase`].
+    pub phase: u16,
+    /// How the wait of this turn began, as [`slice_flags`].
+    pub wait_flags: u16,
+    /// When the phase began.
+    pub since: u64,
+    /// Run-queue latency of the current turn (while running).
+    pub wait_ns: u64,
+    /// Blocked time of the current turn.
+    pub turn_blocked_ns: u64,
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Who woke it last, plus 1; 0 when nobody is known (so that zeroed storage means nobody).
+    pub waker_plus_1: u32,
+    /// Who held the CPU when it was queued.
+    pub holder: u32,
+    /// Who ran before it was switched in.
+    pub prev: u32,
+    /// How long that had run, in units of 1,024 ns.
+    pub prev_ran: u32,
+    /// CPU of the current or last turn, plus 1; 0 when none is known.
+    pub cpu_plus_1: u16,
+    /// CPU of the turn before, plus 1; 0 when none is known.
+    pub last_cpu_plus_1: u16,
+    /// CPU on which it was queued.
+    pub queued_cpu: u16,
+    /// Not 0: `sched_move_numa` or `sched_swap_numa` named it; its next migration is theirs.
+    pub numa_pending: u16,
+    /// Turns emitted.
+    pub seq: u32,
+    /// Migrations.
+    pub migrations: u32,
+    /// Records that did not fit.
+    pub lost: u32,
+    /// Impossible transitions.
+    pub resyncs: u32,
+    /// Time on CPU of ended turns.
+    pub cpu_ns: u64,
+    /// Blocked time of ended turns.
+    pub blocked_ns: u64,
+    /// Waits after wakeup, of ended turns.
+    pub wakeup_ns: u64,
+    /// Their number.
+    pub wakeup_count: u64,
+    /// Waits after preemption, of ended turns.
+    pub preempted_ns: u64,
+    /// Their number.
+    pub preempted_count: u64,
+    /// Voluntary switches.
+    pub voluntary: u64,
+    /// Involuntary switches.
+    pub involuntary: u64,
+    /// `version` when the last totals were emitted, plus the phase's time: nothing changed when both are equal.
+    pub told_version: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// How a thread left its CPU, as `sched_switch` says it.
+#[derive(Clone, Copy, Debug)]
+pub struct SwitchOut {
+    /// The hook's `preempt` argument.
+    pub preempt: bool,
+    /// The hook's `prev_state` argument.
+    pub prev_state: u32,
+    /// `task_struct.__state` at the hook: a signal may have made it runnable again after `prev_state` was read
+    /// (`__schedule`: `signal_pending_state`).
+    pub state_now: u32,
+}
+
+/// `TASK_DEAD` in `prev_state`: the last switch of a thread.
+pub const TASK_DEAD: u32 = 0x80;
+
+impl SwitchOut {
+    /// Still runnable, so a wait begins.
+    #[inline(always)]
+    pub const fn runnable(self) -> bool {
+        self.preempt || self.prev_state == 0 || self.state_now == 0
+    }
+
+    /// Counted as voluntary by the kernel: `__schedule` counts `nvcsw` when it was not preempted and its state
+    /// was not running, even where a pending signal then kept it runnable.
+    #[inline(always)]
+    pub const fn voluntary(self) -> bool {
+        !self.preempt && self.prev_state != 0
+    }
+
+    /// The thread will never run again.
+    #[inline(always)]
+    pub const fn dead(self) -> bool {
+        self.prev_state & TASK_DEAD != 0
+    }
+}
+
+impl TaskState {
+    /// Tracking begins for an existing thread that is in `phase` since `since` (or about to be born, blocked).
+    /// For a queued thread `since` is the kernel's own stamp and the wait is marked as seeded; for a running one
+    /// the turn counts from `since` on.
+    #[inline(always)]
+    pub fn seed(&mut self, phase: u16, since: u64, cpu: u16) {
+        if self.phase != phase::UNKNOWN {
+            return;
+        }
+        self.since = since;
+        self.holder = NO_TID;
+        self.prev = NO_TID;
+        self.queued_cpu = NO_CPU;
+        self.wait_flags = match phase {
+            phase::QUEUED => slice_flags::WAIT_PREEMPTED | slice_flags::WAIT_SEEDED,
+            phase::RUNNING => slice_flags::SLICE_CLIPPED,
+            _ => slice_flags::WAIT_NONE,
+        };
+        if phase == phase::RUNNING {
+            self.cpu_plus_1 = cpu.wrapping_add(1);
+        }
+        self.phase = phase;
+    }
+
+    /// `sched_waking`: `waker` is about to wake this thread.
+    #[inline(always)]
+    pub fn waking(&mut self, waker: u32) {
+        self.waker_plus_1 = waker.wrapping_add(1);
+    }
+
+    /// Whether a `sched_wakeup` would begin a wait, so that a caller can avoid reading the clock.
+    #[inline(always)]
+    pub const fn wakeup_begins_wait(&self, on_cpu: bool) -> bool {
+        !on_cpu && self.phase != phase::QUEUED
+    }
+
+    /// `sched_wakeup` (`new == false`) or `sched_wakeup_new`: the thread is runnable from `now` on, queued on
+    /// `cpu`, whose current task is `holder`. Ignored while it is still on a CPU (it never left), and while it is
+    /// already queued (the first stamp counts).
+    #[inline(always)]
+    pub fn wakeup(&mut self, now: u64, on_cpu: bool, new: bool, cpu: u16, holder: u32) {
+        if !self.wakeup_begins_wait(on_cpu) {
+            return;
+        }
+        if self.phase == phase::BLOCKED {
+            self.turn_blocked_ns = self.turn_blocked_ns.wrapping_add(now.saturating_sub(self.since));
+        } else if self.phase == phase::RUNNING {
+            // Its switch-out was not seen: what it ran since then is unknown.
+            self.resyncs = self.resyncs.wrapping_add(1);
+        }
+        self.since = now;
+        self.holder = holder;
+        self.queued_cpu = cpu;
+        self.wait_flags = if new { slice_flags::WAIT_NEW } else { slice_flags::WAIT_WAKEUP };
+        self.phase = phase::QUEUED;
+    }
+
+    /// `sched_switch`, this thread is next: its wait, if it had one, ends at `now` on `cpu`. `prev` is the thread
+    /// it takes over from, which had been there for `prev_ran` units of 1,024 ns.
+    #[inline(always)]
+    pub fn switch_in(&mut self, now: u64, cpu: u16, prev: u32, prev_ran: u32) {
+        self.version = self.version.wrapping_add(1);
+        if self.phase == phase::QUEUED {
+            self.wait_ns = now.saturating_sub(self.since);
+        } else {
+            self.wait_ns = 0;
+            self.wait_flags = slice_flags::WAIT_NONE;
+            if self.phase == phase::BLOCKED {
+                // Its wakeup was not seen: the gap is blocked time and wait in unknown parts, so neither grows.
+                self.turn_blocked_ns = 0;
+            }
+            if self.phase != phase::UNKNOWN {
+                self.resyncs = self.resyncs.wrapping_add(1);
+            }
+        }
+        self.prev = prev;
+        self.prev_ran = prev_ran;
+        self.last_cpu_plus_1 = self.cpu_plus_1;
+        self.cpu_plus_1 = cpu.wrapping_add(1);
+        self.since = now;
+        self.phase = phase::RUNNING;
+        self.version = self.version.wrapping_add(1);
+    }
+
+    /// `sched_switch`, this thread is prev: its turn ends at `now` on `cpu`. Returns the record of the turn, or
+    /// nothing when the start of the turn was not seen. The counters include the turn from here on.
+    #[inline(always)]
+    pub fn switch_out(&mut self, now: u64, cpu: u16, how: SwitchOut) -> Option<Slice> {
+        self.version = self.version.wrapping_add(1);
+        let mut slice = None;
+        let mut flags = self.wait_flags;
+        if how.runnable() {
+            flags |= slice_flags::OUT_RUNNABLE;
+        }
+        if how.preempt {
+            flags |= slice_flags::OUT_PREEMPT;
+        }
+        if how.dead() {
+            flags |= slice_flags::OUT_DEAD;
+        }
+        if how.voluntary() {
+            flags |= slice_flags::OUT_VOLUNTARY;
+            self.voluntary = self.voluntary.wrapping_add(1);
+        } else {
+            self.involuntary = self.involuntary.wrapping_add(1);
+        }
+        if self.phase == phase::RUNNING {
+            let ran = now.saturating_sub(self.since);
+            self.cpu_ns = self.cpu_ns.wrapping_add(ran);
+            self.blocked_ns = self.blocked_ns.wrapping_add(self.turn_blocked_ns);
+            match flags & slice_flags::WAIT_MASK {
+                slice_flags::WAIT_NONE => {}
+                slice_flags::WAIT_PREEMPTED => {
+                    self.preempted_ns = self.preempted_ns.wrapping_add(self.wait_ns);
+                    self.preempted_count = self.preempted_count.wrapping_add(1);
+                }
+                _ => {
+                    self.wakeup_ns = self.wakeup_ns.wrapping_add(self.wait_ns);
+                    self.wakeup_count = self.wakeup_count.wrapping_add(1);
+                }
+            }
+            self.seq = self.seq.wrapping_add(1);
+            let woken = matches!(flags & slice_flags::WAIT_MASK, slice_flags::WAIT_WAKEUP | slice_flags::WAIT_NEW);
+            slice = Some(Slice {
+                header: Slice::header(now, cpu, self.last_cpu_plus_1.wrapping_sub(1)),
+                wait_ns: self.wait_ns,
+                slice_ns: ran,
+                tid: self.tid,
+                tgid: self.tgid,
+                waker: if woken { self.waker_plus_1.wrapping_sub(1) } else { NO_TID },
+                seq: self.seq,
+                holder: self.holder,
+                prev: self.prev,
+                prev_ran: self.prev_ran,
+                queued_cpu: self.queued_cpu,
+                flags,
+            });
+        } else if self.phase != phase::UNKNOWN {
+            self.resyncs = self.resyncs.wrapping_add(1);
+        }
+        self.cpu_plus_1 = cpu.wrapping_add(1);
+        self.turn_blocked_ns = 0;
+        self.wait_ns = 0;
+        self.since = now;
+        if how.runnable() {
+            // It queues on the CPU it leaves, behind whoever runs next: `prev` at its switch-in names that one.
+            self.phase = phase::QUEUED;
+            self.wait_flags = slice_flags::WAIT_PREEMPTED;
+            self.holder = NO_TID;
+            self.queued_cpu = cpu;
+        } else {
+            self.phase = phase::BLOCKED;
+            self.wait_flags = slice_flags::WAIT_NONE;
+        }
+        self.version = self.version.wrapping_add(1);
+        slice
+    }
+
+    /// Everything counted so far and what the thread is doing, for a totals record made at `now`.
+    #[inline(always)]
+    pub fn totals(&self, now: u64) -> Totals {
+        let running = self.phase == phase::RUNNING;
+        Totals {
+            header: Totals::header(now, self.cpu_plus_1.wrapping_sub(1), 0),
+            tid: self.tid,
+            tgid: self.tgid,
+            seq: self.seq,
+            phase: self.phase,
+            flags: self.wait_flags,
+            since: self.since,
+            open_wait_ns: if running { self.wait_ns } else { 0 },
+            open_blocked_ns: self.turn_blocked_ns,
+            waker: self.waker_plus_1.wrapping_sub(1),
+            holder: self.holder,
+            prev: if running { self.prev } else { NO_TID },
+            prev_ran: if running { self.prev_ran } else { 0 },
+            cpu_ns: self.cpu_ns,
+            blocked_ns: self.blocked_ns,
+            wakeup_ns: self.wakeup_ns,
+            wakeup_count: self.wakeup_count,
+            preempted_ns: self.preempted_ns,
+            preempted_count: self.preempted_count,
+            voluntary: self.voluntary,
+            involuntary: self.involuntary,
+            migrations: self.migrations,
+            lost: self.lost,
+            resyncs: self.resyncs,
+            last_cpu: self.last_cpu_plus_1.wrapping_sub(1),
+            queued_cpu: self.queued_cpu,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREEMPTED: SwitchOut = SwitchOut { preempt: true, prev_state: 0, state_now: 0 };
+    const SLEEPS: SwitchOut = SwitchOut { preempt: false, prev_state: 1, state_now: 1 };
+
+    fn task() -> TaskState {
+        let mut task = TaskState { tid: 7, tgid: 5, ..TaskState::default() };
+        task.seed(phase::BLOCKED, 0, 0);
+        task
+    }
+
+    // time:    0........100.......150........400.......450...
+    // task 7:  blocked  | queued  | running  | queued  | running
+    #[test]
+    fn a_turn_is_blocked_then_queued_then_running() {
+        let mut t = task();
+        t.waking(42);
+        t.wakeup(100, false, false, 3, 9);
+        t.switch_in(150, 3, 9, 2);
+        let first = t.switch_out(400, 3, PREEMPTED).expect("a whole turn");
+        assert_eq!((first.wait_ns, first.slice_ns, first.header.ts), (50, 250, 400));
+        assert_eq!((first.waker, first.holder, first.prev, first.prev_ran), (42, 9, 9, 2));
+        assert_eq!((first.header.cpu, first.header.cpu2, first.seq), (3, NO_CPU, 1));
+        assert_eq!(t.blocked_ns, 100);
+        t.switch_in(450, 2, 11, 0);
+        let second = t.switch_out(460, 2, SLEEPS).expect("a whole turn");
+        assert_eq!((second.wait_ns, second.slice_ns, second.waker), (50, 10, NO_TID));
+        assert_eq!((second.header.cpu, second.header.cpu2), (2, 3));
+        assert_eq!(second.flags & slice_flags::WAIT_MASK, slice_flags::WAIT_PREEMPTED);
+        assert_eq!((t.wakeup_count, t.preempted_count, t.voluntary, t.involuntary), (1, 1, 1, 1));
+        assert_eq!(t.resyncs, 0);
+    }
+
+    #[test]
+    fn a_wakeup_while_on_cpu_changes_nothing() {
+        let mut t = task();
+        t.wakeup(100, false, false, 0, 0);
+        t.switch_in(150, 0, 0, 0);
+        let before = t;
+        t.wakeup(160, true, false, 0, 7);
+        assert_eq!(t, before);
+    }
+
+    #[test]
+    fn the_first_stamp_of_a_wait_counts() {
+        let mut t = task();
+        t.wakeup(100, false, false, 0, 1);
+        t.wakeup(120, false, false, 1, 2);
+        assert_eq!((t.since, t.holder, t.queued_cpu), (100, 1, 0));
+    }
+
+    #[test]
+    fn a_signal_that_keeps_a_sleeper_runnable_begins_a_wait_and_counts_as_voluntary() {
+        let mut t = task();
+        t.wakeup(100, false, false, 0, 1);
+        t.switch_in(110, 0, 1, 0);
+        let how = SwitchOut { preempt: false, prev_state: 1, state_now: 0 };
+        let turn = t.switch_out(120, 0, how).expect("a whole turn");
+        assert_eq!(turn.flags & slice_flags::OUT_RUNNABLE, slice_flags::OUT_RUNNABLE);
+        assert_eq!((t.voluntary, t.phase), (1, phase::QUEUED));
+    }
+
+    #[test]
+    fn an_unseen_wakeup_invents_no_wait() {
+        let mut t = task();
+        t.switch_in(500, 0, 1, 0);
+        let turn = t.switch_out(600, 0, SLEEPS).expect("the turn itself was seen");
+        assert_eq!((turn.wait_ns, turn.flags & slice_flags::WAIT_MASK), (0, slice_flags::WAIT_NONE));
+        assert_eq!((t.resyncs, t.wakeup_count, t.blocked_ns), (1, 0, 0));
+    }
+
+    #[test]
+    fn an_unseen_switch_in_emits_no_turn() {
+        let mut t = task();
+        assert_eq!(t.switch_out(600, 0, SLEEPS), None);
+        assert_eq!((t.resyncs, t.seq, t.phase), (1, 0, phase::BLOCKED));
+    }
+
+    #[test]
+    fn seeding_never_overwrites_what_a_hook_saw() {
+        let mut t = TaskState::default();
+        t.wakeup(100, false, false, 0, 1);
+        t.seed(phase::BLOCKED, 50, 0);
+        assert_eq!((t.phase, t.since), (phase::QUEUED, 100));
+    }
+
+    #[test]
+    fn totals_hold_the_open_wait_apart_from_the_counters() {
+        let mut t = task();
+        t.wakeup(100, false, false, 0, 1);
+        t.switch_in(150, 0, 1, 0);
+        let totals = t.totals(200);
+        assert_eq!((totals.open_wait_ns, totals.open_blocked_ns), (50, 100));
+        assert_eq!((totals.wakeup_count, totals.cpu_ns, totals.seq), (0, 0, 0));
+        assert_eq!(totals.phase, phase::RUNNING);
+    }
+}

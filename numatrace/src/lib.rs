@@ -1,0 +1,17 @@
+//! numatrace tells why a service is slow on a big machine: which threads wait for a CPU, hop between NUMA nodes,
+//! or touch memory on the wrong node.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! kernel hook -> record -> ring -> collect -> decode -> Model -> Snapshot -> { tui | report }
+//! ```
+//!
+//! Only [`collect`] knows aya, only [`tui`] knows the terminal, and [`model`] knows neither clock nor I/O.
+
+pub mod decode;
+pub mod model;
+pub mod snapshot;
+pub mod text;
+pub mod topology;
+pub mod units;

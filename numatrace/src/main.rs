@@ -1,0 +1,2 @@
+//! The `numatrace` program.
+fn main() {}

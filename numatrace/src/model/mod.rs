@@ -1,0 +1,1 @@
+//! The model: events in, snapshot out. No clock, no terminal, no aya, no I/O.

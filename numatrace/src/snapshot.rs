@@ -1,0 +1,444 @@
+//! What numatrace knows at one moment: the only thing that views, reports and exports read.
+//!
+//! [`Snapshot`] serializes to the report JSON of schema 1 as it stands: field names are a contract. Durations are
+//! nanoseconds. `None` means that the source of a number is off, and is `null` in JSON: never a false zero.
+//! Strings are display-safe: hostile bytes were escaped when they entered the model (see [`crate::text`]).
+
+use serde::Serialize;
+
+use crate::units::{NodeId, Pid, Tid};
+
+/// Version of the report JSON.
+pub const SCHEMA: u32 = 1;
+
+/// Everything at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Who made this.
+    pub tool: Tool,
+    /// The machine.
+    pub host: Host,
+    /// What is traced.
+    pub target: Target,
+    /// When tracing began, RFC 3339, UTC.
+    pub start: String,
+    /// Time from the start to the last tick.
+    pub duration_ns: u64,
+    /// Every source of numbers, and whether it is on.
+    pub sources: Vec<Source>,
+    /// Records that were lost, exactly.
+    pub loss: Loss,
+    /// Sums over all threads, those that ended and those evicted included.
+    pub totals: ThreadStats,
+    /// One entry a thread, in order of thread id.
+    pub threads: Vec<Thread>,
+    /// Threads that ended and were evicted from `threads`; their numbers stay in `totals`.
+    pub dropped_threads: u64,
+    /// Node by node counts; an index is a position in `host.nodes`.
+    pub matrices: Matrices,
+    /// Resident pages by node; `None` until a source measures them.
+    pub placement_pages: Option<Vec<u64>>,
+    /// CPU quota of the target's cgroups; `None` until a source measures it.
+    pub throttle: Option<Vec<Throttle>>,
+    /// Conclusions, worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Name and version of this program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tool {
+    /// `numatrace`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The machine that was traced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine architecture.
+    pub arch: String,
+    /// Number of online CPUs.
+    pub cpus: u32,
+    /// Nodes, in order of id.
+    pub nodes: Vec<HostNode>,
+    /// `distances[i][j]` from `nodes[i]` to `nodes[j]`, 10 is local.
+    pub distances: Vec<Vec<u32>>,
+}
+
+/// One NUMA node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HostNode {
+    /// The kernel's number of the node.
+    pub id: NodeId,
+    /// Its CPUs, none for a memory-only node.
+    pub cpus: Vec<u32>,
+    /// Its memory.
+    pub memory_bytes: u64,
+}
+
+/// What is traced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// `pid`, `tid`, `cgroup`, `comm`, `all` or `command`.
+    pub kind: String,
+    /// In words, as a header shows it: `pid 4711 (redis-server)`.
+    pub label: String,
+    /// The ids that were asked for, for `pid`, `tid` and `command`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u32>,
+}
+
+/// Whether a source of numbers works here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Exact.
+    On,
+    /// Not available, or not asked for.
+    Off,
+    /// On, but it can miss or approximate; the reason says how.
+    BestEffort,
+    /// On for a known share of the events.
+    Sampled,
+}
+
+/// One source of numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The hook or file, as the kernel names it.
+    pub name: String,
+    /// Whether it is on.
+    pub state: SourceState,
+    /// Why it is not [`SourceState::On`], and what is missing without it.
+    pub reason: Option<String>,
+}
+
+/// Lost records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// Records the probes wanted to write.
+    pub records_wanted: u64,
+    /// Of these, lost.
+    pub records_lost: u64,
+    /// The same by reason.
+    pub by_reason: LossReasons,
+    /// When: one entry for each interval in which something was lost. Bounded; the oldest are merged.
+    pub intervals: Vec<LossInterval>,
+}
+
+/// Lost records by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LossReasons {
+    /// The ring had no room.
+    pub ring_full: u64,
+    /// The CPU had no ring.
+    pub no_ring: u64,
+    /// Records that arrived but could not be decoded.
+    pub undecodable: u64,
+}
+
+/// An interval in which records were lost; times since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LossInterval {
+    /// Its start.
+    pub start_ns: u64,
+    /// Its end.
+    pub end_ns: u64,
+    /// Records lost in it.
+    pub lost: u64,
+}
+
+/// One thread.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Thread {
+    /// Thread id.
+    pub tid: Tid,
+    /// Process id.
+    pub pid: Pid,
+    /// The thread's id inside the target's pid namespace, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+    /// Command name.
+    pub comm: String,
+    /// It has ended.
+    pub exited: bool,
+    /// What it is doing at this moment; not part of schema 1.
+    #[serde(skip)]
+    pub state: ThreadState,
+    /// The CPU of its current or last turn; not part of schema 1.
+    #[serde(skip)]
+    pub cpu: Option<u32>,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub stats: ThreadStats,
+}
+
+/// What a thread is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ThreadState {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// On a CPU.
+    Running,
+    /// Runnable, waiting for a CPU.
+    Waiting,
+    /// Neither.
+    Blocked,
+    /// It has ended.
+    Exited,
+}
+
+/// Numbers of one thread, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ThreadStats {
+    /// Time on CPU, the current turn included.
+    pub cpu_ns: u64,
+    /// Time runnable but not on a CPU, the open wait included.
+    pub wait_ns: u64,
+    /// Time neither running nor runnable, up to now.
+    pub blocked_ns: u64,
+    /// For how long it has been waiting right now (the longest, in totals); `None` when it is not.
+    pub waiting_now_ns: Option<u64>,
+    /// Context switches away from it.
+    pub switches: Switches,
+    /// Run-queue latency: waits that ended.
+    pub runq: RunQueue,
+    /// The part of `wait_ns` that a CPU quota caused; `None` until a source measures it.
+    pub throttled_wait_ns: Option<u64>,
+    /// Moves between CPUs.
+    pub migrations: Migrations,
+    /// Who woke it, most often first, at most [`MAX_WAKERS`].
+    pub wakers: Vec<Waker>,
+    /// Turns on a node other than that of the turn before.
+    pub node_moves: u64,
+    /// On-CPU time by node, by position in `host.nodes`, from the turns that were received.
+    pub residency_ns: Vec<u64>,
+    /// On-CPU time by CPU number (`(cpu, ns)`, in order of CPU); not part of schema 1.
+    #[serde(skip)]
+    pub residency_cpu_ns: Vec<(u32, u64)>,
+    /// Page touches by kind; `None` until a source measures them.
+    pub touches: Option<Touches>,
+    /// NUMA hint faults.
+    pub hint_faults: Option<LocalRemote>,
+    /// Pages that NUMA balancing moved for it.
+    pub pages_migrated: Option<u64>,
+    /// remote / (local + remote) of page touches.
+    pub remote_share: Option<f64>,
+    /// The remote share if accesses were uniform: an estimate.
+    pub expected_remote_share: Option<f64>,
+    /// Mean distance/10 of page touches.
+    pub cost_factor: Option<f64>,
+    /// Where remote touches come from.
+    #[serde(rename = "where")]
+    pub locations: Option<Vec<Location>>,
+    /// Who ran while it waited, longest first, at most [`MAX_CULPRITS`].
+    pub waited_behind: Vec<Culprit>,
+}
+
+/// Most wakers kept for a thread.
+pub const MAX_WAKERS: usize = 8;
+/// Most culprits kept for a thread.
+pub const MAX_CULPRITS: usize = 8;
+
+/// Context switches away from a thread, counted as the kernel counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Switches {
+    /// It gave the CPU up.
+    pub voluntary: u64,
+    /// It was made to.
+    pub involuntary: u64,
+}
+
+/// Run-queue latency, its two parts apart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunQueue {
+    /// After wakeups.
+    pub wakeup: Latency,
+    /// After being switched out while runnable.
+    pub preempted: Latency,
+    /// Both.
+    pub all: Latency,
+}
+
+/// A distribution of latencies. `count` and `total_ns` come from the kernel's counters and are exact under loss;
+/// the percentiles come from the records that arrived, as the upper edge of their histogram bucket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Number of waits.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// Median.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p999_ns: u64,
+    /// Largest.
+    pub max_ns: u64,
+    /// The histogram, `(upper edge in ns, count)`, empty buckets left out; not part of schema 1.
+    #[serde(skip)]
+    pub buckets: Vec<(u64, u64)>,
+}
+
+/// Migrations by the closest level that both CPUs share, and by cause. Levels sum to causes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Migrations {
+    /// Between SMT siblings of a core.
+    pub smt: u64,
+    /// Between cores that share a last-level cache.
+    pub llc: u64,
+    /// Between last-level caches of a node.
+    pub node: u64,
+    /// Between nodes.
+    pub cross_node: u64,
+    /// Why.
+    pub causes: Causes,
+}
+
+impl Migrations {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.smt + self.llc + self.node + self.cross_node
+    }
+}
+
+/// Migrations by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Causes {
+    /// Placed by the wakeup.
+    pub wakeup: u64,
+    /// Load balancing while queued.
+    pub load_balance: u64,
+    /// Active balance, or a change of allowed CPUs.
+    pub active_balance_or_affinity: u64,
+    /// Automatic NUMA balancing.
+    pub numa_balancing: u64,
+    /// The CPU went offline.
+    pub hotplug: u64,
+    /// None of these.
+    pub other: u64,
+}
+
+/// Somebody who woke a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Waker {
+    /// Who: 0 is the idle task or an interrupt while idle.
+    pub tid: Tid,
+    /// Its name, where known.
+    pub comm: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Somebody who ran while a thread waited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Culprit {
+    /// Who.
+    pub tid: Tid,
+    /// Its name, where known.
+    pub comm: String,
+    /// Wait attributed to it.
+    pub total_ns: u64,
+    /// Waits in which it had a part.
+    pub count: u64,
+}
+
+/// A count split by whether the page was on the toucher's node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LocalRemote {
+    /// Same node.
+    pub local: u64,
+    /// Another node.
+    pub remote: u64,
+}
+
+/// Page touches of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TouchCount {
+    /// Same node.
+    pub local: u64,
+    /// Another node.
+    pub remote: u64,
+    /// Node not known.
+    pub unknown: u64,
+}
+
+/// Page touches by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Touches {
+    /// Anonymous memory, first touch.
+    pub first_touch: TouchCount,
+    /// File or shared memory.
+    pub file: TouchCount,
+    /// Copy-on-write.
+    pub cow: TouchCount,
+    /// Huge pages.
+    pub huge: TouchCount,
+    /// The zero page.
+    pub zero: TouchCount,
+    /// Anything else.
+    pub other: TouchCount,
+}
+
+/// Where in the program remote touches come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Location {
+    /// The mapping.
+    pub mapping: String,
+    /// The code location.
+    pub symbol: String,
+    /// Local touches.
+    pub local: u64,
+    /// Remote touches.
+    pub remote: u64,
+}
+
+/// Node by node counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Matrices {
+    /// `[from][to]` of migrations, same-node ones on the diagonal.
+    pub migrations: Vec<Vec<u64>>,
+    /// `[cpu node][page node]`; `None` until a source measures them.
+    pub page_touches: Option<Vec<Vec<u64>>>,
+}
+
+/// CPU quota of one cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Throttle {
+    /// Its path.
+    pub cgroup: String,
+    /// Enforcement periods.
+    pub periods: u64,
+    /// Of these, throttled.
+    pub throttled_periods: u64,
+    /// Time stopped.
+    pub throttled_ns: u64,
+    /// The quota in CPUs; `None` without one.
+    pub quota_cpus: Option<f64>,
+}
+
+/// A conclusion.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// Stable name of the rule.
+    pub id: String,
+    /// `info`, `warn` or `critical`.
+    pub severity: String,
+    /// One sentence.
+    pub title: String,
+    /// Its numbers.
+    pub evidence: serde_json::Value,
+    /// What to do.
+    pub advice: String,
+    /// The exact command, where there is one.
+    pub command: Option<String>,
+}
