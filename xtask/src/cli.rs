@@ -1,0 +1,110 @@
+//! The command line of `cargo xtask`, and what each command calls.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    ebpf,
+    legs::{self, Leg},
+    run,
+    setup::{self, Purpose},
+    vm,
+};
+
+/// Sets up, builds, runs and tests numatrace
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about, long_about = None)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing, saying what and why before it does
+    ///
+    /// Installs nothing that is there, and nothing at the price of removing something else. Guests' kernels and busybox are unpacked below
+    /// target/vm, not installed.
+    Setup {
+        /// What to set this machine up for
+        #[arg(long = "for", value_name = "PURPOSE", default_value = "test")]
+        purpose: Purpose,
+    },
+    /// Compile the eBPF object for each architecture, and write its manifest
+    BuildEbpf {
+        /// Rebuild aside and compare with what is committed
+        #[arg(long, conflicts_with = "out")]
+        check: bool,
+        /// Write to this folder instead of numatrace/ebpf
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Build numatrace and run it as root
+    Run {
+        /// Arguments of numatrace [default: demo]
+        #[arg(last = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
+    /// Run the tests, leg by leg, and print a table at the end
+    Test {
+        /// Run this leg only; may be repeated
+        #[arg(long = "leg", value_name = "NAME")]
+        legs: Vec<Leg>,
+    },
+    /// Boot a guest with NUMA nodes: a shell in it, or one command
+    ///
+    /// Leave the shell with `exit`, or at once with Ctrl-A X.
+    Vm {
+        /// Kernel series
+        #[arg(long, value_name = "SERIES", default_value = "6.12", value_parser = vm::KERNEL_SERIES)]
+        kernel: String,
+        /// Machine that the guest sees
+        #[arg(long, value_name = "NAME", default_value = "two_nodes", value_parser = vm::ALL.map(|topology| topology.name))]
+        topology: String,
+        /// Run all of the guest's CPUs in one thread of the host
+        #[arg(long)]
+        single_thread: bool,
+        /// Command to run instead of a shell; its exit code becomes ours
+        #[arg(last = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+    /// Measure numatrace beside its peers, as root
+    Bench {
+        /// Arguments of the benchmark program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
+}
+
+impl Cli {
+    pub fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Command::Setup { purpose } => setup::setup(purpose)?,
+            Command::BuildEbpf { check: true, .. } => ebpf::check()?,
+            Command::BuildEbpf { out, .. } => {
+                ebpf::build(&out.unwrap_or_else(ebpf::committed_dir))?;
+            }
+            Command::Run { args } => return run::numatrace(&args),
+            Command::Test { legs } => return legs::run(&legs),
+            Command::Vm { kernel, topology, single_thread, command } => {
+                return run::guest(&kernel, &topology, single_thread, &command);
+            }
+            Command::Bench { args } => return run::bench(&args),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,230 @@
+//! `cargo xtask test`: the legs, one after another, each timed; all of them run whatever fails, and a table ends it.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use crate::{
+    ebpf::{self, Manifest},
+    setup::{Purpose, setup},
+    shell::{Privilege, command, in_ci, root, say, shown},
+    source_hash::source_hash,
+    vm::{VmDir, guest_files},
+};
+
+/// A part of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Leg {
+    /// Format and clippy
+    Lint,
+    /// Rebuild the eBPF objects and compare; legs after it use the rebuilt ones
+    Ebpf,
+    /// Every test that needs neither root nor a guest
+    Unit,
+    /// Tests on this machine's kernel, as root
+    Live,
+    /// Tests in guests with NUMA nodes
+    Numa,
+}
+
+const ALL: [Leg; 5] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Live, Leg::Numa];
+
+/// Tests that need root or a guest, which legs of their own run.
+const NOT_UNIT: &str = "not (package(numatrace-tests) and (binary(live) or binary(numa)))";
+
+#[derive(Debug)]
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+/// Runs `wanted` (all where empty), in their order, and says how each went.
+pub fn run(wanted: &[Leg]) -> Result<ExitCode> {
+    // A leg says itself what it lacks; lint and unit need nothing of it.
+    let prepared = setup(Purpose::Test);
+    if let Err(error) = &prepared {
+        say(format!("setup is incomplete: {error:#}"));
+    }
+    let mut results = Vec::new();
+    for leg in ALL.into_iter().filter(|leg| wanted.is_empty() || wanted.contains(leg)) {
+        say(format!("leg {}", leg.name()));
+        let started = Instant::now();
+        let outcome = leg.outcome();
+        if let Outcome::Failed(reason) | Outcome::Skipped(reason) = &outcome {
+            say(format!("leg {}: {reason}", leg.name()));
+        }
+        results.push((leg, started.elapsed(), outcome));
+    }
+    print!("{}", table(&results));
+    let failed = results.iter().any(|(_, _, outcome)| matches!(outcome, Outcome::Failed(_)));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+impl Leg {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lint => "lint",
+            Self::Ebpf => "ebpf",
+            Self::Unit => "unit",
+            Self::Live => "live",
+            Self::Numa => "numa",
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        if let Some(reason) = self.cannot_run() {
+            // Continuous integration that tests less than it should must not be green.
+            return if in_ci() { Outcome::Failed(reason) } else { Outcome::Skipped(reason) };
+        }
+        let done = match self {
+            Self::Lint => lint(),
+            Self::Ebpf => ebpf::check(),
+            Self::Unit => unit(),
+            Self::Live => live(),
+            Self::Numa => numa(),
+        };
+        match done {
+            Ok(()) => Outcome::Passed,
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        }
+    }
+
+    /// Why this machine cannot run the leg at all.
+    fn cannot_run(self) -> Option<String> {
+        match self {
+            Self::Lint | Self::Ebpf | Self::Unit => None,
+            Self::Live => {
+                (Privilege::detect() == Privilege::None).then(|| "tests on this kernel need root or sudo".to_owned())
+            }
+            Self::Numa => {
+                let dir = VmDir::open();
+                let lacks_kernel = crate::vm::KERNEL_SERIES
+                    .iter()
+                    .find(|series| dir.kernels().iter().all(|kernel| kernel.series != **series));
+                match (dir.qemu(), lacks_kernel) {
+                    (Err(error), _) => Some(error.to_string()),
+                    (Ok(_), Some(series)) => Some(format!("there is no {series} kernel for guests")),
+                    (Ok(_), None) => None,
+                }
+            }
+        }
+    }
+}
+
+fn lint() -> Result<()> {
+    let commands = [
+        cargo(&["fmt", "--all", "--check"]),
+        in_ebpf(cargo(&["fmt", "--check"])),
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    ];
+    // All of them, so that one run shows everything there is to mend.
+    let failed: Vec<String> = commands
+        .into_iter()
+        .filter_map(|mut command| step(&mut command).err())
+        .map(|error| error.to_string())
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(failed.join("; "))) }
+}
+
+fn unit() -> Result<()> {
+    let tests = step(&mut on_rebuilt(cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", NOT_UNIT])));
+    let docs = step(&mut on_rebuilt(cargo(&["test", "--workspace", "--doc"])));
+    tests.and(docs)
+}
+
+fn live() -> Result<()> {
+    let mut nextest =
+        on_rebuilt(cargo(&["nextest", "run", "--package", "numatrace-tests", "--test", "live", "--no-fail-fast"]));
+    if Privilege::detect() == Privilege::Sudo {
+        // The user builds, root runs: cargo started by root would leave root's files in the target folder.
+        let host = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", env::consts::ARCH.to_uppercase());
+        nextest.env(host, "sudo --preserve-env --");
+    }
+    step(&mut nextest)
+}
+
+fn numa() -> Result<()> {
+    let dir = VmDir::open();
+    guest_files::prepare(&dir, rebuilt_object().as_deref())?;
+    let mut nextest =
+        on_rebuilt(cargo(&["nextest", "run", "--package", "numatrace-tests", "--test", "numa", "--no-fail-fast"]));
+    nextest.env("NUMATRACE_VM_DIR", dir.path());
+    step(&mut nextest)
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut cargo = command("cargo");
+    cargo.args(args);
+    cargo
+}
+
+fn in_ebpf(mut command: Command) -> Command {
+    command.current_dir(root().join("numatrace-ebpf"));
+    command
+}
+
+/// The object that the ebpf leg rebuilt, absolute, if it has and the sources are still those.
+fn rebuilt_object() -> Option<PathBuf> {
+    let dir = ebpf::rebuilt_dir();
+    let sources = source_hash(&root()).ok()??;
+    let fresh = Manifest::read(&dir).is_ok_and(|manifest| manifest.sources_sha256 == sources);
+    fresh.then(|| dir.join(ebpf::object_name(env::consts::ARCH)))
+}
+
+/// Makes numatrace embed the rebuilt object, so that tests test the sources.
+fn on_rebuilt(mut command: Command) -> Command {
+    if let Some(object) = rebuilt_object() {
+        command.env("NUMATRACE_EBPF_OBJECT", object);
+    }
+    command
+}
+
+fn step(command: &mut Command) -> Result<()> {
+    let place = command.get_current_dir().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    say(format!("`{}` in {place}", shown(command)));
+    crate::shell::run(command)
+}
+
+fn table(results: &[(Leg, Duration, Outcome)]) -> String {
+    let mut text = format!("\n{:<6} {:>7}  result\n", "leg", "minutes");
+    for (leg, elapsed, outcome) in results {
+        let result = match outcome {
+            Outcome::Passed => "passed".to_owned(),
+            Outcome::Failed(reason) => format!("FAILED: {reason}"),
+            Outcome::Skipped(reason) => format!("skipped: {reason}"),
+        };
+        text += &format!("{:<6} {:>7.1}  {result}\n", leg.name(), elapsed.as_secs_f32() / 60.0);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_has_a_line_for_each_leg_with_its_reason() {
+        let minute = Duration::from_secs(60);
+        let results = [
+            (Leg::Lint, minute, Outcome::Passed),
+            (Leg::Ebpf, 2 * minute, Outcome::Failed("stale".into())),
+            (Leg::Numa, Duration::ZERO, Outcome::Skipped("no QEMU".into())),
+        ];
+        let text = table(&results);
+        assert_eq!(
+            text.lines().skip(1).collect::<Vec<_>>(),
+            [
+                "leg    minutes  result",
+                "lint       1.0  passed",
+                "ebpf       2.0  FAILED: stale",
+                "numa       0.0  skipped: no QEMU"
+            ]
+        );
+    }
+}

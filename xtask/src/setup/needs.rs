@@ -1,0 +1,261 @@
+//! What each purpose needs, and which of it is missing: a pure decision over [`Facts`].
+
+use crate::{
+    shell::{command, output, which},
+    toolchain::{self, BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
+    vm::{KERNEL_SERIES, VmDir},
+};
+
+/// What a machine is set up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// Compile the eBPF object from its sources
+    Build,
+    /// Compile and run numatrace, from the committed eBPF object
+    Run,
+    /// Everything that `cargo xtask test` uses
+    Test,
+    /// The tools that benchmarks compare with
+    Bench,
+}
+
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Run => "run",
+            Self::Test => "test",
+            Self::Bench => "bench",
+        }
+    }
+}
+
+/// One thing that a purpose needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The LLVM that bpf-linker is compiled against, and llvm-strip.
+    Llvm,
+    /// rustc with that LLVM and `core` for BPF. Names a rustup toolchain that would do if it had rust-src.
+    BpfCompiler {
+        rustup: Option<String>,
+    },
+    BpfLinker {
+        found: Option<String>,
+    },
+    Nextest,
+    Qemu,
+    Busybox,
+    Kernel(&'static str),
+    /// A tool to compare with.
+    Peer(&'static Peer),
+}
+
+/// A tool that benchmarks run beside numatrace.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub program: &'static str,
+    pub package: &'static str,
+    pub why: &'static str,
+}
+
+pub const PEERS: [Peer; 3] = [
+    Peer {
+        program: "perf",
+        package: "linux-perf",
+        why: "benchmarks compare with perf sched, and load the machine with perf bench",
+    },
+    Peer { program: "runqlat", package: "libbpf-tools", why: "benchmarks compare with runqlat and runqslower" },
+    Peer { program: "trace-cmd", package: "trace-cmd", why: "benchmarks compare with trace-cmd" },
+];
+
+/// What is there.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub bpf_compiler: bool,
+    pub lacks_rust_src: Option<String>,
+    pub bpf_linker: Option<String>,
+    pub llvm_dev: bool,
+    pub llvm_strip: bool,
+    pub nextest: bool,
+    pub qemu: bool,
+    pub busybox: bool,
+    pub kernels: Vec<String>,
+    /// Packages of [`PEERS`] that are there.
+    pub peers: Vec<&'static str>,
+}
+
+impl Facts {
+    pub fn detect(dir: &VmDir) -> Self {
+        let candidates = toolchain::candidates();
+        let peer_there = |peer: &&Peer| which(peer.program).is_some() || is_installed(peer.package);
+        Self {
+            bpf_compiler: toolchain::choose(&candidates).is_some(),
+            lacks_rust_src: toolchain::lacks_rust_src(&candidates).map(ToOwned::to_owned),
+            bpf_linker: toolchain::bpf_linker_version(),
+            llvm_dev: std::path::Path::new(LLVM_PREFIX).join("bin/llvm-config").is_file(),
+            llvm_strip: toolchain::llvm_strip().is_some(),
+            nextest: which("cargo-nextest").is_some() || toolchain::cargo_home().join("bin/cargo-nextest").is_file(),
+            qemu: dir.qemu().is_ok(),
+            busybox: dir.busybox().is_file(),
+            kernels: dir.kernels().into_iter().map(|kernel| kernel.series).collect(),
+            peers: PEERS.iter().filter(peer_there).map(|peer| peer.package).collect(),
+        }
+    }
+}
+
+fn is_installed(package: &str) -> bool {
+    output(command("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]))
+        .is_ok_and(|status| status == "installed")
+}
+
+/// What `purpose` needs and `facts` lack, in the order in which to install it.
+pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
+    let mut needs = Vec::new();
+    let mut need = |missing: bool, need: Need| {
+        if missing {
+            needs.push(need);
+        }
+    };
+    if matches!(purpose, Purpose::Build | Purpose::Test) {
+        let linker = facts.bpf_linker.as_deref() == Some(BPF_LINKER_VERSION);
+        need(!facts.llvm_strip || (!linker && !facts.llvm_dev), Need::Llvm);
+        need(!facts.bpf_compiler, Need::BpfCompiler { rustup: facts.lacks_rust_src.clone() });
+        need(!linker, Need::BpfLinker { found: facts.bpf_linker.clone() });
+    }
+    if purpose == Purpose::Test {
+        need(!facts.nextest, Need::Nextest);
+        need(!facts.qemu, Need::Qemu);
+        need(!facts.busybox, Need::Busybox);
+        for series in KERNEL_SERIES {
+            need(!facts.kernels.iter().any(|there| there == series), Need::Kernel(series));
+        }
+    }
+    if purpose == Purpose::Bench {
+        for peer in &PEERS {
+            need(!facts.peers.contains(&peer.package), Need::Peer(peer));
+        }
+    }
+    needs
+}
+
+impl Need {
+    /// What it is, in a few words.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Llvm => format!("LLVM {LLVM_MAJOR} with its headers"),
+            Self::BpfCompiler { .. } => format!("a rustc with LLVM {LLVM_MAJOR} and core for BPF"),
+            Self::BpfLinker { found: None } => format!("bpf-linker {BPF_LINKER_VERSION}"),
+            Self::BpfLinker { found: Some(other) } => format!("bpf-linker {BPF_LINKER_VERSION} (instead of {other})"),
+            Self::Nextest => "cargo-nextest".to_owned(),
+            Self::Qemu => "qemu-system-x86_64".to_owned(),
+            Self::Busybox => "a static busybox".to_owned(),
+            Self::Kernel(series) => format!("a {series} kernel for guests"),
+            Self::Peer(peer) => peer.package.to_owned(),
+        }
+    }
+
+    /// Why numatrace wants it.
+    pub fn why(&self) -> &'static str {
+        match self {
+            Self::Llvm => "bpf-linker is compiled against it, and llvm-strip makes the eBPF object small",
+            Self::BpfCompiler { .. } => "compiles the eBPF object; bpf-linker reads no other LLVM's bitcode",
+            Self::BpfLinker { .. } => "links the eBPF object; another version would give other bytes",
+            Self::Nextest => "runs the tests",
+            Self::Qemu => "boots the guests with NUMA nodes that tests run in",
+            Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
+            Self::Kernel(_) => "guests boot it; unpacked below target/vm, not installed",
+            Self::Peer(peer) => peer.why,
+        }
+    }
+
+    /// What a person does where setup cannot.
+    pub fn by_hand(&self) -> String {
+        match self {
+            Self::Llvm => format!("your distribution's llvm-{LLVM_MAJOR}-dev, or apt.llvm.org's, at {LLVM_PREFIX}"),
+            Self::BpfCompiler { .. } => {
+                "`rustup toolchain install 1.95.0 --component rust-src` (1.95 to 1.98 have LLVM 22)".to_owned()
+            }
+            Self::BpfLinker { .. } => format!(
+                "`LLVM_PREFIX=<LLVM {LLVM_MAJOR}> cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked --no-default-features --features llvm-{LLVM_MAJOR}`"
+            ),
+            Self::Nextest => "`cargo install cargo-nextest --locked`".to_owned(),
+            Self::Qemu => "your distribution's package with qemu-system-x86_64".to_owned(),
+            Self::Busybox => format!("a statically linked busybox at {}", VmDir::open().busybox().display()),
+            Self::Kernel(series) => format!(
+                "a distribution's vmlinuz at {}/kernels/{series}/boot/vmlinuz-VERSION",
+                VmDir::open().path().display()
+            ),
+            Self::Peer(peer) => format!("your distribution's package with `{}`", peer.program),
+        }
+    }
+
+    /// True where setup goes on without it.
+    pub fn optional(&self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
+
+    /// True where it comes through apt, whose package lists must then be there and new.
+    pub fn wants_apt(&self) -> bool {
+        !matches!(self, Self::BpfLinker { .. } | Self::Nextest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete() -> Facts {
+        Facts {
+            bpf_compiler: true,
+            lacks_rust_src: None,
+            bpf_linker: Some(BPF_LINKER_VERSION.to_owned()),
+            llvm_dev: true,
+            llvm_strip: true,
+            nextest: true,
+            qemu: true,
+            busybox: true,
+            kernels: KERNEL_SERIES.map(ToOwned::to_owned).to_vec(),
+            peers: PEERS.iter().map(|peer| peer.package).collect(),
+        }
+    }
+
+    #[test]
+    fn a_complete_machine_needs_nothing() {
+        for purpose in [Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench] {
+            assert_eq!(missing(purpose, &complete()), []);
+        }
+    }
+
+    #[test]
+    fn running_needs_nothing_but_cargo() {
+        assert_eq!(missing(Purpose::Run, &Facts::default()), []);
+    }
+
+    #[test]
+    fn a_fresh_machine_gets_llvm_before_the_linker_that_is_compiled_against_it() {
+        let needs = missing(Purpose::Build, &Facts::default());
+        assert_eq!(needs, [Need::Llvm, Need::BpfCompiler { rustup: None }, Need::BpfLinker { found: None }]);
+    }
+
+    #[test]
+    fn another_linker_is_replaced_and_llvm_headers_are_asked_for_only_then() {
+        let facts = Facts { bpf_linker: Some("0.9.0".into()), ..complete() };
+        assert_eq!(missing(Purpose::Build, &facts), [Need::BpfLinker { found: Some("0.9.0".into()) }]);
+        assert_eq!(missing(Purpose::Build, &Facts { llvm_dev: false, ..complete() }), []);
+        assert_eq!(missing(Purpose::Build, &Facts { llvm_dev: false, ..facts })[0], Need::Llvm);
+    }
+
+    #[test]
+    fn only_the_kernel_that_is_missing_is_fetched() {
+        let facts = Facts { kernels: vec!["6.12".into()], ..complete() };
+        assert_eq!(missing(Purpose::Test, &facts), [Need::Kernel("6.1")]);
+    }
+
+    #[test]
+    fn only_tools_to_compare_with_are_optional() {
+        let needs = missing(Purpose::Bench, &Facts::default());
+        assert_eq!(needs.len(), PEERS.len());
+        assert!(needs.iter().all(Need::optional));
+        assert!(!missing(Purpose::Test, &Facts::default()).iter().any(Need::optional));
+    }
+}

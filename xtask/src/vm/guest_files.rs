@@ -1,0 +1,58 @@
+//! Builds the programs that guests run, linked statically since a guest has no libraries, and packs them into the initramfs.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{VmDir, initramfs};
+use crate::shell::{command, root, run, say};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds numatrace and every program of numatrace-tests and writes the initramfs. cargo and a rewrite of some MB are all it costs when
+/// nothing changed.
+pub fn prepare(dir: &VmDir, ebpf_object: Option<&std::path::Path>) -> Result<()> {
+    // Other flags than the host's build: without a folder of its own each would throw the other's work away.
+    let target_dir = root().join("target/guest");
+    let mut cargo = command("cargo");
+    cargo.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--target",
+        TARGET,
+        "--package",
+        "numatrace",
+        "--package",
+        "numatrace-tests",
+        "--bins",
+    ]);
+    cargo.env("CARGO_TARGET_DIR", &target_dir).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    if let Some(object) = ebpf_object {
+        cargo.env("NUMATRACE_EBPF_OBJECT", object);
+    }
+    say("building the guest's programs");
+    run(&mut cargo)?;
+    let programs = programs(&target_dir.join(TARGET).join("release"))?;
+    let files: Vec<_> = programs.into_iter().map(|(name, path)| (path, format!("bin/{name}"))).collect();
+    if !files.iter().any(|(_, guest)| guest == "bin/numatrace") {
+        bail!("the build for guests made no numatrace in {}", target_dir.display());
+    }
+    initramfs::build(&dir.initramfs(), &dir.busybox(), &files, initramfs::INIT)
+}
+
+/// Executables that cargo left in its output folder, which may hold more than the last build made; a guest with one too many is no worse.
+fn programs(dir: &std::path::Path) -> Result<Vec<(String, PathBuf)>> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found = Vec::new();
+    for entry in dir.read_dir().with_context(|| format!("cannot list {}", dir.display()))? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if meta.is_file() && meta.permissions().mode() & 0o111 != 0 && !name.contains('.') {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

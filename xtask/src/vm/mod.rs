@@ -1,0 +1,141 @@
+//! Guests with NUMA nodes on a machine that has none: QEMU with emulated CPUs, a distribution's kernel, and an initramfs of our own.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use std::time::Duration;
+//! let guest = xtask::vm::VmDir::open().guest("6.12", &xtask::vm::TWO_NODES)?;
+//! let output = guest.boot("numatrace doctor", Duration::from_secs(60))?;
+//! println!("{}", output.success()?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cargo xtask test --leg numa` and `cargo xtask vm` prepare the folder; what is missing from it is an error that says so. CPUs are
+//! emulated (TCG), not virtualised: it works without /dev/kvm, on any machine, and places pages exactly; its clock is no measure of speed.
+
+mod boot;
+pub mod cpio;
+pub mod fetch;
+pub mod guest_files;
+pub mod initramfs;
+mod topology;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+pub use self::{
+    boot::GuestOutput,
+    topology::{ALL, FOUR_NODES, Node, ONE_NODE, SMT_LLC, TWO_NODES, Topology},
+};
+use crate::shell::{root, which};
+
+/// Kernel series that guests run. The oldest that a supported distribution ships, and the newest of that distribution's backports.
+pub const KERNEL_SERIES: [&str; 2] = ["6.1", "6.12"];
+
+/// The folder that holds what guests boot from; see [`VmDir::open`].
+#[derive(Clone, Debug)]
+pub struct VmDir {
+    path: PathBuf,
+}
+
+/// A kernel that a guest can boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelImage {
+    /// One of [`KERNEL_SERIES`].
+    pub series: String,
+    /// As `uname -r` prints it.
+    pub release: String,
+    pub vmlinuz: PathBuf,
+}
+
+/// A guest ready to boot. The public fields may be changed before [`Guest::boot`].
+#[derive(Clone, Debug)]
+pub struct Guest {
+    pub kernel: KernelImage,
+    pub topology: &'static Topology,
+    pub initramfs: PathBuf,
+    /// All CPUs in one host thread: slower, and what a 6.18 guest with a CPU quota needs.
+    pub single_thread: bool,
+    /// More words of the kernel command line, such as `numa_balancing=enable`.
+    pub kernel_args: Vec<String>,
+    /// Show everything while it runs. The command's standard output then is part of the console.
+    pub echo: bool,
+    dir: VmDir,
+}
+
+impl VmDir {
+    /// `$NUMATRACE_VM_DIR`, or `target/vm` of the repository.
+    pub fn open() -> Self {
+        let path = env::var_os("NUMATRACE_VM_DIR").map_or_else(|| root().join("target/vm"), PathBuf::from);
+        Self { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The initramfs with numatrace and the test programs in it.
+    pub fn initramfs(&self) -> PathBuf {
+        self.path.join("initramfs.cpio")
+    }
+
+    pub fn busybox(&self) -> PathBuf {
+        self.path.join("busybox/bin/busybox")
+    }
+
+    /// Kernels that are there, oldest series first.
+    pub fn kernels(&self) -> Vec<KernelImage> {
+        kernels(&self.path.join("kernels"))
+    }
+
+    /// A guest of that kernel series and topology.
+    pub fn guest(&self, series: &str, topology: &'static Topology) -> Result<Guest> {
+        let Some(kernel) = self.kernels().into_iter().find(|kernel| kernel.series == series) else {
+            bail!("no {series} kernel in {}: `cargo xtask setup --for test` fetches it", self.path.display());
+        };
+        Ok(Guest {
+            kernel,
+            topology,
+            initramfs: self.initramfs(),
+            single_thread: false,
+            kernel_args: Vec::new(),
+            echo: false,
+            dir: self.clone(),
+        })
+    }
+
+    /// QEMU: the machine's own, or the one that setup unpacked into this folder.
+    pub fn qemu(&self) -> Result<Command> {
+        if let Some(qemu) = which("qemu-system-x86_64") {
+            return Ok(Command::new(qemu));
+        }
+        let unpacked = self.path.join("qemu");
+        let binary = unpacked.join("usr/bin/qemu-system-x86_64");
+        if !binary.is_file() {
+            bail!("qemu-system-x86_64 is not installed: `cargo xtask setup --for test` installs it");
+        }
+        // It finds its firmware relative to itself, and its libraries here.
+        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|dir| unpacked.join(dir));
+        let mut qemu = Command::new(binary);
+        qemu.env("LD_LIBRARY_PATH", env::join_paths(libraries).context("the path of the vm folder has a colon in it")?);
+        Ok(qemu)
+    }
+}
+
+/// Kernels below `dir`, laid out as `<series>/boot/vmlinuz-<release>`.
+pub fn kernels(dir: &Path) -> Vec<KernelImage> {
+    let image = |series: &str| {
+        let entries = dir.join(series).join("boot").read_dir().ok()?;
+        entries.flatten().find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let release = name.strip_prefix("vmlinuz-")?.to_owned();
+            Some(KernelImage { series: series.to_owned(), release, vmlinuz: entry.path() })
+        })
+    };
+    KERNEL_SERIES.into_iter().filter_map(image).collect()
+}
