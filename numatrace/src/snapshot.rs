@@ -75,7 +75,7 @@ pub struct Host {
 pub struct HostNode {
     /// The kernel's number of the node.
     pub id: NodeId,
-    /// Its CPUs, none for a memory-only node.
+    /// Its online CPUs, none for a memory-only node.
     pub cpus: Vec<u32>,
     /// Its memory.
     pub memory_bytes: u64,
