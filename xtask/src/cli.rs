@@ -10,6 +10,7 @@ use crate::{
     legs::{self, Leg},
     run,
     setup::{self, Purpose},
+    shell::say,
     vm,
 };
 
@@ -63,9 +64,9 @@ enum Command {
         /// Machine that the guest sees
         #[arg(long, value_name = "NAME", default_value = "two_nodes", value_parser = vm::ALL.map(|topology| topology.name))]
         topology: String,
-        /// Run all of the guest's CPUs in one thread of the host
+        /// Give each of the guest's CPUs a thread of the host: faster, but the guest's kernel may crash when it patches itself
         #[arg(long)]
-        single_thread: bool,
+        multi_thread: bool,
         /// Command to run instead of a shell; its exit code becomes ours
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
@@ -81,15 +82,18 @@ enum Command {
 impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Setup { purpose } => setup::setup(purpose)?,
+            Command::Setup { purpose } => {
+                setup::setup(purpose)?;
+                say(format!("ready for {}", purpose.name()));
+            }
             Command::BuildEbpf { check: true, .. } => ebpf::check()?,
             Command::BuildEbpf { out, .. } => {
                 ebpf::build(&out.unwrap_or_else(ebpf::committed_dir))?;
             }
             Command::Run { args } => return run::numatrace(&args),
             Command::Test { legs } => return legs::run(&legs),
-            Command::Vm { kernel, topology, single_thread, command } => {
-                return run::guest(&kernel, &topology, single_thread, &command);
+            Command::Vm { kernel, topology, multi_thread, command } => {
+                return run::guest(&kernel, &topology, multi_thread, &command);
             }
             Command::Bench { args } => return run::bench(&args),
         }

@@ -151,11 +151,15 @@ fn live() -> Result<()> {
 
 fn numa() -> Result<()> {
     let dir = VmDir::open();
+    // First that the guests are the machines they should be: else every failure after it looks like numatrace's.
+    let mut guests =
+        cargo(&["nextest", "run", "--package", "xtask", "--test", "guests", "--run-ignored", "all", "--no-fail-fast"]);
+    let guests = step(guests.env("NUMATRACE_VM_DIR", dir.path()));
     guest_files::prepare(&dir, rebuilt_object().as_deref())?;
     let mut nextest =
         on_rebuilt(cargo(&["nextest", "run", "--package", "numatrace-tests", "--test", "numa", "--no-fail-fast"]));
-    nextest.env("NUMATRACE_VM_DIR", dir.path());
-    step(&mut nextest)
+    let tests = step(nextest.env("NUMATRACE_VM_DIR", dir.path()));
+    guests.and(tests)
 }
 
 fn cargo(args: &[&str]) -> Command {

@@ -44,12 +44,12 @@ fn become_root(program: &Path, args: &[impl AsRef<OsStr>]) -> Result<ExitCode> {
 }
 
 /// Boots a guest for a person.
-pub fn guest(series: &str, topology: &str, single_thread: bool, words: &[String]) -> Result<ExitCode> {
+pub fn guest(series: &str, topology: &str, multi_thread: bool, words: &[String]) -> Result<ExitCode> {
     setup(Purpose::Test)?;
     let dir = VmDir::open();
     guest_files::prepare(&dir, None)?;
     let mut guest = dir.guest(series, Topology::by_name(topology)?)?;
-    guest.single_thread = single_thread;
+    guest.multi_thread = multi_thread;
     say(format!("booting {}, {}: {}", guest.kernel.release, guest.topology.name, guest.topology.about));
     if words.is_empty() {
         guest.interact()?;

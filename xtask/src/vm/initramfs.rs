@@ -67,7 +67,7 @@ pub fn build(to: &Path, busybox: &Path, files: &[(PathBuf, String)], init: &str)
     }
     let failed = || format!("cannot write the initramfs {}", to.display());
     // Written beside and renamed, so that a guest never boots from half a file.
-    let partial = to.with_extension("partial");
+    let partial = to.with_extension(format!("{}.partial", std::process::id()));
     let mut cpio = Writer::new(BufWriter::new(File::create(&partial).with_context(failed)?));
     for dir in ["bin", "dev", "proc", "sys", "tmp", "root", "etc", "run"] {
         cpio.directory(dir).with_context(failed)?;
