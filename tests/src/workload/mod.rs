@@ -1,0 +1,72 @@
+//! Workloads that do a known number of things: the truth that live tests and guests compare numatrace with.
+//!
+//! A workload sets its threads up, prints one JSON line `{"ready":true,"pid":..,"tids":{..}}`, waits for a line on
+//! its standard input so that a tracer can attach, does the counted part, prints `{"done":true,..}` with what the
+//! kernel itself says about each thread before and after, and waits for another line, so that its threads can still
+//! be looked at. With `--now` it waits for neither.
+//!
+//! What is exact: each worker blocks on a gate of its own before the counted part, and on another after it. Gates
+//! are event counters, which take no lock that could make somebody sleep, so each worker has exactly one wait after a
+//! wakeup (the first gate) and one voluntary switch (the second) besides what the counted part does.
+
+mod args;
+mod churn;
+mod crew;
+pub mod os;
+mod pinned;
+mod pipes;
+
+use std::io;
+
+use self::{args::Args, crew::Crew};
+pub use self::{churn::HOSTILE_NAMES, crew::ThreadFacts};
+
+/// How to call it.
+const USAGE: &str = "\
+usage: workload [--now] COMMAND
+  pingpong N --cpu A [--cpu-b B]   two threads exchange N round trips over a pair of pipes
+  pipes PAIRS --millis T           pairs of threads exchange bytes for a time, unpinned
+  hops K --cpus A,B                a thread moves K times between two CPUs
+  bounce K --nodes A,B             a thread does K round trips between a CPU of node A and one of node B
+  pin --cpu C --millis T           a thread spins on one CPU
+  hogs M --cpu C --millis T        M threads spin on one CPU
+  switches --cpu C --millis T      a hog, a sleeper and a yielder share one CPU
+  wait-long --cpu C --millis T [--queued]   a thread is kept queued; --queued: before it says that it is ready
+  forkstorm N                      N children, one after another
+  threads N                        N short threads, in waves
+  exec                             a child changes its program, another does so from its second thread
+  rename                           threads with hostile names
+  sleeper --seconds S              does nothing";
+
+/// Runs the workload that `args` (without the program's name) ask for.
+///
+/// # Errors
+/// When the arguments make no sense, or the kernel refuses what the workload needs.
+pub fn main(args: impl Iterator<Item = String>) -> io::Result<()> {
+    let args = Args::parse(args).map_err(usage)?;
+    if args.command() == churn::EXEC_FROM_SECOND_THREAD {
+        return Err(churn::exec_from_second_thread(args.word(1)));
+    }
+    let mut crew = Crew::new(args.flag("now"));
+    match args.command() {
+        "pingpong" => pipes::ping_pong(&args, &mut crew),
+        "pipes" => pipes::pairs(&args, &mut crew),
+        "hops" => pinned::hops(&args, &mut crew),
+        "bounce" => pinned::bounce(&args, &mut crew),
+        "pin" => pinned::hogs(&args, &mut crew, 1),
+        "hogs" => pinned::hogs(&args, &mut crew, args.count().map_err(usage)?),
+        "switches" => pinned::switches(&args, &mut crew),
+        "wait-long" => pinned::wait_long(&args, &mut crew),
+        "forkstorm" => churn::fork_storm(&args, &mut crew),
+        "threads" => churn::threads(&args, &mut crew),
+        "exec" => churn::exec(&mut crew),
+        "rename" => churn::rename(&mut crew),
+        "sleeper" => churn::sleeper(&args, &mut crew),
+        other => Err(usage(format!("there is no workload '{other}'"))),
+    }?;
+    crew.run()
+}
+
+fn usage(problem: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{problem}\n{USAGE}"))
+}
