@@ -10,6 +10,7 @@
 //! Only [`collect`] knows aya, only [`tui`] knows the terminal, and [`model`] knows neither clock nor I/O.
 
 pub mod decode;
+pub mod demo;
 pub mod model;
 pub mod snapshot;
 pub mod text;
