@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub threads: Vec<Thread>,
     /// Threads that ended and were evicted from `threads`; their numbers stay in `totals`.
     pub dropped_threads: u64,
+    /// Threads that matched the filter but could not be tracked (limit reached): their numbers are nowhere.
+    pub refused_threads: u64,
     /// Node by node counts; an index is a position in `host.nodes`.
     pub matrices: Matrices,
     /// Resident pages by node; `None` until a source measures them.
@@ -123,6 +125,8 @@ pub struct Source {
 pub struct Loss {
     /// Records the probes wanted to write.
     pub records_wanted: u64,
+    /// Of these, taken from the rings. When tracing has ended, wanted = received + lost, exactly.
+    pub records_received: u64,
     /// Of these, lost.
     pub records_lost: u64,
     /// The same by reason.
@@ -217,7 +221,7 @@ pub struct ThreadStats {
     pub wakers: Vec<Waker>,
     /// Turns on a node other than that of the turn before.
     pub node_moves: u64,
-    /// On-CPU time by node, by position in `host.nodes`, from the turns that were received.
+    /// On-CPU time by node, by position in `host.nodes`, from the turns that were received and the current one.
     pub residency_ns: Vec<u64>,
     /// On-CPU time by CPU number (`(cpu, ns)`, in order of CPU); not part of schema 1.
     #[serde(skip)]
@@ -300,6 +304,9 @@ pub struct Migrations {
     pub node: u64,
     /// Between nodes.
     pub cross_node: u64,
+    /// Counted by the kernel side, but in no level and no cause: the record was lost, or the place of a CPU in the
+    /// machine is not known.
+    pub unclassified: u64,
     /// Why.
     pub causes: Causes,
 }
@@ -307,7 +314,7 @@ pub struct Migrations {
 impl Migrations {
     /// All of them.
     pub const fn total(&self) -> u64 {
-        self.smt + self.llc + self.node + self.cross_node
+        self.smt + self.llc + self.node + self.cross_node + self.unclassified
     }
 }
 
