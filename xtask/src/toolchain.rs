@@ -24,7 +24,7 @@ pub const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 /// Debian's `core` for the BPF target.
 const DEBIAN_BPF_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 /// The only crates that may use unstable features where `core` is prebuilt.
-const UNSTABLE_CRATES: &str = "aya_ebpf,aya_ebpf_bindings,aya_ebpf_cty,aya_log_ebpf,numatrace_ebpf";
+const UNSTABLE_CRATES: &str = "aya_ebpf,aya_ebpf_bindings,aya_ebpf_cty,aya_log_ebpf,numatrace_ebpf,numatrace";
 
 /// What matters of `rustc -vV`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,6 +142,13 @@ pub fn llvm_strip() -> Option<PathBuf> {
         return Some(debian);
     }
     which(&format!("llvm-strip-{LLVM_MAJOR}"))
+}
+
+/// The version of that LLVM, `unknown` where it does not say.
+pub fn llvm_version() -> String {
+    let text = llvm_strip().and_then(|strip| output(command(strip).arg("--version")).ok()).unwrap_or_default();
+    let line = text.lines().find(|line| line.contains("LLVM version")).unwrap_or_default();
+    parse_tool_version(line).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// PATH with cargo's programs first: they are not on it in every shell.

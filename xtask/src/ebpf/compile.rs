@@ -45,18 +45,23 @@ pub fn object(candidate: &Candidate, arch: &str, locked: bool) -> Result<PathBuf
 
 /// aya-build's flags, and those that make the bytes the same wherever the clone lies.
 fn flags(candidate: &Candidate, arch: &str) -> Result<Vec<String>> {
-    let sysroot = candidate.sysroot()?;
-    let remap = |from: PathBuf, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    Ok(vec![
+    let mut flags = vec![
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2".to_owned(), // BTF is made from it
         "-Clink-arg=--btf".to_owned(),
         "-Ccodegen-units=1".to_owned(),
-        // The last match wins: a clone or a cargo home below another is still told apart.
-        remap(sysroot.join("lib/rustlib/src/rust"), "/rustc"),
-        remap(cargo_home(), "/cargo"),
-        remap(root(), "/numatrace"),
-    ])
+    ];
+    let mut remap = |from: PathBuf, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    // The last match wins: a clone or a cargo home below another is still told apart.
+    remap(candidate.sysroot()?.join("lib/rustlib/src/rust"), "/rustc");
+    remap(cargo_home(), "/cargo");
+    // A registry's folder is named after its address: a mirror's is another.
+    let registries = cargo_home().join("registry/src").read_dir().into_iter().flatten().flatten();
+    for registry in registries {
+        remap(registry.path(), "/cargo/registry");
+    }
+    remap(root(), "/numatrace");
+    Ok(flags)
 }
 
 /// Runs the build and returns the one executable it made, from cargo's own messages.

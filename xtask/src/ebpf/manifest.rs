@@ -25,6 +25,8 @@ pub struct Toolchain {
     /// What `rustc -vV` prints.
     pub rustc: String,
     pub bpf_linker: String,
+    /// The LLVM beside it.
+    pub llvm: String,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +68,7 @@ impl Toolchain {
     /// One line for people.
     pub fn summary(&self) -> String {
         let first = self.rustc.lines().next().unwrap_or_default();
-        let llvm = self.rustc.lines().find(|line| line.starts_with("LLVM")).unwrap_or("LLVM version unknown");
-        format!("{first}, {llvm}, bpf-linker {}", self.bpf_linker)
+        format!("{first}, bpf-linker {}, LLVM {}", self.bpf_linker, self.llvm)
     }
 }
 
@@ -79,8 +80,12 @@ mod tests {
     fn written_manifest_reads_back() {
         let dir = std::env::temp_dir().join(format!("numatrace-manifest-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        let toolchain = Toolchain { rustc: "rustc 1.95.0\nLLVM version: 22.1.2".into(), bpf_linker: "0.13.0".into() };
-        assert_eq!(toolchain.summary(), "rustc 1.95.0, LLVM version: 22.1.2, bpf-linker 0.13.0");
+        let toolchain = Toolchain {
+            rustc: "rustc 1.95.0\nbinary: rustc".into(),
+            bpf_linker: "0.13.0".into(),
+            llvm: "22.1.8".into(),
+        };
+        assert_eq!(toolchain.summary(), "rustc 1.95.0, bpf-linker 0.13.0, LLVM 22.1.8");
         let mut manifest = Manifest::new("ab".into(), toolchain);
         manifest.add_object("x86_64", b"object");
         manifest.write(&dir).unwrap();

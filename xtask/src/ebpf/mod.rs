@@ -51,10 +51,12 @@ fn build_with(out: &Path, locked: bool) -> Result<Manifest> {
     let Some(sources) = source_hash(&root()).context("cannot hash the eBPF sources")? else {
         bail!("this folder has no eBPF sources: build-ebpf works in the repository, not in a packaged crate");
     };
-    let mut manifest = Manifest::new(
-        sources,
-        Toolchain { rustc: candidate.rustc.text.clone(), bpf_linker: BPF_LINKER_VERSION.to_owned() },
-    );
+    let toolchain = Toolchain {
+        rustc: candidate.rustc.text.clone(),
+        bpf_linker: BPF_LINKER_VERSION.to_owned(),
+        llvm: toolchain::llvm_version(),
+    };
+    let mut manifest = Manifest::new(sources, toolchain);
     for arch in ARCHES {
         let object = compile::object(&candidate, arch, locked)?;
         let bytes = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
@@ -138,8 +140,10 @@ mod tests {
     use super::*;
 
     fn manifest(sources: &str, rustc: &str, object: &[u8]) -> Manifest {
-        let mut manifest =
-            Manifest::new(sources.into(), Toolchain { rustc: rustc.into(), bpf_linker: "0.13.0".into() });
+        let mut manifest = Manifest::new(
+            sources.into(),
+            Toolchain { rustc: rustc.into(), bpf_linker: "0.13.0".into(), llvm: "22.1.8".into() },
+        );
         for arch in ARCHES {
             manifest.add_object(arch, object);
         }
