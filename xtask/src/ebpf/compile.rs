@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::object_name;
 use crate::{
     shell::{root, run, shown},
     toolchain::{Candidate, cargo_home, llvm_strip},
@@ -16,7 +17,8 @@ const TARGET: &str = "bpfel-unknown-none";
 
 /// Compiles the object for `arch` and strips it of everything that a loader does not read.
 pub fn object(candidate: &Candidate, arch: &str, locked: bool) -> Result<PathBuf> {
-    let target_dir = root().join("target/ebpf").join(arch);
+    // One folder for all: what runs on this machine (macros, build scripts) is the same for each.
+    let target_dir = root().join("target/ebpf/build");
     let mut cargo = candidate.cargo();
     cargo.current_dir(root().join("numatrace-ebpf"));
     cargo.args([
@@ -37,7 +39,7 @@ pub fn object(candidate: &Candidate, arch: &str, locked: bool) -> Result<PathBuf
     let built = executable(&mut cargo)?;
 
     let strip = llvm_strip().context("llvm-strip 22 is missing: `cargo xtask setup --for build` gets it")?;
-    let stripped = target_dir.join("stripped.bpf.o");
+    let stripped = target_dir.join(object_name(arch));
     // DWARF and local names are for people; .BTF and .BTF.ext, which the kernel reads, stay.
     run(Command::new(strip).arg("--strip-debug").arg("-o").arg(&stripped).arg(&built))?;
     Ok(stripped)

@@ -46,6 +46,8 @@ pub fn build(out: &Path) -> Result<Manifest> {
 
 fn build_with(out: &Path, locked: bool) -> Result<Manifest> {
     let candidate = compiler()?;
+    // Held to the end of this function: the architectures are built in one folder, and a second run must not change it in between.
+    let _lock = lock()?;
     say(format!("eBPF: {}, bpf-linker {BPF_LINKER_VERSION}", candidate.describe()));
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let Some(sources) = source_hash(&root()).context("cannot hash the eBPF sources")? else {
@@ -69,6 +71,17 @@ fn build_with(out: &Path, locked: bool) -> Result<Manifest> {
     }
     manifest.write(out)?;
     Ok(manifest)
+}
+
+fn lock() -> Result<fs::File> {
+    let path = root().join("target/ebpf/lock");
+    let open = || {
+        fs::create_dir_all(root().join("target/ebpf"))?;
+        let file = fs::File::create(&path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    };
+    open().with_context(|| format!("cannot lock {}", path.display()))
 }
 
 /// Rebuilds to [`rebuilt_dir`] and compares with what is committed.
