@@ -9,9 +9,13 @@
 //!
 //! Only [`collect`] knows aya, only [`tui`] knows the terminal, and [`model`] knows neither clock nor I/O.
 
+pub mod collect;
+pub mod cli;
+pub mod commands;
 pub mod decode;
 pub mod demo;
 pub mod model;
+pub mod report;
 pub mod snapshot;
 pub mod text;
 pub mod topology;

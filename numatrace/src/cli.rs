@@ -1,0 +1,337 @@
+//! The command line: clap only, no I/O. Place in the flow: `main` parses, a file in `commands` runs.
+//!
+//! [`parse`] settles what clap cannot say alone: `numatrace --pid 1` without a subcommand is `live`, and `live`
+//! needs exactly one target. Numbers are checked here, so that nonsense ends with one sentence and exit code 2;
+//! what needs the machine (is there such a process?) is [`crate::target`]'s.
+
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::report::SortKey;
+pub use values::{Comm, MAX_PID};
+
+const ABOUT: &str = "Which threads wait for a CPU, hop between NUMA nodes, or touch memory on the wrong node";
+
+const LONG_ABOUT: &str = "\
+Which threads wait for a CPU, hop between NUMA nodes, or touch memory on the wrong node.
+
+numatrace attaches to a running process, or starts a command, and tells for each thread how long it was runnable \
+without a CPU (after wakeups and after preemption, apart), who ran instead, who woke it, how often and why it \
+was moved to another CPU, core, cache or node, and on which nodes it ran. It needs no performance counters and \
+changes nothing in the target.
+
+On a terminal `live`, the default command, draws a table that is updated each interval. Anywhere else it prints a report each \
+interval and one at the end.";
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo numatrace --pid 4711                    watch a process and what it forks, until q or Ctrl-C
+  sudo numatrace -p 4711 --tree -d 30s         its existing children as well, for 30 seconds
+  sudo numatrace -- ./server --port 80         start a command and trace it from its first instruction
+  sudo numatrace --cgroup system.slice/nginx.service --sort p99
+  sudo numatrace -p 4711 -d 10s -f json -o report.json
+                                               one report for a program to read
+  sudo numatrace -p 4711 -f json | jq .totals.runq.all.p99_ns
+                                               one cumulative document a line, each interval
+  sudo numatrace --all --slower-than 10ms      each wait of 10 ms or longer as a line, with who ran instead
+  numatrace doctor                             what this kernel offers, and what is missing
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
+
+Rights: root, or CAP_BPF and CAP_PERFMON (and CAP_SYS_PTRACE for processes of other users):
+  sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep \"$(command -v numatrace)\"";
+
+const TARGET_NEEDED: &str = "no target was given: name one with --pid, --tid, --comm, --cgroup or --all, or put a \
+                             command to start after --";
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Trace and show.
+    Live(Box<LiveArgs>),
+    /// Trace the built-in workload.
+    Demo(DemoArgs),
+    /// Say what this kernel and machine offer.
+    Doctor(DoctorArgs),
+    /// Print a completion script.
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "numatrace",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = "Run 'numatrace --help' for examples and details.",
+    after_long_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    override_usage = "numatrace [live] [OPTIONS] <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--all>\n       \
+                      numatrace [live] [OPTIONS] -- <CMD> [ARG]...\n       \
+                      numatrace <COMMAND>"
+)]
+struct Root {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    #[command(flatten)]
+    live: LiveArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Trace a target and show it live: a table on a terminal, a report each interval elsewhere (the default)
+    #[command(
+        after_long_help = EXAMPLES,
+        override_usage = "numatrace live [OPTIONS] <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--all>\n       \
+                          numatrace live [OPTIONS] -- <CMD> [ARG]..."
+    )]
+    Live(Box<LiveArgs>),
+    /// Trace a built-in workload whose threads wait, hop between CPUs and touch memory
+    ///
+    /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
+    Demo(DemoArgs),
+    /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    ///
+    /// For example: numatrace completions bash > /etc/bash_completion.d/numatrace
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `live`.
+#[derive(Args, Clone, Debug)]
+pub struct LiveArgs {
+    /// What to trace.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How long and how often.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What to write, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// Arguments of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// How long and how often.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What to write, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Text for people or JSON for programs
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// When to use colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Clone, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// What to trace: exactly one kind of target.
+#[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
+#[command(next_help_heading = "Target (exactly one)", group(ArgGroup::new("target").multiple(false)))]
+pub struct FilterArgs {
+    /// A process: its threads, and what it forks from now on (repeatable, or 1,2,3)
+    #[arg(short, long, group = "target", value_name = "PID", value_parser = values::pid)]
+    #[arg(value_delimiter = ',', allow_hyphen_values = true)]
+    pub pid: Vec<u32>,
+    /// With --pid: also the children, and theirs, that it has already
+    #[arg(long, requires = "pid", conflicts_with_all = ["tid", "comm", "cgroup", "all", "command"])]
+    pub tree: bool,
+    /// One thread, and nothing that it forks (repeatable, or 1,2,3)
+    #[arg(short, long, group = "target", value_name = "TID", value_parser = values::tid)]
+    #[arg(value_delimiter = ',', allow_hyphen_values = true)]
+    pub tid: Vec<u32>,
+    /// Every thread with exactly this name, as in /proc/PID/task/TID/comm (at most 15 bytes)
+    #[arg(short, long, group = "target", value_name = "NAME", value_parser = values::CommParser)]
+    pub comm: Option<Comm>,
+    /// Every thread of a cgroup and of those below it: a directory under /sys/fs/cgroup, or a path as in
+    /// /proc/PID/cgroup
+    #[arg(long, group = "target", value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Every thread of the machine but numatrace's own
+    #[arg(short, long, group = "target")]
+    pub all: bool,
+    /// A command to start and trace from its first instruction, with what it forks; under sudo it runs as the
+    /// user who called sudo
+    #[arg(last = true, group = "target", num_args = 1.., value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+impl FilterArgs {
+    /// No target was named.
+    fn is_empty(&self) -> bool {
+        self.pid.is_empty()
+            && self.tid.is_empty()
+            && self.comm.is_none()
+            && self.cgroup.is_none()
+            && !self.all
+            && self.command.is_empty()
+    }
+}
+
+/// How long and how often.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Time")]
+pub struct RunArgs {
+    /// Stop after this long: 30s, 5m, 1h 30m, or plain seconds [default: when interrupted, or when every target
+    /// has exited]
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true)]
+    pub duration: Option<Duration>,
+    /// Time between updates of the screen or reports, 50ms to 1h
+    #[arg(short, long, value_name = "TIME", default_value = "1s")]
+    #[arg(value_parser = values::interval, allow_hyphen_values = true)]
+    pub interval: Duration,
+}
+
+/// What to write, and where.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Text for people or JSON for programs (schema 1, one document a line); asked for explicitly, it is printed even
+    /// on a terminal
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Write one report to this file when the run ends, and print none [- is standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Order of threads in text and on screen
+    #[arg(long, value_enum, default_value_t, value_name = "KEY")]
+    pub sort: SortKey,
+    /// Show this many threads in text; 0 shows all
+    #[arg(long, default_value = "20", value_name = "N", value_parser = values::top, allow_hyphen_values = true)]
+    pub top: usize,
+    /// Print each wait of at least this long as a line, with who ran instead: 10ms, 250us
+    #[arg(long, value_name = "TIME", value_parser = values::slower_than, allow_hyphen_values = true)]
+    pub slower_than: Option<Duration>,
+    /// When to use colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// No notes on standard error; errors and lost records are still told
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// How to trace.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Tracing")]
+pub struct TraceArgs {
+    /// Memory of each ring that carries records from the kernel, 4K to 1G, rounded up to a power of two [default:
+    /// chosen from the machine]
+    #[arg(long, value_name = "SIZE", value_parser = values::ring_size, allow_hyphen_values = true)]
+    pub ring_size: Option<u32>,
+    /// Do not find out who wakes whom: leaves the sched_waking hook out, which makes tracing cheaper
+    #[arg(long)]
+    pub no_wakers: bool,
+    /// How to attach to the scheduler's tracepoints; auto: tp_btf, and raw_tp where the kernel refuses it
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub hooks: Hooks,
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: schema 1.
+    Json,
+}
+
+/// How to attach to tracepoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Hooks {
+    /// `tp_btf`, and `raw_tp` where that is refused.
+    #[default]
+    Auto,
+    /// BTF-enabled tracepoints only.
+    #[value(name = "tp_btf")]
+    TpBtf,
+    /// Raw tracepoints only.
+    #[value(name = "raw_tp")]
+    RawTp,
+}
+
+impl ValueEnum for SortKey {
+    fn value_variants<'a>() -> &'a [Self] {
+        &SortKey::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()).help(self.help()))
+    }
+}
+
+/// The whole command line as clap sees it, for completions and manual pages.
+pub fn command() -> clap::Command {
+    Root::command()
+}
+
+/// Parses a command line, the program's name first.
+///
+/// # Errors
+/// What clap refuses, or a missing target, each with one sentence; also `--help` and `--version`. `clap::Error::exit`
+/// prints it to the right stream and ends with the right code: 2 for wrong usage, 0 for help.
+pub fn parse<I, T>(args: I) -> Result<Command, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let mut matches = command().try_get_matches_from(args).map_err(with_command_hint)?;
+    let root = Root::from_arg_matches_mut(&mut matches)?;
+    let command = match root.command {
+        None => Command::Live(Box::new(root.live)),
+        Some(Subcommands::Live(args)) => Command::Live(args),
+        Some(Subcommands::Demo(args)) => Command::Demo(args),
+        Some(Subcommands::Doctor(args)) => Command::Doctor(args),
+        Some(Subcommands::Completions(args)) => Command::Completions(args),
+    };
+    match &command {
+        Command::Live(args) if args.filter.is_empty() => {
+            Err(self::command().error(ErrorKind::MissingRequiredArgument, TARGET_NEEDED))
+        }
+        _ => Ok(command),
+    }
+}
+
+/// `numatrace sleep 1` is a forgotten `--`: says so.
+fn with_command_hint(mut error: clap::Error) -> clap::Error {
+    if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument)
+        && error.get(ContextKind::Suggested).is_none()
+    {
+        let hint = "to start a command and trace it, put -- before it: numatrace -- CMD ARG...".to_owned();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests;

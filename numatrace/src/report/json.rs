@@ -1,0 +1,17 @@
+//! The report for programs: JSON of schema 1, one compact document a line, fields in the order of
+//! [`Snapshot`]. Durations are nanoseconds; `null` is a number whose source is off.
+
+use std::io::{self, Write};
+
+use crate::snapshot::Snapshot;
+
+/// Writes one document and a newline, in one piece: a reader that follows a file never sees half a line of a
+/// document that failed to serialize.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
+    let mut line = serde_json::to_vec(snapshot).map_err(io::Error::from)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}

@@ -1,0 +1,132 @@
+//! The report for people. The header says what was traced and what was lost, always; then conclusions, totals,
+//! threads, nodes, and last the sources that are off. What does not fit is left out and said to be.
+
+mod details;
+mod nodes;
+mod page;
+mod threads;
+mod totals;
+
+use std::io::{self, Write};
+
+use super::SortKey;
+use crate::snapshot::{Finding, Loss, Snapshot, Source, SourceState};
+use crate::text::{count, duration, share};
+use page::{Page, Tone};
+
+/// Narrowest report: a terminal that is narrower wraps the lines itself.
+pub const MIN_WIDTH: usize = 80;
+
+/// How a text report looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextOptions {
+    /// Show at most this many threads; 0 shows all.
+    pub top: usize,
+    /// Order of threads.
+    pub sort: SortKey,
+    /// Columns, at least [`MIN_WIDTH`].
+    pub width: usize,
+    /// Use colour. Nothing is told by colour alone.
+    pub color: bool,
+}
+
+impl Default for TextOptions {
+    fn default() -> TextOptions {
+        TextOptions { top: 20, sort: SortKey::default(), width: 120, color: false }
+    }
+}
+
+/// Writes the report, which ends with a newline, in one piece.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut impl Write) -> io::Result<()> {
+    let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
+    header(&mut page, snapshot);
+    findings(&mut page, &snapshot.findings);
+    totals::write(&mut page, snapshot);
+    threads::write(&mut page, snapshot, options);
+    details::write(&mut page, snapshot, options);
+    nodes::write(&mut page, snapshot);
+    sources(&mut page, &snapshot.sources);
+    out.write_all(page.finish().as_bytes())
+}
+
+fn header(page: &mut Page, snapshot: &Snapshot) {
+    let host = &snapshot.host;
+    let plural = |n: usize, one: &str| format!("{} {one}{}", count(n as u64), if n == 1 { "" } else { "s" });
+    page.entry("target", &snapshot.target.label, Tone::Strong);
+    page.entry("time", &format!("{} from {}", duration(snapshot.duration_ns), snapshot.start), Tone::Plain);
+    let cpus = plural(host.cpus as usize, "CPU");
+    let nodes = plural(host.nodes.len(), "node");
+    page.entry("host", &format!("Linux {} {}, {cpus}, {nodes}", host.kernel, host.arch), Tone::Plain);
+    loss(page, &snapshot.loss);
+    if snapshot.refused_threads > 0 {
+        let n = count(snapshot.refused_threads);
+        page.entry("missing", &format!("{n} threads could not be tracked: their numbers are nowhere here"), Tone::Bad);
+    }
+    page.entry("by", &format!("{} {}", snapshot.tool.name, snapshot.tool.version), Tone::Plain);
+}
+
+fn loss(page: &mut Page, loss: &Loss) {
+    let sum = format!("lost {} of {} records", count(loss.records_lost), count(loss.records_wanted));
+    if loss.records_lost == 0 {
+        page.entry("records", &sum, Tone::Plain);
+        return;
+    }
+    let reasons = [
+        (loss.by_reason.ring_full, "ring full: a larger --ring-size helps"),
+        (loss.by_reason.no_ring, "no ring for their CPU"),
+        (loss.by_reason.undecodable, "not decodable"),
+    ];
+    let reasons: Vec<String> =
+        reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();
+    let line = format!("{sum} ({}): {}", share(loss.records_lost, loss.records_wanted), reasons.join("; "));
+    page.entry("records", &line, Tone::Bad);
+    const SHOWN: usize = 3;
+    let mut when: Vec<String> = loss
+        .intervals
+        .iter()
+        .take(SHOWN)
+        .map(|i| format!("{} at {} to {}", count(i.lost), duration(i.start_ns), duration(i.end_ns)))
+        .collect();
+    if loss.intervals.len() > SHOWN {
+        when.push(format!("... and in {} more intervals", loss.intervals.len() - SHOWN));
+    }
+    if !when.is_empty() {
+        page.entry("", &when.join(", "), Tone::Plain);
+    }
+    let meaning = "counts and sums stay exact; percentiles, wakers and who ran instead miss the lost ones";
+    page.entry("", meaning, Tone::Plain);
+}
+
+fn findings(page: &mut Page, findings: &[Finding]) {
+    if findings.is_empty() {
+        return;
+    }
+    page.heading("Findings", "");
+    for finding in findings {
+        let tone = if finding.severity == "info" { Tone::Plain } else { Tone::Bad };
+        page.entry(&finding.severity, &finding.title, tone);
+        page.entry("", &finding.advice, Tone::Plain);
+        if let Some(command) = &finding.command {
+            page.entry("", &format!("$ {command}"), Tone::Plain);
+        }
+    }
+}
+
+fn sources(page: &mut Page, sources: &[Source]) {
+    page.heading("Sources", "");
+    let on = sources.iter().filter(|s| s.state == SourceState::On).count();
+    page.paragraph("  ", &format!("{on} of {} on and exact", sources.len()));
+    for source in sources.iter().filter(|s| s.state != SourceState::On) {
+        let state = match source.state {
+            SourceState::On => "on",
+            SourceState::Off => "off",
+            SourceState::BestEffort => "best effort",
+            SourceState::Sampled => "sampled",
+        };
+        let reason = source.reason.as_deref().unwrap_or("no reason known");
+        page.paragraph("  ", &format!("{}: {state}; {reason}", source.name));
+    }
+}
