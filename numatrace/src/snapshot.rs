@@ -125,7 +125,7 @@ pub struct Source {
 pub struct Loss {
     /// Records the probes wanted to write.
     pub records_wanted: u64,
-    /// Of these, taken from the rings. When tracing has ended, wanted = received + lost, exactly.
+    /// Of these, taken from the rings and readable. When tracing has ended, wanted = received + lost, exactly.
     pub records_received: u64,
     /// Of these, lost.
     pub records_lost: u64,

@@ -1,1 +1,205 @@
 //! The model: events in, snapshot out. No clock, no terminal, no aya, no I/O.
+//!
+//! Time is the last [`Tick`](numatrace_common::abi::Tick): everything that is open (a turn, a wait, a block) counts
+//! up to it. A tick must carry a moment from before the Totals of its interval were read, and be applied after
+//! them: then every open phase was known to last at least until then, and no number goes backwards from one
+//! snapshot to the next while no record is lost.
+//!
+//! Memory is bounded by [`Limits`]: a thread costs about 1.5 KB, 1.7 KB for each kind of wait it had (see
+//! `latency.rs`), up to 16 times 24 bytes for wakers and for culprits, and 10 bytes for each CPU it ran on; the sums
+//! over all threads cost 0.5 MB. Nothing is allocated for an event, except when a thread does something for the
+//! first time (is heard of, waits, runs on a CPU, is woken by somebody new).
+
+mod latency;
+mod loss;
+mod names;
+mod residency;
+mod table;
+mod thread;
+mod topk;
+mod view;
+
+use numatrace_common::abi::{Migrate, Slice, Task, Totals, slice_flags, task_event};
+
+use self::latency::{FINE, WaitKind, Waits};
+use self::loss::LossLedger;
+use self::names::Names;
+use self::table::Table;
+use self::thread::Places;
+use crate::decode::Event;
+use crate::snapshot::{Host, Snapshot, Source, Target};
+use crate::text::display_comm;
+use crate::topology::Topology;
+
+/// What does not come in records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meta {
+    /// The machine.
+    pub host: Host,
+    /// What is traced.
+    pub target: Target,
+    /// Every source of numbers.
+    pub sources: Vec<Source>,
+    /// When tracing began, ns of `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// The same moment, ns since the epoch.
+    pub start_wall_ns: u64,
+}
+
+/// What the model keeps at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Live threads. The turns of further ones count in the totals only, as far as their records arrive.
+    pub max_threads: usize,
+    /// Threads that ended. Beyond, the one that ended first is evicted; its numbers stay in the totals.
+    pub max_exited: usize,
+    /// Names of threads that are no targets.
+    pub max_names: usize,
+    /// Intervals of loss; the oldest are merged.
+    pub max_loss_intervals: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_threads: 65_536, max_exited: 4096, max_names: 16_384, max_loss_intervals: 256 }
+    }
+}
+
+/// Everything that is known so far. See the module.
+#[derive(Debug)]
+pub struct Model {
+    meta: Meta,
+    topology: Topology,
+    places: Places,
+    now_ns: u64,
+    table: Table,
+    names: Names,
+    loss: LossLedger,
+    wakeup: Waits<u64>,
+    preempted: Waits<u64>,
+    /// `[from][to]`, one row after the other.
+    migrations: Vec<u64>,
+}
+
+impl Model {
+    /// A model that knows nothing yet.
+    pub fn new(meta: Meta, topology: Topology, limits: Limits) -> Model {
+        let mut places = Vec::new();
+        for cpu in &topology.cpus {
+            // CPU numbers in records have 16 bits.
+            let Ok(id) = u16::try_from(cpu.id) else { continue };
+            if places.len() <= usize::from(id) {
+                places.resize(usize::from(id) + 1, None);
+            }
+            places[usize::from(id)] =
+                cpu.node.filter(|node| *node < topology.nodes.len()).and_then(|node| u16::try_from(node).ok());
+        }
+        Model {
+            now_ns: meta.start_ns,
+            table: Table::new(limits.max_threads, limits.max_exited),
+            names: Names::new(limits.max_names),
+            loss: LossLedger::new(meta.start_ns, limits.max_loss_intervals),
+            wakeup: Waits::new(FINE),
+            preempted: Waits::new(FINE),
+            migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
+            places: Places(places),
+            meta,
+            topology,
+        }
+    }
+
+    /// Takes in one event. Any event is possible at any time: nothing panics.
+    #[inline]
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Slice(slice) => self.slice(slice),
+            Event::Migrate(migrate) => self.migrate(migrate),
+            Event::Task(task) => self.task(task),
+            Event::Totals(totals) => self.totals(totals),
+            Event::Tick(tick) => {
+                self.now_ns = self.now_ns.max(tick.header.ts);
+                self.loss.settle(self.now_ns);
+                self.table.tick(self.now_ns);
+            }
+            Event::Counters(counters) => self.loss.counters(counters),
+        }
+    }
+
+    #[inline]
+    fn slice(&mut self, slice: &Slice) {
+        match WaitKind::of(slice.flags) {
+            None => {}
+            Some(WaitKind::Wakeup) => self.wakeup.record(slice.wait_ns),
+            Some(WaitKind::Preempted) => self.preempted.record(slice.wait_ns),
+        }
+        match self.table.at(slice.tid, slice.tgid, slice.header.ts) {
+            Some(thread) => thread.turn(slice, &self.places),
+            None => self.table.gone.turn(slice, &self.places),
+        }
+        if slice.flags & slice_flags::OUT_DEAD != 0 {
+            self.table.note_dead(slice.tid);
+        }
+    }
+
+    fn migrate(&mut self, migrate: &Migrate) {
+        let (from, to) = (migrate.header.cpu, migrate.header.cpu2);
+        if let (Some(from), Some(to)) = (self.places.node(from), self.places.node(to)) {
+            let cell = usize::from(from) * self.topology.nodes.len() + usize::from(to);
+            if let Some(count) = self.migrations.get_mut(cell) {
+                *count += 1;
+            }
+        }
+        let level = self.topology.level(u32::from(from), u32::from(to));
+        match self.table.at(migrate.tid, migrate.tgid, migrate.header.ts) {
+            Some(thread) => thread.migrate(migrate, level),
+            None => {
+                self.table.gone.migrations += 1;
+                self.table.gone.classify(level, migrate.cause);
+            }
+        }
+    }
+
+    fn totals(&mut self, totals: &Totals) {
+        if let Some(thread) = self.table.last_words(totals.tid, totals.tgid, totals.header.ts) {
+            thread.totals(totals);
+        }
+    }
+
+    fn task(&mut self, task: &Task) {
+        if task.event == task_event::NAME {
+            self.names.insert(task.tid, display_comm(&task.comm));
+        } else {
+            self.table.task(task);
+        }
+    }
+
+    /// Counts records that arrived but could not be decoded.
+    pub fn note_undecodable(&mut self, records: u64) {
+        self.loss.undecodable(records);
+    }
+
+    /// The moment that numbers count up to: the last tick, ns of `CLOCK_MONOTONIC`.
+    pub const fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Name of a thread, display-safe: a target's own, else one that was looked up (a NAME record).
+    pub fn name_of(&self, tid: u32) -> Option<&str> {
+        if tid == 0 {
+            return Some("idle");
+        }
+        let own = self.table.current(tid).map(|thread| thread.comm.as_str()).filter(|comm| !comm.is_empty());
+        own.or_else(|| self.names.get(tid)).filter(|name| !name.is_empty())
+    }
+
+    /// At most `max` threads that snapshots speak of without knowing their name. Look each one up and answer with a
+    /// NAME record, with an empty name where nobody is found, so that it is not asked for again.
+    pub fn unnamed_tids(&self, max: usize) -> Vec<u32> {
+        self.unnamed(max)
+    }
+
+    /// Everything at the last tick.
+    pub fn snapshot(&self) -> Snapshot {
+        self.view()
+    }
+}

@@ -1,0 +1,135 @@
+//! Lost records: how many, why and when.
+
+use std::collections::VecDeque;
+
+use numatrace_common::abi::Counters;
+
+use crate::snapshot::{Loss, LossInterval, LossReasons};
+
+/// Counts loss and remembers in which interval it came.
+#[derive(Debug)]
+pub(super) struct LossLedger {
+    start_ns: u64,
+    max_intervals: usize,
+    wanted: u64,
+    received: u64,
+    reasons: LossReasons,
+    refused: u64,
+    /// Lost up to the end of the last interval, and that end.
+    settled: u64,
+    settled_ns: u64,
+    intervals: VecDeque<LossInterval>,
+}
+
+impl LossLedger {
+    pub(super) fn new(start_ns: u64, max_intervals: usize) -> Self {
+        LossLedger {
+            start_ns,
+            max_intervals: max_intervals.max(1),
+            wanted: 0,
+            received: 0,
+            reasons: LossReasons::default(),
+            refused: 0,
+            settled: 0,
+            settled_ns: start_ns,
+            intervals: VecDeque::new(),
+        }
+    }
+
+    /// The kernel's own counters, which only grow.
+    pub(super) fn counters(&mut self, counters: &Counters) {
+        self.wanted = self.wanted.max(counters.wanted);
+        self.received = self.received.max(counters.received);
+        self.reasons.ring_full = self.reasons.ring_full.max(counters.lost_ring_full);
+        self.reasons.no_ring = self.reasons.no_ring.max(counters.lost_no_ring);
+        self.refused = self.refused.max(counters.tasks_refused);
+        self.settle(counters.header.ts);
+    }
+
+    /// Records that came but could not be read.
+    pub(super) fn undecodable(&mut self, records: u64) {
+        self.reasons.undecodable = self.reasons.undecodable.saturating_add(records);
+    }
+
+    /// Threads that the kernel side could not track.
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn lost(&self) -> u64 {
+        self.reasons.ring_full.saturating_add(self.reasons.no_ring).saturating_add(self.reasons.undecodable)
+    }
+
+    /// An interval ends at `ts`: what was lost since the last one belongs to it.
+    pub(super) fn settle(&mut self, ts: u64) {
+        let ts = ts.max(self.settled_ns);
+        let lost = self.lost().saturating_sub(self.settled);
+        if lost > 0 {
+            self.intervals.push_back(LossInterval {
+                start_ns: self.settled_ns.saturating_sub(self.start_ns),
+                end_ns: ts.saturating_sub(self.start_ns),
+                lost,
+            });
+            self.settled = self.lost();
+        }
+        self.settled_ns = ts;
+        while self.intervals.len() > self.max_intervals {
+            let Some(oldest) = self.intervals.pop_front() else { return };
+            if let Some(next) = self.intervals.front_mut() {
+                next.start_ns = oldest.start_ns;
+                next.lost = next.lost.saturating_add(oldest.lost);
+            }
+        }
+    }
+
+    /// As reports show it.
+    pub(super) fn snapshot(&self) -> Loss {
+        Loss {
+            records_wanted: self.wanted,
+            records_received: self.received.saturating_sub(self.reasons.undecodable),
+            records_lost: self.lost(),
+            by_reason: self.reasons,
+            intervals: self.intervals.iter().copied().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(ts: u64, wanted: u64, full: u64) -> Counters {
+        Counters { header: Counters::header(ts, 0, 0), wanted, lost_ring_full: full, ..Counters::default() }
+    }
+
+    #[test]
+    fn loss_is_timed_to_the_interval_in_which_it_grew() {
+        let mut ledger = LossLedger::new(1000, 256);
+        ledger.counters(&counters(1100, 10, 0));
+        ledger.counters(&counters(1200, 20, 3));
+        ledger.settle(1200);
+        ledger.undecodable(2);
+        ledger.counters(&counters(1300, 30, 3));
+        let loss = ledger.snapshot();
+        assert_eq!((loss.records_wanted, loss.records_lost), (30, 5));
+        assert_eq!(
+            loss.intervals,
+            [
+                LossInterval { start_ns: 100, end_ns: 200, lost: 3 },
+                LossInterval { start_ns: 200, end_ns: 300, lost: 2 }
+            ]
+        );
+    }
+
+    #[test]
+    fn the_oldest_intervals_are_merged_and_no_loss_is_forgotten() {
+        let mut ledger = LossLedger::new(0, 3);
+        for i in 1..=10 {
+            ledger.counters(&counters(i * 10, i, i));
+        }
+        let loss = ledger.snapshot();
+        assert_eq!(loss.intervals.len(), 3);
+        assert_eq!(loss.intervals[0], LossInterval { start_ns: 0, end_ns: 80, lost: 8 });
+        assert_eq!(loss.intervals.iter().map(|i| i.lost).sum::<u64>(), loss.records_lost);
+    }
+}

@@ -1,0 +1,451 @@
+//! One thread: counters that stay exact when records are lost, and what it is doing now.
+//!
+//! Two sources say the same things. Slice records bring each turn as it ends; Totals records bring the kernel's
+//! sums, which cover exactly the turns up to their `seq`. At any time
+//!
+//! ```text
+//! sums = sums of the newest Totals + every received turn with seq > covered
+//! ```
+//!
+//! so a turn that arrives after Totals that already include it changes distributions only, a lost turn is made good
+//! by the next Totals, and nothing is counted twice. `seq` wraps: "newer" is a signed difference.
+//!
+//! What is open (the current turn, wait or block) is never added to the sums: [`Tracked::open_at`] lays it over
+//! them, up to the last tick. It is replaced as a whole by whatever record is newer.
+
+use numatrace_common::abi::{Migrate, NO_CPU, NO_TID, Slice, Totals, slice_flags};
+use numatrace_common::wait::phase;
+
+use super::latency::{COARSE, WaitKind, Waits};
+use super::residency::Residency;
+use super::topk::TopK;
+use crate::topology::Level;
+
+/// `a` comes after `b`, for numbers that wrap.
+#[inline]
+pub(super) const fn after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) as i32 > 0
+}
+
+/// Sums over turns that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) cpu_ns: u64,
+    pub(super) blocked_ns: u64,
+    pub(super) wakeup_ns: u64,
+    pub(super) wakeup_count: u64,
+    pub(super) preempted_ns: u64,
+    pub(super) preempted_count: u64,
+    pub(super) voluntary: u64,
+    pub(super) involuntary: u64,
+}
+
+impl Sums {
+    #[inline]
+    fn of_turn(turn: &Slice, blocked_ns: u64) -> Sums {
+        let mut sums = Sums { cpu_ns: turn.slice_ns, blocked_ns, ..Sums::default() };
+        match WaitKind::of(turn.flags) {
+            None => {}
+            Some(WaitKind::Wakeup) => (sums.wakeup_ns, sums.wakeup_count) = (turn.wait_ns, 1),
+            Some(WaitKind::Preempted) => (sums.preempted_ns, sums.preempted_count) = (turn.wait_ns, 1),
+        }
+        if turn.flags & slice_flags::OUT_VOLUNTARY != 0 {
+            sums.voluntary = 1;
+        } else {
+            sums.involuntary = 1;
+        }
+        sums
+    }
+
+    fn of_totals(totals: &Totals) -> Sums {
+        Sums {
+            cpu_ns: totals.cpu_ns,
+            blocked_ns: totals.blocked_ns,
+            wakeup_ns: totals.wakeup_ns,
+            wakeup_count: totals.wakeup_count,
+            preempted_ns: totals.preempted_ns,
+            preempted_count: totals.preempted_count,
+            voluntary: totals.voluntary,
+            involuntary: totals.involuntary,
+        }
+    }
+
+    /// Adds field by field; hostile numbers saturate.
+    #[inline]
+    pub(super) fn add(&mut self, other: &Sums) {
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.blocked_ns = self.blocked_ns.saturating_add(other.blocked_ns);
+        self.wakeup_ns = self.wakeup_ns.saturating_add(other.wakeup_ns);
+        self.wakeup_count = self.wakeup_count.saturating_add(other.wakeup_count);
+        self.preempted_ns = self.preempted_ns.saturating_add(other.preempted_ns);
+        self.preempted_count = self.preempted_count.saturating_add(other.preempted_count);
+        self.voluntary = self.voluntary.saturating_add(other.voluntary);
+        self.involuntary = self.involuntary.saturating_add(other.involuntary);
+    }
+
+    /// Run-queue latency of both kinds.
+    pub(super) const fn wait_ns(&self) -> u64 {
+        self.wakeup_ns.saturating_add(self.preempted_ns)
+    }
+}
+
+/// Everything that is summed over threads when one is evicted.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) sums: Sums,
+    pub(super) residency: Residency,
+    /// Weight and count are both the number of wakeups.
+    pub(super) wakers: TopK,
+    /// Weight is the wait attributed to each.
+    pub(super) culprits: TopK,
+    pub(super) node_moves: u64,
+    /// By [`Level`].
+    pub(super) levels: [u64; 4],
+    /// By number of [`numatrace_common::cause::Cause`].
+    pub(super) causes: [u64; 6],
+    /// Migrations that the kernel side counted, those without a record included.
+    pub(super) migrations: u64,
+}
+
+/// Node of each CPU by number, so that the hot path makes one load.
+#[derive(Debug, Default)]
+pub(super) struct Places(pub(super) Vec<Option<u16>>);
+
+impl Places {
+    /// Position of a CPU's node; `None` where it is not known.
+    #[inline]
+    pub(super) fn node(&self, cpu: u16) -> Option<u16> {
+        self.0.get(usize::from(cpu)).copied().flatten()
+    }
+
+    /// The machine has such a CPU.
+    #[inline]
+    pub(super) fn has(&self, cpu: u16) -> bool {
+        usize::from(cpu) < self.0.len()
+    }
+}
+
+impl Numbers {
+    /// Adds what only records tell: where the turn ran, who woke it and who ran while it waited.
+    #[inline]
+    pub(super) fn spread(&mut self, turn: &Slice, places: &Places) {
+        let (cpu, before) = (turn.header.cpu, turn.header.cpu2);
+        if places.has(cpu) {
+            self.residency.add(cpu, turn.slice_ns);
+        }
+        if cpu != before
+            && let (Some(node), Some(node_before)) = (places.node(cpu), places.node(before))
+        {
+            self.node_moves += u64::from(node != node_before);
+        }
+        let Some(kind) = WaitKind::of(turn.flags) else { return };
+        if kind == WaitKind::Wakeup && turn.waker != NO_TID {
+            self.wakers.add(turn.waker, 1, 1);
+        }
+        self.blame(turn);
+    }
+
+    /// Names who ran while it waited, as far as two samples can tell: `prev`, the thread before it on the CPU, ran
+    /// for the last `prev_ran` of the wait; what is left went to `holder`, which held the CPU when the wait began.
+    /// Others that ran between those two are not seen; their time is counted to `holder`, or to `prev` where the
+    /// holder is not known or the same. Idle time and the thread itself are nobody's fault and are left out.
+    #[inline]
+    fn blame(&mut self, turn: &Slice) {
+        let named = |tid: u32| tid != NO_TID && tid != turn.tid;
+        let last = turn.wait_ns.min(u64::from(turn.prev_ran) << 10);
+        let (mut prev_part, mut holder_part) = (0, 0);
+        if named(turn.prev) {
+            prev_part = last;
+        }
+        let rest = turn.wait_ns - if named(turn.prev) { last } else { 0 };
+        if named(turn.holder) && turn.holder != turn.prev {
+            holder_part = rest;
+        } else if named(turn.prev) {
+            prev_part += rest;
+        }
+        if turn.prev != 0 && prev_part > 0 {
+            self.culprits.add(turn.prev, prev_part, 1);
+        }
+        if turn.holder != 0 && holder_part > 0 {
+            self.culprits.add(turn.holder, holder_part, 1);
+        }
+    }
+
+    /// Adds a migration. Without a level it is known by number only.
+    pub(super) fn classify(&mut self, level: Option<Level>, cause: u16) {
+        let Some(level) = level else { return };
+        let at = match level {
+            Level::Smt => 0,
+            Level::Llc => 1,
+            Level::Node => 2,
+            Level::CrossNode => 3,
+        };
+        self.levels[at] += 1;
+        self.causes[usize::from(cause).min(self.causes.len() - 1)] += 1;
+    }
+
+    /// Adds everything to another one.
+    pub(super) fn merge_into(&self, other: &mut Numbers) {
+        self.add_counts_to(other);
+        self.wakers.merge_into(&mut other.wakers);
+        self.culprits.merge_into(&mut other.culprits);
+    }
+
+    /// Adds everything but wakers and culprits to another one.
+    pub(super) fn add_counts_to(&self, other: &mut Numbers) {
+        other.sums.add(&self.sums);
+        self.residency.merge_into(&mut other.residency);
+        other.node_moves = other.node_moves.saturating_add(self.node_moves);
+        other.migrations = other.migrations.saturating_add(self.migrations);
+        for (mine, theirs) in other.levels.iter_mut().zip(self.levels) {
+            *mine = mine.saturating_add(theirs);
+        }
+        for (mine, theirs) in other.causes.iter_mut().zip(self.causes) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+
+    /// A turn of a thread that has no entry of its own.
+    pub(super) fn turn(&mut self, turn: &Slice, places: &Places) {
+        self.sums.add(&Sums::of_turn(turn, 0));
+        self.spread(turn, places);
+    }
+}
+
+/// What a thread is doing since when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    /// One of [`phase`].
+    phase: u16,
+    since: u64,
+    /// While running: the wait before the turn.
+    wait_ns: u64,
+    /// Blocked time before the wait or the turn.
+    blocked_ns: u64,
+    /// When Totals said so; 0 when it follows from another record.
+    told: u64,
+}
+
+/// What is open, laid over the sums up to some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OpenTime {
+    pub(super) cpu_ns: u64,
+    pub(super) wait_ns: u64,
+    pub(super) blocked_ns: u64,
+    pub(super) waiting_now_ns: Option<u64>,
+}
+
+/// How a thread left the model's sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is dead.
+    Exited,
+    /// It lives on, but is no target any more.
+    Untracked,
+}
+
+/// One thread.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) tid: u32,
+    pub(super) tgid: u32,
+    /// The kernel's start time of the thread; 0 while not known.
+    pub(super) start_ns: u64,
+    /// When it was first heard of.
+    pub(super) born_ns: u64,
+    /// Display-safe; empty while not known.
+    pub(super) comm: String,
+    /// Another thread had this id before: a record from before `born_ns` is that one's.
+    pub(super) reused: bool,
+    /// How and when it ended.
+    pub(super) end: Option<(End, u64)>,
+    /// It is in the queue of those to be evicted.
+    pub(super) listed: bool,
+    /// CPU of the current or last turn.
+    pub(super) cpu: u16,
+    pub(super) numbers: Numbers,
+    pub(super) wakeup: Waits<u32>,
+    pub(super) preempted: Waits<u32>,
+    /// The sums include every turn up to this one.
+    covered: u32,
+    /// The newest turn that is known of.
+    latest: u32,
+    /// The newest turn, where it came as a record.
+    last_turn: Sums,
+    open: Open,
+    /// Number of the newest migration.
+    latest_migration: u32,
+    /// Sums from before it was tracked anew.
+    carried: Sums,
+}
+
+impl Tracked {
+    pub(super) fn new(tid: u32, tgid: u32, born_ns: u64) -> Tracked {
+        Tracked {
+            tid,
+            tgid,
+            start_ns: 0,
+            born_ns,
+            comm: String::new(),
+            reused: false,
+            end: None,
+            listed: false,
+            cpu: NO_CPU,
+            numbers: Numbers::default(),
+            wakeup: Waits::new(COARSE),
+            preempted: Waits::new(COARSE),
+            covered: 0,
+            latest: 0,
+            last_turn: Sums::default(),
+            open: Open::default(),
+            latest_migration: 0,
+            carried: Sums::default(),
+        }
+    }
+
+    /// No rule of reused or ended ids applies.
+    #[inline]
+    pub(super) const fn is_plain(&self) -> bool {
+        self.end.is_none() && !self.reused
+    }
+
+    /// A turn that ended.
+    #[inline]
+    pub(super) fn turn(&mut self, turn: &Slice, places: &Places) {
+        let sums = Sums::of_turn(turn, self.blocked_before(turn));
+        if after(turn.seq, self.covered) {
+            self.numbers.sums.add(&sums);
+        }
+        if after(turn.seq, self.latest) {
+            self.latest = turn.seq;
+            self.last_turn = sums;
+            self.cpu = turn.header.cpu;
+            self.open = Open::default();
+            if turn.flags & slice_flags::OUT_DEAD != 0 {
+                self.ended(End::Exited, turn.header.ts);
+            } else if self.end.is_none() {
+                self.open.since = turn.header.ts;
+                let runnable = turn.flags & slice_flags::OUT_RUNNABLE != 0;
+                self.open.phase = if runnable { phase::QUEUED } else { phase::BLOCKED };
+            }
+        }
+        self.numbers.spread(turn, places);
+        match WaitKind::of(turn.flags) {
+            None => {}
+            Some(WaitKind::Wakeup) => self.wakeup.record(turn.wait_ns),
+            Some(WaitKind::Preempted) => self.preempted.record(turn.wait_ns),
+        }
+    }
+
+    /// Blocked time of a turn: what is known to be open when it follows right upon the newest one, else 0 until
+    /// the next Totals.
+    #[inline]
+    fn blocked_before(&self, turn: &Slice) -> u64 {
+        if turn.seq.wrapping_sub(self.latest) != 1 || WaitKind::of(turn.flags).is_none() {
+            return 0;
+        }
+        if self.open.phase != phase::BLOCKED {
+            return self.open.blocked_ns;
+        }
+        let wait_began = turn.header.ts.saturating_sub(turn.slice_ns).saturating_sub(turn.wait_ns);
+        wait_began.saturating_sub(self.open.since).saturating_add(self.open.blocked_ns)
+    }
+
+    /// The kernel's sums.
+    pub(super) fn totals(&mut self, totals: &Totals) {
+        self.migrations_up_to(totals.migrations);
+        let mut sums = Sums::of_totals(totals);
+        sums.add(&self.carried);
+        let ahead = totals.seq.wrapping_sub(self.latest) as i32;
+        if ahead >= 0 {
+            if ahead > 0 || totals.header.ts >= self.open.told {
+                self.tell(totals);
+            }
+            self.latest = totals.seq;
+        } else if ahead == -1 && self.latest != self.covered {
+            // Read just before the newest turn ended, which came as a record.
+            sums.add(&self.last_turn);
+        } else {
+            // Older than what is known: the next ones will be newer.
+            return;
+        }
+        self.covered = totals.seq;
+        self.numbers.sums = sums;
+    }
+
+    /// Takes over what Totals say is open.
+    fn tell(&mut self, totals: &Totals) {
+        if totals.header.cpu != NO_CPU {
+            self.cpu = totals.header.cpu;
+        }
+        if self.end.is_some() {
+            return;
+        }
+        self.open = Open {
+            phase: totals.phase,
+            since: totals.since,
+            wait_ns: totals.open_wait_ns,
+            blocked_ns: totals.open_blocked_ns,
+            told: totals.header.ts,
+        };
+    }
+
+    /// A migration.
+    pub(super) fn migrate(&mut self, migrate: &Migrate, level: Option<Level>) {
+        self.migrations_up_to(migrate.seq);
+        self.numbers.classify(level, migrate.cause);
+    }
+
+    fn migrations_up_to(&mut self, number: u32) {
+        if after(number, self.latest_migration) {
+            let more = number.wrapping_sub(self.latest_migration);
+            self.numbers.migrations = self.numbers.migrations.saturating_add(u64::from(more));
+            self.latest_migration = number;
+        }
+    }
+
+    /// It is in `phase` since `since`, where nothing better is known.
+    pub(super) fn begins(&mut self, phase: u16, since: u64) {
+        if self.open.phase == phase::UNKNOWN && self.latest == 0 && self.end.is_none() {
+            self.open = Open { phase, since, ..Open::default() };
+        }
+    }
+
+    /// It leaves the model's sight: nothing is open any more.
+    pub(super) fn ended(&mut self, how: End, at: u64) {
+        self.open = Open::default();
+        self.end = Some((how, at));
+    }
+
+    /// It is a target again: the kernel side counts from 0, on top of what was counted before.
+    pub(super) fn tracked_again(&mut self) {
+        self.end = None;
+        self.carried = self.numbers.sums;
+        (self.covered, self.latest, self.latest_migration) = (0, 0, 0);
+        self.open = Open::default();
+    }
+
+    /// One of [`phase`].
+    pub(super) const fn phase(&self) -> u16 {
+        self.open.phase
+    }
+
+    /// What is open, up to `now`.
+    pub(super) fn open_at(&self, now: u64) -> OpenTime {
+        let lasts = now.saturating_sub(self.open.since);
+        let mut open = OpenTime { blocked_ns: self.open.blocked_ns, ..OpenTime::default() };
+        match self.open.phase {
+            phase::RUNNING => {
+                open.cpu_ns = lasts;
+                open.wait_ns = self.open.wait_ns;
+            }
+            phase::QUEUED => {
+                open.wait_ns = lasts;
+                open.waiting_now_ns = Some(lasts);
+            }
+            phase::BLOCKED => open.blocked_ns = open.blocked_ns.saturating_add(lasts),
+            _ => open.blocked_ns = 0,
+        }
+        open
+    }
+}

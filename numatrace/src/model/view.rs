@@ -1,0 +1,257 @@
+//! Builds the [`Snapshot`]: sums, what is open laid over them, percentiles, names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use numatrace_common::abi::NO_CPU;
+use numatrace_common::cause::Cause;
+use numatrace_common::wait::phase;
+
+use super::Model;
+use super::latency::{COARSE, FINE, Waits};
+use super::thread::{End, Numbers, OpenTime, Sums, Tracked};
+use super::topk::{Heavy, heaviest};
+use crate::snapshot::{
+    Causes, Culprit, MAX_CULPRITS, MAX_WAKERS, Matrices, Migrations, RunQueue, SCHEMA, Snapshot, Switches, Thread,
+    ThreadState, ThreadStats, Tool, Waker,
+};
+use crate::units::{Pid, Tid};
+
+impl Model {
+    pub(super) fn view(&self) -> Snapshot {
+        let mut threads: Vec<(u64, Thread)> = Vec::new();
+        let mut sum = Sum::new(&self.table.gone);
+        let mut both = Waits::new(COARSE);
+        for thread in self.table.iter() {
+            let open = thread.open_at(self.now_ns);
+            sum.add(thread, &open);
+            threads.push((thread.born_ns, self.thread(thread, &open, &mut both)));
+        }
+        // An id that was reused has several entries: the earlier owner first.
+        threads.sort_by_key(|(born, thread)| (thread.tid, *born));
+        Snapshot {
+            schema: SCHEMA,
+            tool: Tool { name: "numatrace".into(), version: env!("CARGO_PKG_VERSION").into() },
+            host: self.meta.host.clone(),
+            target: self.meta.target.clone(),
+            start: rfc3339(self.meta.start_wall_ns),
+            duration_ns: self.now_ns.saturating_sub(self.meta.start_ns),
+            sources: self.meta.sources.clone(),
+            loss: self.loss.snapshot(),
+            totals: self.totals_of(sum),
+            threads: threads.into_iter().map(|(_, thread)| thread).collect(),
+            dropped_threads: self.table.dropped,
+            refused_threads: self.loss.refused(),
+            matrices: Matrices { migrations: self.matrix(), page_touches: None },
+            placement_pages: None,
+            throttle: None,
+            findings: Vec::new(),
+        }
+    }
+
+    fn thread(&self, thread: &Tracked, open: &OpenTime, both: &mut Waits<u32>) -> Thread {
+        let numbers = &thread.numbers;
+        let mut residency: BTreeMap<u16, u64> = numbers.residency.iter().collect();
+        self.add_open_turn(&mut residency, thread, open);
+        both.clear();
+        both.add(&thread.wakeup);
+        both.add(&thread.preempted);
+        let sums = numbers.sums;
+        let stats = ThreadStats {
+            runq: run_queue(&sums, &thread.wakeup, &thread.preempted, both),
+            wakers: self.wakers(numbers.wakers.iter()),
+            waited_behind: self.culprits(numbers.culprits.iter()),
+            ..self.stats(numbers, &sums, open, &residency)
+        };
+        Thread {
+            tid: Tid(thread.tid),
+            pid: Pid(thread.tgid),
+            ns_pid: None,
+            comm: thread.comm.clone(),
+            exited: matches!(thread.end, Some((End::Exited, _))),
+            state: state(thread),
+            cpu: (thread.cpu != NO_CPU).then(|| u32::from(thread.cpu)),
+            stats,
+        }
+    }
+
+    fn totals_of(&self, sum: Sum) -> ThreadStats {
+        let mut residency: BTreeMap<u16, u64> = sum.numbers.residency.iter().collect();
+        for thread in self.table.iter() {
+            self.add_open_turn(&mut residency, thread, &thread.open_at(self.now_ns));
+        }
+        let mut both = Waits::new(FINE);
+        both.add(&self.wakeup);
+        both.add(&self.preempted);
+        let flat = |heavy: Heavy| heavy.into_iter().map(|(tid, (weight, count))| (tid, weight, count));
+        let sums = sum.numbers.sums;
+        ThreadStats {
+            runq: run_queue(&sums, &self.wakeup, &self.preempted, &both),
+            wakers: self.wakers(flat(sum.wakers)),
+            waited_behind: self.culprits(flat(sum.culprits)),
+            ..self.stats(&sum.numbers, &sums, &sum.open, &residency)
+        }
+    }
+
+    /// What a thread and the totals have in common.
+    fn stats(
+        &self,
+        numbers: &Numbers,
+        sums: &Sums,
+        open: &OpenTime,
+        residency: &BTreeMap<u16, u64>,
+    ) -> ThreadStats {
+        let mut by_node = vec![0u64; self.topology.nodes.len()];
+        for (cpu, ns) in residency {
+            if let Some(node) = self.places.node(*cpu).and_then(|node| by_node.get_mut(usize::from(node))) {
+                *node = node.saturating_add(*ns);
+            }
+        }
+        ThreadStats {
+            cpu_ns: sums.cpu_ns.saturating_add(open.cpu_ns),
+            wait_ns: sums.wait_ns().saturating_add(open.wait_ns),
+            blocked_ns: sums.blocked_ns.saturating_add(open.blocked_ns),
+            waiting_now_ns: open.waiting_now_ns,
+            switches: Switches { voluntary: sums.voluntary, involuntary: sums.involuntary },
+            migrations: migrations(numbers),
+            node_moves: numbers.node_moves,
+            residency_ns: by_node,
+            residency_cpu_ns: residency.iter().map(|(cpu, ns)| (u32::from(*cpu), *ns)).collect(),
+            ..ThreadStats::default()
+        }
+    }
+
+    fn add_open_turn(&self, residency: &mut BTreeMap<u16, u64>, thread: &Tracked, open: &OpenTime) {
+        if open.cpu_ns > 0 && self.places.has(thread.cpu) {
+            let ns = residency.entry(thread.cpu).or_default();
+            *ns = ns.saturating_add(open.cpu_ns);
+        }
+    }
+
+    fn wakers(&self, all: impl Iterator<Item = (u32, u64, u64)>) -> Vec<Waker> {
+        let name = |tid| self.name_of(tid).unwrap_or_default().to_owned();
+        heaviest(all, MAX_WAKERS)
+            .into_iter()
+            .map(|(tid, _, count)| Waker { tid: Tid(tid), comm: name(tid), count })
+            .collect()
+    }
+
+    fn culprits(&self, all: impl Iterator<Item = (u32, u64, u64)>) -> Vec<Culprit> {
+        let name = |tid| self.name_of(tid).unwrap_or_default().to_owned();
+        heaviest(all, MAX_CULPRITS)
+            .into_iter()
+            .map(|(tid, total_ns, count)| Culprit { tid: Tid(tid), comm: name(tid), total_ns, count })
+            .collect()
+    }
+
+    fn matrix(&self) -> Vec<Vec<u64>> {
+        // `max(1)`: a machine without nodes has an empty matrix, and chunks of nothing are not allowed.
+        self.migrations.chunks(self.topology.nodes.len().max(1)).map(<[u64]>::to_vec).collect()
+    }
+
+    pub(super) fn unnamed(&self, max: usize) -> Vec<u32> {
+        let mut unnamed = BTreeSet::new();
+        let all = self.table.iter().map(|thread| &thread.numbers).chain([&self.table.gone]);
+        for numbers in all {
+            let shown = heaviest(numbers.wakers.iter(), MAX_WAKERS)
+                .into_iter()
+                .chain(heaviest(numbers.culprits.iter(), MAX_CULPRITS));
+            for (tid, ..) in shown {
+                if unnamed.len() >= max {
+                    return unnamed.into_iter().collect();
+                }
+                if tid != 0 && self.names.get(tid).is_none() && self.name_of(tid).is_none() {
+                    unnamed.insert(tid);
+                }
+            }
+        }
+        unnamed.into_iter().collect()
+    }
+}
+
+/// Sums over all threads.
+struct Sum {
+    numbers: Numbers,
+    open: OpenTime,
+    wakers: Heavy,
+    culprits: Heavy,
+}
+
+impl Sum {
+    /// Begins with those that have no entry any more.
+    fn new(gone: &Numbers) -> Sum {
+        let mut sum = Sum {
+            numbers: Numbers::default(),
+            open: OpenTime::default(),
+            wakers: Heavy::new(),
+            culprits: Heavy::new(),
+        };
+        sum.add_numbers(gone);
+        sum
+    }
+
+    fn add_numbers(&mut self, numbers: &Numbers) {
+        numbers.add_counts_to(&mut self.numbers);
+        numbers.wakers.add_to(&mut self.wakers);
+        numbers.culprits.add_to(&mut self.culprits);
+    }
+
+    fn add(&mut self, thread: &Tracked, open: &OpenTime) {
+        self.add_numbers(&thread.numbers);
+        self.open.cpu_ns = self.open.cpu_ns.saturating_add(open.cpu_ns);
+        self.open.wait_ns = self.open.wait_ns.saturating_add(open.wait_ns);
+        self.open.blocked_ns = self.open.blocked_ns.saturating_add(open.blocked_ns);
+        // `None` is less than any wait.
+        self.open.waiting_now_ns = self.open.waiting_now_ns.max(open.waiting_now_ns);
+    }
+}
+
+fn run_queue<C: hdrhistogram::Counter>(
+    sums: &Sums,
+    wakeup: &Waits<C>,
+    preempted: &Waits<C>,
+    both: &Waits<C>,
+) -> RunQueue {
+    RunQueue {
+        wakeup: wakeup.latency(sums.wakeup_count, sums.wakeup_ns),
+        preempted: preempted.latency(sums.preempted_count, sums.preempted_ns),
+        all: both.latency(sums.wakeup_count.saturating_add(sums.preempted_count), sums.wait_ns()),
+    }
+}
+
+fn migrations(numbers: &Numbers) -> Migrations {
+    let classified = numbers.levels.iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+    let [smt, llc, node, cross_node] = numbers.levels;
+    let cause = |cause: Cause| numbers.causes[cause as usize];
+    Migrations {
+        smt,
+        llc,
+        node,
+        cross_node,
+        unclassified: numbers.migrations.saturating_sub(classified),
+        causes: Causes {
+            wakeup: cause(Cause::Wakeup),
+            load_balance: cause(Cause::LoadBalance),
+            active_balance_or_affinity: cause(Cause::ActiveBalanceOrAffinity),
+            numa_balancing: cause(Cause::NumaBalancing),
+            hotplug: cause(Cause::Hotplug),
+            other: cause(Cause::Other),
+        },
+    }
+}
+
+fn state(thread: &Tracked) -> ThreadState {
+    if matches!(thread.end, Some((End::Exited, _))) {
+        return ThreadState::Exited;
+    }
+    match thread.phase() {
+        phase::RUNNING => ThreadState::Running,
+        phase::QUEUED => ThreadState::Waiting,
+        phase::BLOCKED => ThreadState::Blocked,
+        _ => ThreadState::Unknown,
+    }
+}
+
+/// UTC. Empty for a time that no calendar has.
+fn rfc3339(wall_ns: u64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(wall_ns)).map(|time| time.to_string()).unwrap_or_default()
+}
