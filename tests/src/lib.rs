@@ -1,4 +1,5 @@
 //! Shared parts of the tests.
 
+pub mod live;
 pub mod sysfs;
 pub mod workload;

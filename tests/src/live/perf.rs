@@ -1,0 +1,131 @@
+//! `perf sched` beside numatrace: a second opinion on the same run.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::eventually;
+
+/// A running `perf sched record` of the whole machine.
+#[derive(Debug)]
+pub struct Recorder {
+    child: Child,
+    file: std::path::PathBuf,
+}
+
+/// What `perf sched timehist` says of one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timehist {
+    /// Turns on a CPU.
+    pub turns: u64,
+    /// Its 'sch delay', which is run-queue latency after wakeups, ns.
+    pub delay_ns: u64,
+    /// Its 'run time', ns.
+    pub run_ns: u64,
+}
+
+impl Recorder {
+    /// Starts it, and returns when it records.
+    ///
+    /// # Errors
+    /// A sentence why perf does not work here.
+    pub fn start(dir: &Path) -> Result<Recorder> {
+        mount_tracefs()?;
+        let file = dir.join("perf.data");
+        let (mut control, mut answers) = (fifo(&dir.join("control"))?, fifo(&dir.join("answers"))?);
+        let mut command = Command::new("perf");
+        command.args(["sched", "record", "-q", "-a", "-D", "-1", "--control", "fifo:control,answers", "-o"]).arg(&file);
+        command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut recorder = Recorder { child: command.spawn().context("perf cannot be started")?, file };
+        // It starts disabled, and answers when it has enabled its events.
+        control.write_all(b"enable\n")?;
+        let mut answer = [0; 16];
+        eventually("perf records", Duration::from_secs(20), || {
+            ensure!(recorder.child.try_wait()?.is_none(), "perf sched record ended at once");
+            Ok(answers.read(&mut answer).is_ok_and(|length| length > 0))
+        })?;
+        Ok(recorder)
+    }
+
+    /// Ends the recording and reads what it says of a thread.
+    ///
+    /// # Errors
+    /// When perf cannot read its own file.
+    pub fn stop(mut self, tid: u32) -> Result<Timehist> {
+        // SAFETY: the child has not been waited for, so the id is its own.
+        crate::workload::os::check(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) })?;
+        self.child.wait()?;
+        let output =
+            Command::new("perf").args(["sched", "timehist", "-i"]).arg(&self.file).stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "perf sched timehist failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(read(&String::from_utf8_lossy(&output.stdout), tid))
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A named pipe, opened so that neither opening nor reading ever blocks.
+fn fifo(path: &Path) -> Result<fs::File> {
+    let made = Command::new("mkfifo").arg(path).status().context("cannot run mkfifo")?;
+    ensure!(made.success(), "cannot make the named pipe {}", path.display());
+    Ok(fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?)
+}
+
+/// perf finds tracepoints by tracefs, which small systems do not mount.
+fn mount_tracefs() -> Result<()> {
+    let at = Path::new("/sys/kernel/tracing");
+    if at.join("events/sched").is_dir() {
+        return Ok(());
+    }
+    let mounted =
+        Command::new("mount").args(["-t", "tracefs", "tracefs"]).arg(at).status().context("cannot run mount")?;
+    ensure!(mounted.success() && at.join("events/sched").is_dir(), "tracefs cannot be mounted at {}", at.display());
+    Ok(())
+}
+
+/// Sums the lines of a thread: `TIME [CPU]  NAME[TID/PID]  WAIT  DELAY  RUN`, times in ms.
+fn read(text: &str, tid: u32) -> Timehist {
+    let (alone, of_process) = (format!("[{tid}]"), format!("[{tid}/"));
+    let mut sum = Timehist::default();
+    for line in text.lines().filter(|line| line.contains(&alone) || line.contains(&of_process)) {
+        let mut from_end = line.split_whitespace().rev().map(|word| word.parse::<f64>().ok());
+        if let (Some(Some(run)), Some(Some(delay))) = (from_end.next(), from_end.next()) {
+            sum.turns += 1;
+            sum.run_ns += (run * 1e6) as u64;
+            sum.delay_ns += (delay * 1e6) as u64;
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+           time    cpu  task name                       wait time  sch delay   run time
+    2147.936880 [0000]  sleeper[27501/27498]                0.000      0.007      0.049 
+    2147.936967 [0001]  hog[27500/27498]                    0.000      0.000      0.319 
+    2147.941196 [0001]  sleeper[27501/27498]                4.207      3.789      0.021 
+    2147.941200 [0001]  other[2750]                         4.207      3.789      0.021 
+";
+
+    #[test]
+    fn a_threads_lines_are_summed() {
+        assert_eq!(read(TEXT, 27501), Timehist { turns: 2, delay_ns: 3_796_000, run_ns: 70_000 });
+        assert_eq!(read(TEXT, 2750).turns, 1);
+        assert_eq!(read(TEXT, 27498).turns, 0);
+    }
+}

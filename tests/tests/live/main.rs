@@ -1,0 +1,92 @@
+//! numatrace on this machine's kernel, against what the kernel itself counts. Needs root; `cargo xtask test --leg live`.
+//!
+//! Each trial runs a workload that does a known number of things beside numatrace, and compares. One at a time: they
+//! bind threads to the same CPUs.
+
+mod behind;
+mod counts;
+mod filters;
+mod hostile;
+mod lifetimes;
+mod loss;
+mod rights;
+mod second_opinion;
+mod waits;
+
+use std::env;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+use numatrace_tests::live::{Alone, cannot_trace};
+
+/// A name and what it runs.
+type Case = (&'static str, fn() -> Result<()>);
+
+fn main() -> std::process::ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let reason = cannot_trace();
+    // Continuous integration that tests less than it should must not be green.
+    let in_ci = env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
+    if let Some(reason) = reason.as_ref().filter(|_| !in_ci) {
+        eprintln!("live tests are skipped: {reason}");
+    }
+    let skip = reason.is_some() && !in_ci;
+    let cases = [
+        counts::CASES,
+        waits::CASES,
+        loss::CASES,
+        lifetimes::CASES,
+        filters::CASES,
+        hostile::CASES,
+        rights::CASES,
+        behind::CASES,
+        second_opinion::CASES,
+    ];
+    let trial = |(name, case): &Case| {
+        let (case, reason) = (*case, reason.clone());
+        Trial::test(*name, move || match reason {
+            Some(reason) => Err(Failed::from(reason)),
+            None => run(case).map_err(|error| Failed::from(format!("{error:#}"))),
+        })
+        .with_ignored_flag(skip)
+    };
+    libtest_mimic::run(&arguments, cases.concat().iter().map(trial).collect()).exit_code()
+}
+
+fn run(case: fn() -> Result<()>) -> Result<()> {
+    let _alone = Alone::wait()?;
+    case()
+}
+
+/// The CPU that pinned workloads use: the last, since the first has most of a small machine's interrupts.
+fn busy_cpu() -> Result<String> {
+    let cpus = numatrace_tests::workload::os::allowed_cpus()?;
+    Ok(cpus.last().copied().unwrap_or(0).to_string())
+}
+
+/// Two CPUs as `A,B`, `None` on a machine with one.
+fn two_cpus() -> Result<Option<String>> {
+    let cpus = numatrace_tests::workload::os::allowed_cpus()?;
+    Ok(cpus.first().zip(cpus.last()).filter(|(a, b)| a != b).map(|(a, b)| format!("{a},{b}")))
+}
+
+/// A folder of this test's own, removed at the end.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Result<Scratch> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = env::temp_dir().join(format!("numatrace-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        // Programs that have dropped their rights must get in.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
