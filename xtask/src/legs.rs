@@ -46,10 +46,11 @@ enum Outcome {
 
 /// Runs `wanted` (all where empty), in their order, and says how each went.
 pub fn run(wanted: &[Leg]) -> Result<ExitCode> {
-    // A leg says itself what it lacks; lint and unit need nothing of it.
-    let prepared = setup(Purpose::Test);
-    if let Err(error) = &prepared {
-        say(format!("setup is incomplete: {error:#}"));
+    for purpose in purposes(wanted) {
+        // Not the end: a leg that lacks something says so itself, and the others run.
+        if let Err(error) = setup(purpose) {
+            say(format!("setup is incomplete: {error:#}"));
+        }
     }
     let mut results = Vec::new();
     for leg in ALL.into_iter().filter(|leg| wanted.is_empty() || wanted.contains(leg)) {
@@ -64,6 +65,17 @@ pub fn run(wanted: &[Leg]) -> Result<ExitCode> {
     print!("{}", table(&results));
     let failed = results.iter().any(|(_, _, outcome)| matches!(outcome, Outcome::Failed(_)));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the wanted legs need set up, and no more: unit tests need neither LLVM nor QEMU.
+fn purposes(wanted: &[Leg]) -> &'static [Purpose] {
+    if wanted.is_empty() || wanted.contains(&Leg::Numa) {
+        &[Purpose::Test]
+    } else if wanted.contains(&Leg::Ebpf) {
+        &[Purpose::Build, Purpose::Runner]
+    } else {
+        &[Purpose::Runner]
+    }
 }
 
 impl Leg {
@@ -101,6 +113,9 @@ impl Leg {
             Self::Lint | Self::Ebpf | Self::Unit => None,
             Self::Live => {
                 (Privilege::detect() == Privilege::None).then(|| "tests on this kernel need root or sudo".to_owned())
+            }
+            Self::Numa if !cfg!(target_arch = "x86_64") => {
+                Some("guests are x86-64, and run what an x86-64 machine compiles".to_owned())
             }
             Self::Numa => {
                 let dir = VmDir::open();

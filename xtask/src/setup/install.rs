@@ -88,7 +88,7 @@ impl Machine {
 
     /// Installed where that removes nothing, else unpacked for ourselves alone.
     fn qemu(&self, dir: &VmDir) -> Result<()> {
-        if self.privilege != Privilege::None {
+        if self.apt && self.privilege != Privilege::None {
             match self.apt_install(&["qemu-system-x86"]) {
                 Ok(()) => return Ok(()),
                 Err(error) => say(format!("{error:#}; unpacking it below target/vm instead")),
@@ -115,6 +115,8 @@ impl Machine {
         }
         let mut install = self.apt_get()?;
         install.args(["install", "-y", "-qq", "--no-install-recommends", "--no-remove"]).args(packages);
+        // dpkg's lines for each package are noise; what goes wrong is on the other output.
+        install.stdout(std::process::Stdio::null());
         say_and_run(install)
     }
 

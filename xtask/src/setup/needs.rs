@@ -17,6 +17,9 @@ pub enum Purpose {
     Test,
     /// The tools that benchmarks compare with
     Bench,
+    /// The test runner alone: all that `cargo xtask test --leg unit` uses
+    #[value(skip)]
+    Runner,
 }
 
 impl Purpose {
@@ -26,6 +29,7 @@ impl Purpose {
             Self::Run => "run",
             Self::Test => "test",
             Self::Bench => "bench",
+            Self::Runner => "unit tests",
         }
     }
 }
@@ -77,6 +81,8 @@ pub struct Facts {
     pub llvm_dev: bool,
     pub llvm_strip: bool,
     pub nextest: bool,
+    /// Guests are x86-64, and run what this machine compiles.
+    pub can_build_for_guests: bool,
     pub qemu: bool,
     pub busybox: bool,
     pub kernels: Vec<String>,
@@ -95,6 +101,7 @@ impl Facts {
             llvm_dev: std::path::Path::new(LLVM_PREFIX).join("bin/llvm-config").is_file(),
             llvm_strip: toolchain::llvm_strip().is_some(),
             nextest: which("cargo-nextest").is_some() || toolchain::cargo_home().join("bin/cargo-nextest").is_file(),
+            can_build_for_guests: cfg!(target_arch = "x86_64"),
             qemu: dir.qemu().is_ok(),
             busybox: dir.busybox().is_file(),
             kernels: dir.kernels().into_iter().map(|kernel| kernel.series).collect(),
@@ -122,8 +129,10 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
         need(!facts.bpf_compiler, Need::BpfCompiler { rustup: facts.lacks_rust_src.clone() });
         need(!linker, Need::BpfLinker { found: facts.bpf_linker.clone() });
     }
-    if purpose == Purpose::Test {
+    if matches!(purpose, Purpose::Runner | Purpose::Test) {
         need(!facts.nextest, Need::Nextest);
+    }
+    if purpose == Purpose::Test && facts.can_build_for_guests {
         need(!facts.qemu, Need::Qemu);
         need(!facts.busybox, Need::Busybox);
         for series in KERNEL_SERIES {
@@ -212,6 +221,7 @@ mod tests {
             llvm_dev: true,
             llvm_strip: true,
             nextest: true,
+            can_build_for_guests: true,
             qemu: true,
             busybox: true,
             kernels: KERNEL_SERIES.map(ToOwned::to_owned).to_vec(),
@@ -249,6 +259,20 @@ mod tests {
     fn only_the_kernel_that_is_missing_is_fetched() {
         let facts = Facts { kernels: vec!["6.12".into()], ..complete() };
         assert_eq!(missing(Purpose::Test, &facts), [Need::Kernel("6.1")]);
+    }
+
+    #[test]
+    fn unit_tests_need_the_runner_alone() {
+        assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest]);
+    }
+
+    #[test]
+    fn guests_are_prepared_only_where_their_programs_can_be_built() {
+        let with = |can_build_for_guests| {
+            let facts = Facts { can_build_for_guests, ..Facts::default() };
+            missing(Purpose::Test, &facts).contains(&Need::Qemu)
+        };
+        assert!(with(true) && !with(false));
     }
 
     #[test]
