@@ -48,7 +48,7 @@ enum Outcome {
 pub fn run(wanted: &[Leg]) -> Result<ExitCode> {
     for purpose in purposes(wanted) {
         // Not the end: a leg that lacks something says so itself, and the others run.
-        if let Err(error) = setup(purpose) {
+        if let Err(error) = setup(*purpose) {
             say(format!("setup is incomplete: {error:#}"));
         }
     }
