@@ -41,7 +41,7 @@ impl Tracer {
         let mut command = Command::new(program("numatrace")?);
         command.args(["live", "--format", "json", "--interval", "200ms"]).args(args);
         let mut tracer = Self::spawn(command)?;
-        tracer.next()?;
+        tracer.next_report()?;
         Ok(tracer)
     }
 
@@ -75,7 +75,7 @@ impl Tracer {
     ///
     /// # Errors
     /// When it ends instead, with what it said.
-    pub fn next(&mut self) -> Result<&Report> {
+    pub fn next_report(&mut self) -> Result<&Report> {
         let Ok(line) = self.documents.recv_timeout(PATIENCE) else {
             let status = self.end_within(Duration::from_secs(5))?;
             bail!("numatrace ended with {status} instead of telling more: {}", self.stderr());

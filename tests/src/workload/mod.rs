@@ -67,6 +67,6 @@ pub fn main(args: impl Iterator<Item = String>) -> io::Result<()> {
     crew.run()
 }
 
-fn usage(problem: String) -> io::Error {
+fn usage(problem: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{problem}\n{USAGE}"))
 }

@@ -87,7 +87,7 @@ fn three_capabilities() -> Result<()> {
     let mut command = as_nobody(&scratch, &[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE])?;
     command.args(["live", "-f", "json", "--interval", "100ms", "--pid", &workload.pid.to_string()]);
     let mut tracer = Tracer::spawn(command)?;
-    tracer.next()?;
+    tracer.next_report()?;
     let done = workload.run()?;
     let report = tracer.stop()?;
     workload.finish()?;

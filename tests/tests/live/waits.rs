@@ -45,7 +45,7 @@ fn long_wait() -> Result<()> {
     workload.go()?;
     let mut seen = Vec::new();
     eventually("the victim has waited for a second", Duration::from_secs(20), || {
-        let waiting = tracer.next()?.thread(victim)?.0["waiting_now_ns"].as_u64();
+        let waiting = tracer.next_report()?.thread(victim)?.0["waiting_now_ns"].as_u64();
         seen.extend(waiting);
         Ok(waiting.is_some_and(|ns| ns > 1_000_000_000))
     })?;
@@ -71,7 +71,7 @@ fn queued_at_attach() -> Result<()> {
     // What it waited before it was queued here is not in its last segment.
     let earlier = KernelCounts::read(&workload.pid.to_string(), victim)?.run_delay_ns;
     let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
-    let first = tracer.next()?.thread(victim)?.0["waiting_now_ns"].as_u64();
+    let first = tracer.next_report()?.thread(victim)?.0["waiting_now_ns"].as_u64();
     ensure!(first.is_some_and(|ns| ns > 100_000_000), "queued since before the attach, but waiting for {first:?}");
     let done = workload.run()?;
     let report = tracer.stop()?;
@@ -89,7 +89,7 @@ fn never_switches() -> Result<()> {
     workload.go()?;
     let mut seen = vec![0];
     eventually("five reports show it running", Duration::from_secs(20), || {
-        let cpu_ns = tracer.next()?.thread(hog)?.number("/cpu_ns")?;
+        let cpu_ns = tracer.next_report()?.thread(hog)?.number("/cpu_ns")?;
         if cpu_ns > 0 {
             seen.push(cpu_ns);
         }

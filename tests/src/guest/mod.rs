@@ -1,0 +1,147 @@
+//! What is checked inside guests with NUMA nodes: the lists that `guest-check` runs and that the host expects.
+//!
+//! A guest runs one suite and prints a line for each check, [`MARK`], its name, `ok` or `FAIL`, and why. The host boots
+//! each guest once and makes a test of each check, so that a line that never came is a failure too. Only counts and
+//! shares are compared: time passes unevenly in an emulated machine.
+
+mod checks;
+mod placement;
+
+use std::io::Write as _;
+
+use anyhow::Result;
+
+use self::{
+    checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
+    placement::{bounce, hop, pinned},
+};
+
+/// Begins each line with a result.
+pub const MARK: &str = "NUMATRACE-TEST";
+
+/// One check.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// Its name, without spaces.
+    pub name: &'static str,
+    run: fn() -> Result<()>,
+}
+
+/// What is checked in guests of one topology, by that topology's name.
+pub struct Suite {
+    /// The topology's name.
+    pub topology: &'static str,
+    /// The checks, in their order.
+    pub checks: &'static [Check],
+}
+
+const fn check(name: &'static str, run: fn() -> Result<()>) -> Check {
+    Check { name, run }
+}
+
+/// Every suite.
+pub static SUITES: [Suite; 3] = [
+    Suite {
+        topology: "two_nodes",
+        checks: &[
+            check("attaches_and_detaches", attach),
+            check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
+            check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw-tp"])),
+            check("bounce_from_the_other_side", || bounce(1, 0, &[])),
+            check("doctor_names_every_hook", doctor),
+            check("forks_are_followed", forks),
+            check("hops_within_a_cache_are_llc", || hop("llc", 0, 1)),
+            check("hops_between_nodes_are_cross_node", || hop("cross_node", 1, 2)),
+            check("nothing_is_left_after_sigkill", nothing_left),
+            check("ping_pong_of_n_round_trips_is_n_waits_a_side", || ping_pong(&[])),
+            check("ping_pong_by_raw_tracepoints", || ping_pong(&["--hooks", "raw-tp"])),
+            check("residency_of_a_thread_pinned_to_node_0", || pinned(0)),
+            check("residency_of_a_thread_pinned_to_node_1", || pinned(1)),
+            check("switches_equal_those_of_proc", switches),
+            check("topology_is_that_of_the_machine", || topology_is("two_nodes")),
+        ],
+    },
+    Suite {
+        topology: "four_nodes",
+        checks: &[
+            check("attaches_and_detaches", attach),
+            check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
+            check("bounce_between_nodes_0_and_2", || bounce(0, 2, &[])),
+            check("bounce_between_nodes_2_and_1", || bounce(2, 1, &[])),
+            check("residency_of_a_thread_pinned_to_node_2", || pinned(2)),
+            check("topology_is_that_of_the_machine", || topology_is("four_nodes")),
+        ],
+    },
+    Suite {
+        topology: "smt_llc",
+        checks: &[
+            check("attaches_and_detaches", attach),
+            check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
+            check("hops_between_siblings_are_smt", || hop("smt", 0, 1)),
+            check("hops_between_siblings_of_the_other_node_are_smt", || hop("smt", 6, 7)),
+            check("hops_between_caches_of_a_node_are_node", || hop("node", 1, 2)),
+            check("hops_between_nodes_are_cross_node", || hop("cross_node", 3, 4)),
+            check("topology_is_that_of_the_machine", || topology_is("smt_llc")),
+        ],
+    },
+];
+
+/// The suite of a topology.
+pub fn suite(topology: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.topology == topology)
+}
+
+impl Suite {
+    /// Runs every check and prints its line; `false` when one failed.
+    pub fn run(&self) -> bool {
+        let mut passed = true;
+        for check in self.checks {
+            let result = (check.run)();
+            passed &= result.is_ok();
+            let line = match result {
+                Ok(()) => format!("{MARK} {} ok", check.name),
+                Err(error) => format!("{MARK} {} FAIL {}", check.name, format!("{error:#}").replace('\n', " | ")),
+            };
+            println!("{line}");
+            // A guest that dies in the next check has told this one.
+            let _ = std::io::stdout().flush();
+        }
+        passed
+    }
+}
+
+/// What a guest's output says of a check: passed, failed with its reason, or nothing.
+pub fn result_of(check: &str, output: &str) -> Option<Result<(), String>> {
+    output.lines().find_map(|line| {
+        let rest = line.trim().strip_prefix(MARK)?.trim_start().strip_prefix(check)?.strip_prefix(' ')?;
+        match rest.strip_prefix("FAIL") {
+            Some(reason) => Some(Err(reason.trim().to_owned())),
+            None => (rest == "ok").then_some(Ok(())),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_suite_has_a_machine_and_no_name_twice() {
+        for suite in &SUITES {
+            assert!(xtask::vm::Topology::by_name(suite.topology).is_ok(), "{}", suite.topology);
+            let names: HashSet<_> = suite.checks.iter().map(|check| check.name).collect();
+            assert_eq!(names.len(), suite.checks.len(), "{}", suite.topology);
+            assert!(names.iter().all(|name| !name.contains(' ')));
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_result_and_no_line_is_none() {
+        let output = "noise\nNUMATRACE-TEST one ok\r\nNUMATRACE-TEST two FAIL 3 of 4\nNUMATRACE-TEST three";
+        assert_eq!(result_of("one", output), Some(Ok(())));
+        assert_eq!(result_of("two", output), Some(Err("3 of 4".into())));
+        assert_eq!(result_of("three", output), None);
+        assert_eq!(result_of("on", output), None);
+    }
+}
