@@ -9,14 +9,17 @@
 //!
 //! Only [`collect`] knows aya, only [`tui`] knows the terminal, and [`model`] knows neither clock nor I/O.
 
-pub mod collect;
 pub mod cli;
+pub mod collect;
 pub mod commands;
 pub mod decode;
 pub mod demo;
+pub mod merge;
 pub mod model;
 pub mod report;
 pub mod snapshot;
+pub mod source;
+pub mod target;
 pub mod text;
 pub mod topology;
 pub mod units;

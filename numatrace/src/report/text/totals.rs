@@ -10,13 +10,13 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let title = format!("Totals of {} thread{}", count(threads), if threads == 1 { "" } else { "s" });
     page.heading(&title, "");
     let columns = ["count", "sum", "p50", "p90", "p99", "p99.9", "max"];
-    page.line(&row("run-queue latency", columns.map(str::to_owned)), Tone::Plain);
+    page.line(&row("run-queue latency", &columns.map(str::to_owned)), Tone::Plain);
     for (name, latency) in [
         ("  after wakeup", &totals.runq.wakeup),
         ("  after preemption", &totals.runq.preempted),
         ("  all", &totals.runq.all),
     ] {
-        page.line(&row(name, latency_cells(latency)), Tone::Plain);
+        page.line(&row(name, &latency_cells(latency)), Tone::Plain);
     }
     let wall = snapshot.duration_ns;
     let mut time = format!(
@@ -87,7 +87,7 @@ fn residency(snapshot: &Snapshot) -> String {
     parts.join(", ")
 }
 
-fn row(name: &str, cells: [String; 7]) -> String {
+fn row(name: &str, cells: &[String; 7]) -> String {
     let mut line = left(name, 20);
     for (cell, columns) in cells.iter().zip([14, 8, 7, 7, 7, 7, 7]) {
         line.push(' ');

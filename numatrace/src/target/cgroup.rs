@@ -1,0 +1,166 @@
+//! A cgroup by its path: in which hierarchy, and with which id.
+//!
+//! A machine can have v1 hierarchies, cgroup v2, or both. The probes can follow a task's cgroup in v2 and in the v1
+//! hierarchy of the cpu controller; both are memberships of tasks, whichever of them holds the cpu controller.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::{Machine, TargetError};
+use crate::text::display_bytes;
+
+/// A cgroup that exists.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Inode number of its directory, which the kernel uses as its id.
+    pub(super) id: u64,
+    /// In the v1 hierarchy of the cpu controller.
+    pub(super) v1: bool,
+    /// Its directory.
+    pub(super) path: PathBuf,
+    /// Its path inside the hierarchy, as in /proc/PID/cgroup.
+    pub(super) name: PathBuf,
+}
+
+/// One mounted hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    /// Its directory.
+    at: PathBuf,
+    /// Which cgroup is mounted there: `/`, or the container's own.
+    root: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    V2,
+    V1Cpu,
+    /// Another v1 hierarchy: its controllers.
+    V1Other(String),
+}
+
+/// Finds the cgroup at `path`: a directory of a mounted hierarchy, or a path inside one, as /proc/PID/cgroup shows
+/// it. Inside both v2 and v1 of a hybrid machine, v2 is taken: all processes are in their place there, while v1 places
+/// them only where the cpu controller was asked for.
+pub(super) fn resolve(path: &Path, machine: &Machine) -> Result<Found, TargetError> {
+    let no = |why: String| TargetError::NoCgroup { path: shown(path), why };
+    let mounts = mounts(machine)?;
+    if !mounts.iter().any(|mount| matches!(mount.kind, Kind::V2 | Kind::V1Cpu)) {
+        return Err(no("neither cgroup v2 nor the v1 cpu controller is mounted on this machine".into()));
+    }
+    if path.components().any(|part| part == Component::ParentDir) || path.as_os_str().is_empty() {
+        return Err(no("give its path without '..', as in /proc/PID/cgroup".into()));
+    }
+    if path.is_absolute()
+        && let Some(found) = in_mount(path, &mounts, machine)?
+    {
+        return Ok(found);
+    }
+    let usable = |kind: Kind| mounts.iter().find(move |mount| mount.kind == kind);
+    for mount in [usable(Kind::V2), usable(Kind::V1Cpu)].into_iter().flatten() {
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        let inside =
+            mount.root.strip_prefix("/").ok().and_then(|root| inside.strip_prefix(root).ok()).unwrap_or(inside);
+        let directory = mount.at.join(inside);
+        if is_cgroup(&machine.path(&directory)) {
+            return found(mount, &directory, machine);
+        }
+    }
+    let tried: Vec<String> =
+        mounts.iter().filter(|mount| !matches!(mount.kind, Kind::V1Other(_))).map(|mount| shown(&mount.at)).collect();
+    Err(no(format!(
+        "no such cgroup under {}; the last column of /proc/PID/cgroup names that of a process",
+        tried.join(" or ")
+    )))
+}
+
+/// A path that lies in a mounted hierarchy. `None` when it lies in none, and is one inside a hierarchy then.
+fn in_mount(path: &Path, mounts: &[Mount], machine: &Machine) -> Result<Option<Found>, TargetError> {
+    // /sys/fs/cgroup/cpu is often a link to cpu,cpuacct.
+    let real = fs::canonicalize(machine.path(path)).unwrap_or_else(|_| machine.path(path));
+    let deepest =
+        mounts.iter().filter(|m| real.starts_with(real_mount(m, machine))).max_by_key(|m| m.at.as_os_str().len());
+    let Some(mount) = deepest else { return Ok(None) };
+    let no = |why: String| TargetError::NoCgroup { path: shown(path), why };
+    let inside = real.strip_prefix(real_mount(mount, machine)).unwrap_or(Path::new("")).to_owned();
+    if let Kind::V1Other(controllers) = &mount.kind {
+        return Err(no(format!(
+            "it belongs to the v1 hierarchy of {controllers}, and scheduling is grouped by the cpu controller or by cgroup v2: give its path there"
+        )));
+    }
+    if !real.exists() {
+        return Err(no("there is no such directory; 'cat /proc/PID/cgroup' names the cgroup of a process".into()));
+    }
+    if !is_cgroup(&real) {
+        return Err(no("it is a file of a cgroup: give the directory".into()));
+    }
+    found(mount, &mount.at.join(inside), machine).map(Some)
+}
+
+fn real_mount(mount: &Mount, machine: &Machine) -> PathBuf {
+    let path = machine.path(&mount.at);
+    fs::canonicalize(&path).unwrap_or(path)
+}
+
+fn found(mount: &Mount, directory: &Path, machine: &Machine) -> Result<Found, TargetError> {
+    let path = machine.path(directory);
+    let meta = fs::metadata(&path).map_err(|source| TargetError::Read { path: path.clone(), source })?;
+    let inside = directory.strip_prefix(&mount.at).unwrap_or(Path::new(""));
+    // Rebuilt from its parts, so that no '.' and no doubled or trailing slash is shown.
+    let name: PathBuf = mount.root.join(inside).components().collect();
+    Ok(Found { id: meta.ino(), v1: mount.kind == Kind::V1Cpu, path: directory.components().collect(), name })
+}
+
+/// Every cgroup of either version has this file.
+fn is_cgroup(directory: &Path) -> bool {
+    directory.join("cgroup.procs").is_file()
+}
+
+/// The cgroup hierarchies that are mounted, from /proc/self/mountinfo:
+/// `32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct`.
+fn mounts(machine: &Machine) -> Result<Vec<Mount>, TargetError> {
+    let path = machine.path("/proc/self/mountinfo");
+    let text = fs::read_to_string(&path).map_err(|source| TargetError::Read { path, source })?;
+    Ok(text.lines().filter_map(mount).collect())
+}
+
+fn mount(line: &str) -> Option<Mount> {
+    let (place, source) = line.split_once(" - ")?;
+    let mut place = place.split(' ').skip(3);
+    let (root, at) = (unescape(place.next()?), unescape(place.next()?));
+    let mut source = source.split(' ');
+    let kind = match source.next()? {
+        "cgroup2" => Kind::V2,
+        "cgroup" => {
+            let options = source.nth(1)?;
+            let controllers: Vec<&str> = options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr")).collect();
+            if controllers.contains(&"cpu") { Kind::V1Cpu } else { Kind::V1Other(controllers.join(",")) }
+        }
+        _ => return None,
+    };
+    Some(Mount { at, root, kind })
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &str) -> PathBuf {
+    let mut out = Vec::new();
+    let mut rest = field.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => out.push(*first),
+        }
+    }
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(out).into()
+}
+
+fn shown(path: &Path) -> String {
+    display_bytes(path.as_os_str().as_encoded_bytes())
+}
