@@ -35,7 +35,7 @@ pub enum Leg {
 const ALL: [Leg; 5] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Live, Leg::Numa];
 
 /// Tests that need root or a guest, which legs of their own run.
-const NOT_UNIT: &str = "not (package(numatrace-tests) and (binary(live) or binary(numa)))";
+const NOT_UNIT: &str = "not binary_id(/^numatrace-tests::(live|numa)$/)";
 
 #[derive(Debug)]
 enum Outcome {
