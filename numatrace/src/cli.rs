@@ -31,16 +31,16 @@ interval and one at the end.";
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo numatrace --pid 4711                    watch a process and what it forks, until q or Ctrl-C
-  sudo numatrace -p 4711 --tree -d 30s         its existing children as well, for 30 seconds
-  sudo numatrace -- ./server --port 80         start a command and trace it from its first instruction
+  sudo numatrace --pid 4711                  a process and what it forks, until q or Ctrl-C
+  sudo numatrace -p 4711 --tree -d 30s       its existing children as well, for 30 seconds
+  sudo numatrace -- ./server --port 80       start a command, traced from its first instruction
   sudo numatrace --cgroup system.slice/nginx.service --sort p99
+  sudo numatrace --all --slower-than 10ms    each such wait as a line, with who ran instead
   sudo numatrace -p 4711 -d 10s -f json -o report.json
-                                               one report for a program to read
+                                             one report for a program to read
   sudo numatrace -p 4711 -f json | jq .totals.runq.all.p99_ns
-                                               one cumulative document a line, each interval
-  sudo numatrace --all --slower-than 10ms      each wait of 10 ms or longer as a line, with who ran instead
-  numatrace doctor                             what this kernel offers, and what is missing
+                                             one cumulative document a line, each interval
+  numatrace doctor                           what this kernel offers, and what is missing
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
 
@@ -269,7 +269,7 @@ pub enum Format {
 /// How to attach to tracepoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Hooks {
-    /// `tp_btf`, and `raw_tp` where that is refused.
+    /// tp_btf, and raw_tp where that is refused.
     #[default]
     Auto,
     /// BTF-enabled tracepoints only.
@@ -305,7 +305,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let mut matches = command().try_get_matches_from(args).map_err(with_command_hint)?;
+    let mut matches = command().try_get_matches_from(args).map_err(with_hint)?;
     let root = Root::from_arg_matches_mut(&mut matches)?;
     let command = match root.command {
         None => Command::Live(Box::new(root.live)),
@@ -322,14 +322,27 @@ where
     }
 }
 
-/// `numatrace sleep 1` is a forgotten `--`: says so.
-fn with_command_hint(mut error: clap::Error) -> clap::Error {
-    if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument)
-        && error.get(ContextKind::Suggested).is_none()
-    {
-        let hint = "to start a command and trace it, put -- before it: numatrace -- CMD ARG...".to_owned();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+/// A word that clap did not expect is most often a command without its `--`, or a subcommand behind options: says so.
+/// For an unknown option clap would advise `-- --option`, which here would start a command of that name.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) =
+        error.get(ContextKind::InvalidArg).or_else(|| error.get(ContextKind::InvalidSubcommand)).cloned()
+    else {
+        return error;
+    };
+    if !matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand) {
+        return error;
     }
+    if word.starts_with('-') {
+        error.remove(ContextKind::Suggested);
+        return error;
+    }
+    let hint = if command().get_subcommands().any(|known| known.get_name() == word) {
+        format!("options come after the subcommand: numatrace {word} [OPTIONS]")
+    } else {
+        "to start a command and trace it, put -- before it: numatrace -- CMD ARG...".to_owned()
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
 }
 

@@ -83,7 +83,8 @@ fn a_target_is_needed_and_one_kind_only() {
     }
     assert!(refused(&["-a", "--tree"]).contains("cannot be used with"), "--tree speaks of processes");
     assert!(refused(&["--tree"]).contains("--pid <PID>"));
-    assert!(refused(&["-p", "1", "doctor"]).contains("cannot be used with"));
+    let late = refused(&["-p", "1", "doctor"]);
+    assert!(late.contains("options come after the subcommand: numatrace doctor"), "{late}");
 }
 
 #[test]
@@ -91,6 +92,10 @@ fn a_forgotten_double_dash_is_recognised() {
     for args in [&["sleep", "1"][..], &["live", "sleep", "1"]] {
         let message = refused(args);
         assert!(message.contains("put -- before it"), "{args:?}: {message}");
+    }
+    // An option is no command: clap's own advice would start one of that name.
+    for option in ["--bogus", "--intervall"] {
+        assert!(!refused(&["-a", option]).contains("-- --"), "{option}");
     }
 }
 
@@ -134,6 +139,7 @@ fn nonsense_is_refused_with_what_would_do() {
         (&["-c", "a-rather-long-name"], "use --comm 'a-rather-long-n'"),
         (&["completions", "tcsh"], "possible values"),
         (&["-a", "--bogus"], "unexpected argument '--bogus'"),
+        (&["-a", "--intervall", "1s"], "a similar argument exists: '--interval'"),
     ];
     for (args, sentence) in cases {
         let message = refused(args);
