@@ -82,7 +82,7 @@ pub struct Offsets {
     pub cgroups: u32,
     /// `css_set.dfl_cgrp` (v2), or the offset of `css_set.subsys[cpu]` (v1)
     pub css: u32,
-    /// `cgroup_subsys_state.cgroup`; unused with v2
+    /// `cgroup_subsys_state.cgroup`
     pub css_cgroup: u32,
     /// `cgroup.kn`
     pub cgroup_kn: u32,
@@ -90,6 +90,10 @@ pub struct Offsets {
     pub kn_id: u32,
     /// `cgroup.self.parent`, the parent's state
     pub cgroup_parent: u32,
+    /// `task_struct.exit_state`
+    pub exit_state: u32,
+    /// Always [`MISSING`]; keeps the size a multiple of 8.
+    pub reserved: u32,
 }
 
 impl Offsets {
@@ -121,6 +125,8 @@ impl Offsets {
         cgroup_kn: MISSING,
         kn_id: MISSING,
         cgroup_parent: MISSING,
+        exit_state: MISSING,
+        reserved: MISSING,
     };
 }
 
@@ -185,8 +191,40 @@ pub struct CpuCounters {
     pub reserved: u64,
 }
 
+impl CpuCounters {
+    /// Nothing counted.
+    pub const ZERO: CpuCounters = CpuCounters {
+        wanted: 0,
+        lost_ring_full: 0,
+        lost_no_ring: 0,
+        tasks_refused: 0,
+        slices: 0,
+        waits: 0,
+        wait_ns: 0,
+        reserved: 0,
+    };
+}
+
+/// What the probes write and the loader reads back: the whole of the object's `.bss`.
+#[repr(C)]
+pub struct Shared {
+    /// One entry a CPU.
+    pub counters: [CpuCounters; MAX_CPUS],
+    /// Threads tracked now.
+    pub tracked: u64,
+    /// Fills the last cache line.
+    pub reserved: [u64; 7],
+}
+
+impl Shared {
+    /// Nothing counted.
+    pub const ZERO: Shared =
+        Shared { counters: [CpuCounters::ZERO; MAX_CPUS], tracked: 0, reserved: [0; 7] };
+}
+
 const _: () = {
+    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * 64 + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
-    assert!(core::mem::size_of::<Config>() == 26 * 4 + 6 * 4 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 16);
     assert!(core::mem::size_of::<TaskState>() <= 256);
 };

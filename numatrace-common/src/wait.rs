@@ -134,6 +134,40 @@ impl SwitchOut {
 }
 
 impl TaskState {
+    /// Nothing known and nothing counted.
+    pub const EMPTY: TaskState = TaskState {
+        version: 0,
+        phase: phase::UNKNOWN,
+        wait_flags: 0,
+        since: 0,
+        wait_ns: 0,
+        turn_blocked_ns: 0,
+        tid: 0,
+        tgid: 0,
+        waker_plus_1: 0,
+        holder: 0,
+        prev: 0,
+        prev_ran: 0,
+        cpu_plus_1: 0,
+        last_cpu_plus_1: 0,
+        queued_cpu: 0,
+        numa_pending: 0,
+        seq: 0,
+        migrations: 0,
+        lost: 0,
+        resyncs: 0,
+        cpu_ns: 0,
+        blocked_ns: 0,
+        wakeup_ns: 0,
+        wakeup_count: 0,
+        preempted_ns: 0,
+        preempted_count: 0,
+        voluntary: 0,
+        involuntary: 0,
+        told_version: 0,
+        reserved: 0,
+    };
+
     /// Tracking begins for an existing thread that is in `phase` since `since` (or about to be born, blocked).
     /// For a queued thread `since` is the kernel's own stamp and the wait is marked as seeded; for a running one
     /// the turn counts from `since` on.

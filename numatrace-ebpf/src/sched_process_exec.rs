@@ -1,0 +1,76 @@
+//! `sched_process_exec`: a process changes its program.
+//!
+//! ```c
+//! void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm);
+//! ```
+//!
+//! Called by `exec_binprm` after the new name is set, without locks. When another thread than the leader calls
+//! exec, it takes over the leader's id (`de_thread`): its old id ends here and the new one begins anew.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use numatrace_common::{
+    abi::task_event,
+    config::filter,
+    wait::{SwitchOut, TASK_DEAD, TaskState, phase},
+};
+
+use crate::{
+    emit::{Path, emit},
+    filter::{comm_matches, is_own},
+    kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
+    state, task_record,
+};
+
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    try_sched_process_exec::<Btf>(Task::new(ctx.arg(0)));
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn raw_sched_process_exec(ctx: RawTracePointContext) -> i32 {
+    try_sched_process_exec::<Raw>(Task::new(ctx.arg(0)));
+    0
+}
+
+#[inline(always)]
+fn try_sched_process_exec<A: Access>(task: Task<A>) {
+    let now = now();
+    let cpu = this_cpu();
+    match state::lookup(task) {
+        Some(state) => {
+            if state.tid != task.pid() {
+                change_id(task, state, now, cpu);
+            }
+            emit(Path::Cold, cpu, task_record::new(task, task_event::EXEC, now, cpu));
+        }
+        None => {
+            let wanted = config!(filter) == filter::COMM && comm_matches(&task.comm()) && !is_own(task);
+            if wanted && state::create(task, phase::RUNNING, now).is_some() {
+                emit(Path::Cold, cpu, task_record::new(task, task_event::SEEN, now, cpu));
+            }
+        }
+    }
+}
+
+/// Ends the counts of the old id and begins those of the new one.
+#[inline(always)]
+fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
+    let how = SwitchOut { preempt: false, prev_state: TASK_DEAD, state_now: TASK_DEAD };
+    if let Some(slice) = state.switch_out(now, cpu as u16, how) {
+        if !emit(Path::Cold, cpu, slice) {
+            state.lost = state.lost.wrapping_add(1);
+        }
+    }
+    emit(Path::Cold, cpu, state.totals(now));
+    let mut record = task_record::new(task, task_event::EXIT, now, cpu);
+    record.tid = state.tid;
+    emit(Path::Cold, cpu, record);
+    *state = TaskState::EMPTY;
+    state.tid = task.pid();
+    state.tgid = task.tgid();
+    state.seed(phase::RUNNING, now, cpu as u16);
+}

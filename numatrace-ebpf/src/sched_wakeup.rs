@@ -1,0 +1,43 @@
+//! `sched_wakeup`: a thread is runnable again.
+//!
+//! ```c
+//! void sched_wakeup(struct task_struct *p);
+//! ```
+//!
+//! Called by `ttwu_do_wakeup` on the CPU that queues the thread, under that queue's lock, except where the thread
+//! is still on its CPU: then no wait begins.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use numatrace_common::abi::NO_TID;
+
+use crate::{
+    kernel::{Access, Btf, Raw, Task, config, now},
+    state,
+};
+
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    try_wakeup::<Btf>(Task::new(ctx.arg(0)), false);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_wakeup")]
+pub fn raw_sched_wakeup(ctx: RawTracePointContext) -> i32 {
+    try_wakeup::<Raw>(Task::new(ctx.arg(0)), false);
+    0
+}
+
+/// Shared by `sched_wakeup` and `sched_wakeup_new`.
+#[inline(always)]
+pub fn try_wakeup<A: Access>(task: Task<A>, new: bool) {
+    let Some(state) = state::lookup(task) else { return };
+    let on_cpu = task.on_cpu();
+    if !state.wakeup_begins_wait(on_cpu) {
+        return;
+    }
+    let holder = if config!(culprits) != 0 { task.holder().unwrap_or(NO_TID) } else { NO_TID };
+    state.wakeup(now(), on_cpu, new, task.cpu() as u16, holder);
+}

@@ -1,0 +1,133 @@
+//! Per-thread state: task storage for `tp_btf` programs, a hash keyed by the task's address for `raw_tp` ones.
+//!
+//! Hot hooks only look up. State is created where allocating is safe: at fork, at exec and by the task iterator,
+//! never under the run-queue lock. The number of tracked threads is bounded by `Config::max_tasks`.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{BPF_LOCAL_STORAGE_GET_F_CREATE, task_struct},
+    helpers::generated::{bpf_task_storage_delete, bpf_task_storage_get},
+    macros::{btf_map, map},
+    maps::HashMap,
+};
+use numatrace_common::wait::{TaskState, phase};
+
+use crate::{
+    emit,
+    kernel::{Access, Task, config},
+};
+
+/// `BPF_MAP_TYPE_TASK_STORAGE`, `BPF_F_NO_PREALLOC`: a definition by hand, in the layout of a BTF map.
+#[repr(C)]
+struct TaskStorage<T: 'static> {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; 1],
+}
+
+// SAFETY: never read or written as memory; only its address is passed to helpers.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+#[btf_map]
+static TASKS: TaskStorage<TaskState> = TaskStorage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+/// The same for `raw_tp` programs; the loader sizes it, to one entry where it is not used.
+#[map]
+static RAW_TASKS: HashMap<u64, TaskState> = HashMap::with_max_entries(1, 0);
+
+#[inline(always)]
+fn storage_get(ptr: *const u8, flags: u64) -> *mut TaskState {
+    // SAFETY: the verifier checks that `ptr` is a task; a null initial value means zeroes.
+    unsafe {
+        bpf_task_storage_get(
+            (&raw const TASKS).cast_mut().cast(),
+            ptr.cast_mut().cast::<task_struct>(),
+            ptr::null_mut(),
+            flags,
+        )
+        .cast::<TaskState>()
+    }
+}
+
+/// The state of a target; nothing for any other thread.
+#[inline(always)]
+pub fn lookup<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
+    let state = if A::BTF {
+        if task.has_no_storage() {
+            return None;
+        }
+        storage_get(task.ptr(), 0)
+    } else {
+        RAW_TASKS.get_ptr_mut(&(task.ptr() as u64))?
+    };
+    // SAFETY: null, or the value of this task, which lives until the program ends. Other CPUs can write to it
+    // only as wait.rs allows.
+    unsafe { state.as_mut() }
+}
+
+/// Begins to track a thread that is in `phase` since `since`. Cold paths only: it allocates.
+#[inline(always)]
+pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'static mut TaskState> {
+    // Two CPUs can pass this at once: the limit can be exceeded by the number of CPUs.
+    if emit::tracked() >= u64::from(config!(max_tasks)) {
+        emit::count_refused_task();
+        return None;
+    }
+    let state = if A::BTF {
+        storage_get(task.ptr(), u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+    } else {
+        let key = task.ptr() as u64;
+        if RAW_TASKS.insert(&key, &TaskState::EMPTY, 0).is_ok() {
+            RAW_TASKS.get_ptr_mut(&key).unwrap_or(ptr::null_mut())
+        } else {
+            ptr::null_mut()
+        }
+    };
+    // SAFETY: as in `lookup`.
+    let Some(state) = (unsafe { state.as_mut() }) else {
+        emit::count_refused_task();
+        return None;
+    };
+    emit::count_tracked();
+    state.tid = task.pid();
+    state.tgid = task.tgid();
+    let cpu = task.cpu() as u16;
+    state.seed(phase, since, cpu);
+    Some(state)
+}
+
+/// Stops tracking a thread that lives on. Cold paths only.
+#[inline(always)]
+pub fn remove<A: Access>(task: Task<A>) {
+    emit::count_untracked();
+    if A::BTF {
+        // SAFETY: the verifier checks that this is a task.
+        unsafe {
+            bpf_task_storage_delete(
+                (&raw const TASKS).cast_mut().cast(),
+                task.ptr().cast_mut().cast::<task_struct>(),
+            )
+        };
+    } else {
+        let _ = RAW_TASKS.remove(&(task.ptr() as u64));
+    }
+}
+
+/// A thread is dead. Its task storage goes with the task itself.
+#[inline(always)]
+pub fn forget_dead<A: Access>(task: Task<A>, state: &mut TaskState) {
+    state.phase = phase::UNKNOWN;
+    emit::count_untracked();
+    if !A::BTF {
+        let _ = RAW_TASKS.remove(&(task.ptr() as u64));
+    }
+}

@@ -1,0 +1,231 @@
+//! Drain threads: one a ring, on its node, at real-time priority where the kernel allows it.
+//!
+//! They come on a timer, never on a wakeup for each record, copy what is there into buffers that go round between
+//! them and the engine, and do nothing else. They run ahead of everything they trace, so their time is bounded:
+//! after [`BUDGET`] of copying they sleep as long. What the engine has not taken yet is bounded too: beyond
+//! [`IN_FLIGHT`] bytes a ring's records stay in the ring, where the kernel counts what no longer fits.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use aya::maps::{MapData, RingBuf};
+
+use super::{rings, rings::Ring, system};
+
+/// Longest time a drain thread copies before it yields, and then the time it yields.
+const BUDGET: Duration = Duration::from_millis(2);
+/// Shortest and longest sleep between two looks at a ring.
+const NAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
+/// Bytes of one ring that may be on the way to the engine.
+const IN_FLIGHT: usize = 32 << 20;
+/// Records between two looks at the clock and the limits.
+const BATCH: u64 = 1024;
+/// Buffers are handed over when they reach this size, or when the ring is empty.
+const CHUNK: usize = 1 << 20;
+
+/// Records of one ring, whole and back to back, each padded to 8 bytes.
+pub struct Chunk {
+    /// Which ring.
+    pub ring: usize,
+    /// The records. Send it back through [`Drains::recycle`].
+    pub bytes: Vec<u8>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    in_flight: Vec<AtomicUsize>,
+    /// For each ring: everything written before this moment (ns of `CLOCK_MONOTONIC`) has been handed over.
+    seen: Vec<AtomicU64>,
+}
+
+/// All drain threads.
+pub struct Drains {
+    shared: Arc<Shared>,
+    chunks: Receiver<Chunk>,
+    spare: Vec<Sender<Vec<u8>>>,
+    threads: Vec<JoinHandle<()>>,
+    realtime: bool,
+    records: Arc<AtomicU64>,
+}
+
+impl Drains {
+    /// Starts a thread for each ring.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(rings: Vec<Ring>) -> std::io::Result<Drains> {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            in_flight: rings.iter().map(|_| AtomicUsize::new(0)).collect(),
+            seen: rings.iter().map(|_| AtomicU64::new(0)).collect(),
+        });
+        let records = Arc::new(AtomicU64::new(0));
+        let (sender, chunks) = channel();
+        let (ready, readiness) = channel();
+        let mut drains =
+            Drains { shared, chunks, spare: Vec::new(), threads: Vec::new(), realtime: true, records };
+        for (index, ring) in rings.into_iter().enumerate() {
+            let (give_back, spare) = channel();
+            let worker = Worker {
+                ring: index,
+                shared: Arc::clone(&drains.shared),
+                records: Arc::clone(&drains.records),
+                out: sender.clone(),
+                spare,
+                buffer: Vec::new(),
+            };
+            let ready = ready.clone();
+            let thread = thread::Builder::new().name(format!("numatrace-drain{index}")).spawn(move || {
+                rings::pin_current_thread(&ring.cpus);
+                // The receiver waits for exactly one message of each thread.
+                let _ = ready.send(system::become_realtime());
+                worker.run(ring.buffer);
+            })?;
+            drains.spare.push(give_back);
+            drains.threads.push(thread);
+        }
+        drop(ready);
+        // A thread that ended without an answer was not granted anything.
+        drains.realtime = drains.threads.iter().all(|_| readiness.recv().unwrap_or(false));
+        Ok(drains)
+    }
+
+    /// Whether every drain thread got real-time priority.
+    pub fn realtime(&self) -> bool {
+        self.realtime
+    }
+
+    /// Records taken from the rings so far.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// The next chunk, waiting at most `timeout`.
+    pub fn next(&self, timeout: Duration) -> Option<Chunk> {
+        self.chunks.recv_timeout(timeout).ok()
+    }
+
+    /// Gives a chunk's buffer back for reuse.
+    pub fn recycle(&self, mut chunk: Chunk) {
+        self.shared.in_flight[chunk.ring].fetch_sub(chunk.bytes.len(), Ordering::Relaxed);
+        chunk.bytes.clear();
+        // A thread that has ended needs no buffer.
+        let _ = self.spare[chunk.ring].send(chunk.bytes);
+    }
+
+    /// Every record with a timestamp before this has been handed over as a chunk (ns of `CLOCK_MONOTONIC`).
+    pub fn seen_until(&self) -> u64 {
+        self.shared.seen.iter().map(|seen| seen.load(Ordering::Acquire)).min().unwrap_or(0)
+    }
+
+    /// Empties the rings once more and ends the threads. The chunks can still be taken with [`Drains::next`].
+    pub fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl Drop for Drains {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    ring: usize,
+    shared: Arc<Shared>,
+    records: Arc<AtomicU64>,
+    out: Sender<Chunk>,
+    spare: Receiver<Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl Worker {
+    fn run(mut self, mut ring: RingBuf<MapData>) {
+        let mut nap = NAP.0;
+        loop {
+            // Read before the last look at the ring, so that nothing written before the stop is left behind.
+            let stopping = self.shared.stop.load(Ordering::Acquire);
+            let started = system::monotonic_ns();
+            let (records, emptied) = self.drain(&mut ring, stopping);
+            if emptied {
+                self.shared.seen[self.ring].store(started, Ordering::Release);
+            }
+            if stopping {
+                return;
+            }
+            nap = if !emptied {
+                BUDGET
+            } else if records == 0 {
+                (nap * 2).min(NAP.1)
+            } else {
+                // Twice as often as it takes to gather a quarter of a chunk, within the bounds.
+                let full = (CHUNK / 4 / 72) as u64;
+                if records > full { NAP.0 } else { (nap + NAP.0).min(NAP.1 / 2) }
+            };
+            thread::park_timeout(nap);
+        }
+    }
+
+    /// Copies what is in the ring. Returns the number of records, and whether the ring was emptied.
+    fn drain(&mut self, ring: &mut RingBuf<MapData>, stopping: bool) -> (u64, bool) {
+        let started = Instant::now();
+        let mut records = 0;
+        let emptied = loop {
+            // The clock and the limits are looked at once for each batch.
+            let batch = self.copy_batch(ring);
+            records += batch;
+            if batch < BATCH {
+                break true;
+            }
+            if self.buffer.len() >= CHUNK {
+                self.hand_over();
+            }
+            let full = self.shared.in_flight[self.ring].load(Ordering::Relaxed) > IN_FLIGHT;
+            if !stopping && (full || started.elapsed() > BUDGET) {
+                break false;
+            }
+        };
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.hand_over();
+        (records, emptied)
+    }
+
+    /// Copies at most [`BATCH`] records; fewer mean that the ring is empty.
+    fn copy_batch(&mut self, ring: &mut RingBuf<MapData>) -> u64 {
+        for copied in 0..BATCH {
+            let Some(record) = ring.next() else { return copied };
+            self.buffer.extend_from_slice(&record);
+            let padding = record.len().next_multiple_of(8) - record.len();
+            self.buffer.extend_from_slice(&[0; 8][..padding]);
+        }
+        BATCH
+    }
+
+    fn hand_over(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let next = self.spare.try_recv().unwrap_or_default();
+        let bytes = std::mem::replace(&mut self.buffer, next);
+        self.shared.in_flight[self.ring].fetch_add(bytes.len(), Ordering::Relaxed);
+        // The engine that receives outlives the threads, or is gone with all interest in records.
+        let _ = self.out.send(Chunk { ring: self.ring, bytes });
+    }
+}

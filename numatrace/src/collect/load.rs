@@ -1,0 +1,454 @@
+//! Loads the probes, gives them their configuration and rings, attaches them, and says what works.
+
+use std::{
+    io::Read as _,
+    path::Path,
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
+    maps::{Array, ArrayOfMaps, HashMap, Map, MapData},
+    programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint},
+};
+use numatrace_common::config::{Config, CpuCounters, CpuRings, MAX_CPUS, MAX_RINGS, NO_RING, filter};
+use thiserror::Error;
+
+use super::{
+    btf::{self, BtfError, KernelBtf},
+    hooks::{Flavour, HOOKS, Hook, ITERATOR, WAKING},
+    offsets,
+    rings::{self, Ring, RingError},
+};
+use crate::{
+    snapshot::{Source, SourceState},
+    topology::Topology,
+};
+
+/// The object of this architecture: the committed one, or what `NUMATRACE_EBPF_OBJECT` named at build time.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/numatrace.bpf.o"));
+
+/// Which tasks the probes take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All but our own.
+    All,
+    /// Processes, and what they fork from now on.
+    Processes(Vec<u32>),
+    /// Threads, nothing else.
+    Threads(Vec<u32>),
+    /// A command name, NUL-padded.
+    Comm([u8; 16]),
+    /// A cgroup and those below it.
+    Cgroup {
+        /// Inode number of its directory.
+        id: u64,
+        /// It is one of the v1 cpu controller's hierarchy.
+        v1: bool,
+    },
+}
+
+impl Selection {
+    const fn kind(&self) -> u32 {
+        match self {
+            Selection::All => filter::ALL,
+            Selection::Processes(_) => filter::PROCESS,
+            Selection::Threads(_) => filter::THREAD,
+            Selection::Comm(_) => filter::COMM,
+            Selection::Cgroup { .. } => filter::CGROUP,
+        }
+    }
+}
+
+/// What to load.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Targets.
+    pub selection: Selection,
+    /// Bytes of each ring, a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// Most threads tracked at one time.
+    pub max_tasks: u32,
+    /// Find out who wakes whom.
+    pub wakers: bool,
+    /// Find out who ran instead.
+    pub culprits: bool,
+    /// Only this flavour; `None` takes `tp_btf`, and `raw_tp` where that is refused.
+    pub flavour: Option<Flavour>,
+}
+
+/// Most threads tracked by default: about 32 MB of kernel memory if all are there.
+pub const DEFAULT_MAX_TASKS: u32 = 131_072;
+
+/// Why the probes cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// No usable type information.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// A struct member that every supported kernel has is not there.
+    #[error("this kernel's task_struct has no member {0}: numatrace does not know this kernel version")]
+    Member(&'static str),
+    /// The cgroup filter needs members that are not there.
+    #[error("this kernel shows no cgroup membership to BPF: use --pid or --comm instead of --cgroup")]
+    NoCgroups,
+    /// A ring could not be made.
+    #[error("{0}; ask for smaller rings with --ring-size, or raise the limit (ulimit -l, or the memory limit of the cgroup)")]
+    Ring(#[from] RingError),
+    /// The kernel refused the object or one of its maps.
+    #[error("the kernel refused the eBPF object: {}", chain(.0))]
+    Object(#[source] Box<aya::EbpfError>),
+    /// A program that nothing works without was refused.
+    #[error("the kernel refused the eBPF program for {hook}: {reason}")]
+    Program {
+        /// Its hook.
+        hook: String,
+        /// Why.
+        reason: String,
+    },
+    /// A map is not what it should be: the object does not belong to this program.
+    #[error("the eBPF object has no usable map {0}: it does not belong to this build of numatrace")]
+    Map(&'static str),
+    /// A map could not be filled or read.
+    #[error("cannot use the eBPF map {map}: {}", chain(.source))]
+    MapAccess {
+        /// Which.
+        map: &'static str,
+        /// Why.
+        source: aya::maps::MapError,
+    },
+    /// The task iterator could not run.
+    #[error("cannot visit the machine's threads: {0}")]
+    Iterate(#[source] std::io::Error),
+}
+
+/// An error and all its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let next = inner.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodConfig(Config);
+// SAFETY: plain integers without padding (the size is asserted beside the type), any bytes are valid.
+unsafe impl Pod for PodConfig {}
+
+/// [`numatrace_common::config::Shared`], as words.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct PodShared {
+    counters: [CpuCounters; MAX_CPUS],
+    tracked: u64,
+    reserved: [u64; 7],
+}
+// SAFETY: plain integers without padding, any bytes are valid.
+unsafe impl Pod for PodShared {}
+
+/// Probes that are attached; dropping this detaches and frees everything.
+pub struct Probes {
+    ebpf: Ebpf,
+    shared: Array<MapData, PodShared>,
+    iterator: &'static str,
+    /// What works, and what does not.
+    pub sources: Vec<Source>,
+}
+
+/// The kernel side's counters, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Sums of the counters.
+    pub sum: CpuCounters,
+    /// Threads tracked now.
+    pub tracked: u64,
+}
+
+/// Loads and attaches. The rings are returned apart, for the drain threads.
+///
+/// # Errors
+/// [`LoadError`]; whatever was attached by then is detached.
+pub fn load(plan: &Plan, topology: &Topology) -> Result<(Probes, Vec<Ring>), LoadError> {
+    let kernel = KernelBtf::load(Path::new(btf::VMLINUX))?;
+    match plan.flavour {
+        Some(flavour) => attempt(plan, topology, &kernel, flavour),
+        None => attempt(plan, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
+            LoadError::Program { .. } => attempt(plan, topology, &kernel, Flavour::RawTp).map_err(|_| first),
+            other => Err(other),
+        }),
+    }
+}
+
+fn attempt(
+    plan: &Plan,
+    topology: &Topology,
+    kernel: &KernelBtf,
+    flavour: Flavour,
+) -> Result<(Probes, Vec<Ring>), LoadError> {
+    let (config, features) = configuration(plan, kernel)?;
+    let groups = ring_groups(topology);
+    let cpu_rings = assign_rings(&groups);
+    let raw_tasks = if flavour == Flavour::RawTp { plan.max_tasks } else { 1 };
+    let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .allow_unsupported_maps()
+        .override_global("CONFIG", &PodConfig(config), true)
+        .override_global("CPU_RINGS", cpu_rings.as_slice(), true)
+        .map_max_entries("RAW_TASKS", raw_tasks)
+        .load(OBJECT)
+        .map_err(|error| LoadError::Object(Box::new(error)))?;
+    fill_targets(&mut ebpf, &plan.selection)?;
+    let rings = make_rings(&mut ebpf, groups, plan.ring_bytes)?;
+    let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
+    let shared = Array::try_from(map).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
+    let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour)?;
+    let iterator = match flavour {
+        Flavour::TpBtf => "iter_task",
+        Flavour::RawTp => "raw_iter_task",
+    };
+    load_iterator(&mut ebpf, iterator)?;
+    sources.push(on(ITERATOR));
+    sources.extend(feature_sources(plan, features));
+    Ok((Probes { ebpf, shared, iterator, sources }, rings))
+}
+
+fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Features), LoadError> {
+    let v1 = matches!(plan.selection, Selection::Cgroup { v1: true, .. });
+    let (found, features) = offsets::find(kernel, v1).map_err(LoadError::Member)?;
+    let (cgroup, comm) = match &plan.selection {
+        Selection::Cgroup { id, .. } if features.cgroups => (*id, [0; 16]),
+        Selection::Cgroup { .. } => return Err(LoadError::NoCgroups),
+        Selection::Comm(comm) => (0, *comm),
+        _ => (0, [0; 16]),
+    };
+    let config = Config {
+        offsets: found,
+        filter: plan.selection.kind(),
+        own_tgid: std::process::id(),
+        max_tasks: plan.max_tasks,
+        culprits: u32::from(plan.culprits && features.culprits),
+        cgroup_v1: u32::from(v1),
+        reserved: 0,
+        cgroup,
+        comm,
+    };
+    Ok((config, features))
+}
+
+/// The groups of CPUs, at most [`MAX_RINGS`]: beyond that, neighbours share.
+fn ring_groups(topology: &Topology) -> Vec<Vec<u32>> {
+    let mut groups = topology.ring_groups();
+    while groups.len() > MAX_RINGS {
+        let last = groups.pop().unwrap_or_default();
+        let into = groups.len() - 1;
+        groups[into].extend(last);
+    }
+    groups
+}
+
+fn assign_rings(groups: &[Vec<u32>]) -> CpuRings {
+    let mut rings = [NO_RING; MAX_CPUS];
+    for (index, group) in groups.iter().enumerate() {
+        for cpu in group {
+            rings[(*cpu as usize).min(MAX_CPUS - 1)] = index as u8;
+        }
+    }
+    rings
+}
+
+fn fill_targets(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError> {
+    let (Selection::Processes(ids) | Selection::Threads(ids)) = selection else { return Ok(()) };
+    let access = |source| LoadError::MapAccess { map: "TARGETS", source };
+    let map = ebpf.map_mut("TARGETS").ok_or(LoadError::Map("TARGETS"))?;
+    let mut targets: HashMap<&mut MapData, u32, u8> = HashMap::try_from(map).map_err(access)?;
+    for id in ids {
+        targets.insert(id, 1, 0).map_err(access)?;
+    }
+    Ok(())
+}
+
+fn make_rings(ebpf: &mut Ebpf, groups: Vec<Vec<u32>>, bytes: u32) -> Result<Vec<Ring>, LoadError> {
+    let access = |source| LoadError::MapAccess { map: "RINGS", source };
+    let map = ebpf.map_mut("RINGS").ok_or(LoadError::Map("RINGS"))?;
+    let mut outer: ArrayOfMaps<&mut MapData, MapData> = match map {
+        Map::ArrayOfMaps(_) => ArrayOfMaps::try_from(map).map_err(access)?,
+        _ => return Err(LoadError::Map("RINGS")),
+    };
+    let mut made = Vec::with_capacity(groups.len());
+    for (index, cpus) in groups.into_iter().enumerate() {
+        let ring = rings::create(&cpus, bytes)?;
+        outer.set(index as u32, &ring, 0).map_err(access)?;
+        made.push(Ring { buffer: rings::open(ring, bytes)?, cpus });
+    }
+    Ok(made)
+}
+
+fn attach_hooks(
+    ebpf: &mut Ebpf,
+    plan: &Plan,
+    kernel: &KernelBtf,
+    flavour: Flavour,
+) -> Result<Vec<Source>, LoadError> {
+    let types = match flavour {
+        Flavour::TpBtf => Some(Btf::from_sys_fs().map_err(|error| LoadError::Program {
+            hook: "tp_btf".into(),
+            reason: chain(&error),
+        })?),
+        Flavour::RawTp => None,
+    };
+    let mut sources = Vec::new();
+    for hook in &HOOKS {
+        let name = format!("{}:{}", flavour.name(), hook.tracepoint);
+        if hook.tracepoint == WAKING && !plan.wakers {
+            sources.push(off(&name, "switched off with --no-wakers: who wakes a thread is not known"));
+            continue;
+        }
+        let result = if kernel.tracepoint_args(hook.tracepoint).is_none() {
+            Err("this kernel has no such tracepoint".to_owned())
+        } else {
+            attach(ebpf, hook, flavour, types.as_ref())
+        };
+        match result {
+            Ok(()) => sources.push(on(&name)),
+            Err(reason) if hook.required => return Err(LoadError::Program { hook: name, reason }),
+            Err(reason) => sources.push(off(&name, &format!("{reason}: {}", hook.without))),
+        }
+    }
+    Ok(sources)
+}
+
+fn attach(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour, types: Option<&Btf>) -> Result<(), String> {
+    let name = hook.program(flavour);
+    let program = ebpf.program_mut(&name).ok_or_else(|| format!("the eBPF object has no program {name}"))?;
+    let done = match (flavour, types) {
+        (Flavour::TpBtf, Some(types)) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(|e| refusal(&e))?;
+            program.load(hook.tracepoint, types).and_then(|()| program.attach().map(|_| ()))
+        }
+        _ => {
+            let program: &mut RawTracePoint = program.try_into().map_err(|e| refusal(&e))?;
+            program.load().and_then(|()| program.attach(hook.tracepoint).map(|_| ()))
+        }
+    };
+    done.map_err(|error| refusal(&error))
+}
+
+/// A program error in one line: the verifier's last word instead of its whole log.
+fn refusal(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
+            match last {
+                Some(line) => format!("{io_error} ({})", crate::text::display_str(line.trim())),
+                None => io_error.to_string(),
+            }
+        }
+        other => chain(other),
+    }
+}
+
+fn load_iterator(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
+    let failed = |reason: String| LoadError::Program { hook: ITERATOR.into(), reason };
+    let types = Btf::from_sys_fs().map_err(|error| failed(chain(&error)))?;
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| failed(format!("the eBPF object has no program {name}")))?;
+    let program: &mut Iter = program.try_into().map_err(|error| failed(refusal(&error)))?;
+    program.load("task", &types).map_err(|error| failed(refusal(&error)))
+}
+
+fn on(name: &str) -> Source {
+    Source { name: name.into(), state: SourceState::On, reason: None }
+}
+
+fn off(name: &str, reason: &str) -> Source {
+    Source { name: name.into(), state: SourceState::Off, reason: Some(reason.into()) }
+}
+
+fn feature_sources(plan: &Plan, features: offsets::Features) -> Vec<Source> {
+    let mut sources = Vec::new();
+    sources.push(if !plan.culprits {
+        off("rq->curr", "switched off: who held the CPU while a thread waited is not known")
+    } else if features.culprits {
+        on("rq->curr")
+    } else {
+        off("rq->curr", "not readable on this kernel: who held the CPU while a thread waited is not known")
+    });
+    sources.push(if features.sched_info {
+        on("sched_info")
+    } else {
+        off(
+            "sched_info",
+            "not kept by this kernel (CONFIG_SCHED_INFO): waits that began before attach are not known",
+        )
+    });
+    sources
+}
+
+impl Probes {
+    /// Visits every thread: begins and ends tracking, and writes totals of those that changed into the rings.
+    ///
+    /// # Errors
+    /// When the iterator cannot be made or read.
+    pub fn visit_tasks(&mut self) -> Result<(), LoadError> {
+        let failed = |reason: String| LoadError::Program { hook: ITERATOR.into(), reason };
+        let program = self.ebpf.program_mut(self.iterator).ok_or(LoadError::Map("iter/task"))?;
+        let program: &mut Iter = program.try_into().map_err(|error| failed(refusal(&error)))?;
+        let id = program.attach().map_err(|error| failed(refusal(&error)))?;
+        let link = program.take_link(id).map_err(|error| failed(refusal(&error)))?;
+        let mut file = link.into_file().map_err(|error| failed(chain(&error)))?;
+        let mut nothing = [0u8; 64];
+        loop {
+            match file.read(&mut nothing) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // The kernel pauses very long iterations.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(LoadError::Iterate(error)),
+            }
+        }
+    }
+
+    /// Reads the kernel side's counters.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn counters(&self) -> Result<KernelCounters, LoadError> {
+        let shared =
+            self.shared.get(&0, 0).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
+        let mut sum = CpuCounters::default();
+        for cpu in &shared.counters {
+            sum.wanted += cpu.wanted;
+            sum.lost_ring_full += cpu.lost_ring_full;
+            sum.lost_no_ring += cpu.lost_no_ring;
+            sum.tasks_refused += cpu.tasks_refused;
+            sum.slices += cpu.slices;
+            sum.waits += cpu.waits;
+            sum.wait_ns += cpu.wait_ns;
+        }
+        Ok(KernelCounters { sum, tracked: shared.tracked })
+    }
+
+    /// Detaches every hook; the task iterator and the counters still work.
+    pub fn detach(&mut self) {
+        for (_, program) in self.ebpf.programs_mut() {
+            // Unloading drops the links. A program that was never loaded has nothing to drop.
+            let _ = match program {
+                aya::programs::Program::BtfTracePoint(program) => program.unload(),
+                aya::programs::Program::RawTracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The kernel side from user space: what this kernel offers, loading and attaching the probes, draining the rings.
+//! The only code that imports aya. Place in the flow: between the rings and `merge`.
+
+pub mod btf;
+pub mod drain;
+pub mod hooks;
+
+pub mod load;
+pub mod offsets;
+pub mod rings;
+pub mod system;

@@ -1,0 +1,84 @@
+//! Which kernel struct members the probes need, and what is lost without each.
+
+use numatrace_common::config::{MISSING, Offsets};
+
+use super::btf::KernelBtf;
+
+/// What a missing member takes away; only these features depend on members that some kernels lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// `rq->curr` can be read: who held the CPU while a thread waited.
+    pub culprits: bool,
+    /// `sched_info` and `rq->clock` can be read: the waits of threads that were queued before attach, and how long
+    /// a thread that is no target had run.
+    pub sched_info: bool,
+    /// Cgroup membership can be read.
+    pub cgroups: bool,
+}
+
+/// The offsets, and what they allow; or the first member without which nothing works.
+///
+/// # Errors
+/// The name of a member that every supported kernel has, when this one does not.
+pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'static str> {
+    let optional = |ty: &str, path: &str| btf.offset_of(ty, path).unwrap_or(MISSING);
+    let needed = |path: &'static str| btf.offset_of("task_struct", path).ok_or(path);
+    let css = if cgroup_v1 {
+        match (btf.offset_of("css_set", "subsys"), btf.enumerator("cgroup_subsys_id", "cpu_cgrp_id")) {
+            (Some(array), Some(index)) => array + 8 * index,
+            _ => MISSING,
+        }
+    } else {
+        optional("css_set", "dfl_cgrp")
+    };
+    let offsets = Offsets {
+        pid: needed("pid")?,
+        tgid: needed("tgid")?,
+        comm: needed("comm")?,
+        state: needed("__state")?,
+        on_cpu: needed("on_cpu")?,
+        on_rq: needed("on_rq")?,
+        cpu: btf.offset_of("task_struct", "thread_info.cpu").or(btf.offset_of("task_struct", "cpu")).ok_or("cpu")?,
+        flags: needed("flags")?,
+        policy: needed("policy")?,
+        static_prio: needed("static_prio")?,
+        start_time: needed("start_time")?,
+        real_parent: needed("real_parent")?,
+        exit_state: needed("exit_state")?,
+        bpf_storage: optional("task_struct", "bpf_storage"),
+        last_queued: optional("task_struct", "sched_info.last_queued"),
+        last_arrival: optional("task_struct", "sched_info.last_arrival"),
+        cfs_rq: optional("task_struct", "se.cfs_rq"),
+        cfs_rq_rq: optional("cfs_rq", "rq"),
+        rq_clock: optional("rq", "clock"),
+        rq_curr: optional("rq", "curr"),
+        rq_online: optional("rq", "online"),
+        cgroups: optional("task_struct", "cgroups"),
+        css,
+        css_cgroup: optional("cgroup_subsys_state", "cgroup"),
+        cgroup_kn: optional("cgroup", "kn"),
+        kn_id: optional("kernfs_node", "id"),
+        cgroup_parent: optional("cgroup", "self.parent"),
+        reserved: MISSING,
+    };
+    let has = |members: &[u32]| members.iter().all(|m| *m != MISSING);
+    let features = Features {
+        culprits: has(&[offsets.cfs_rq, offsets.cfs_rq_rq, offsets.rq_curr]),
+        sched_info: has(&[
+            offsets.cfs_rq,
+            offsets.cfs_rq_rq,
+            offsets.rq_clock,
+            offsets.last_queued,
+            offsets.last_arrival,
+        ]),
+        cgroups: has(&[
+            offsets.cgroups,
+            offsets.css,
+            offsets.css_cgroup,
+            offsets.cgroup_kn,
+            offsets.kn_id,
+            offsets.cgroup_parent,
+        ]),
+    };
+    Ok((offsets, features))
+}
