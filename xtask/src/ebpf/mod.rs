@@ -49,7 +49,6 @@ fn build_with(out: &Path, locked: bool) -> Result<Manifest> {
     // Held to the end of this function: the architectures are built in one folder, and a second run must not change it in between.
     let _lock = lock()?;
     say(format!("eBPF: {}, bpf-linker {BPF_LINKER_VERSION}", candidate.describe()));
-    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let Some(sources) = source_hash(&root()).context("cannot hash the eBPF sources")? else {
         bail!("this folder has no eBPF sources: build-ebpf works in the repository, not in a packaged crate");
     };
@@ -58,16 +57,24 @@ fn build_with(out: &Path, locked: bool) -> Result<Manifest> {
         bpf_linker: BPF_LINKER_VERSION.to_owned(),
         llvm: toolchain::llvm_version(),
     };
-    let mut manifest = Manifest::new(sources, toolchain);
+    let mut manifest = Manifest::new(sources.clone(), toolchain);
+    let mut objects = Vec::new();
     for arch in ARCHES {
         let object = compile::object(&candidate, arch, locked)?;
         let bytes = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
         let sections =
             elf::check(&bytes).with_context(|| format!("the {arch} object is not what a BPF loader takes"))?;
-        let path = out.join(object_name(arch));
-        fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        say(format!("eBPF: {} ({} bytes, {sections} programs' sections)", path.display(), bytes.len()));
+        say(format!("eBPF: {arch}: {} bytes, {sections} sections with programs", bytes.len()));
         manifest.add_object(arch, &bytes);
+        objects.push((out.join(object_name(arch)), bytes));
+    }
+    if source_hash(&root()).context("cannot hash the eBPF sources again")? != Some(sources) {
+        bail!("the eBPF sources changed while they were compiled: try again");
+    }
+    // All at once, at the end: a build of numatrace that runs beside this one refuses objects and a manifest that do not fit.
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    for (path, bytes) in objects {
+        fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     manifest.write(out)?;
     Ok(manifest)
