@@ -22,4 +22,5 @@ pub mod source;
 pub mod target;
 pub mod text;
 pub mod topology;
+pub mod tui;
 pub mod units;

@@ -1,5 +1,6 @@
 //! Shared parts of the tests.
 
+pub mod fixture;
 pub mod guest;
 pub mod live;
 pub mod sysfs;

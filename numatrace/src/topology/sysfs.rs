@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Cpu, Topology, TopologyError, list};
 use crate::snapshot::HostNode;
@@ -170,7 +170,7 @@ fn required_list(path: &Path, what: &'static str) -> Result<Vec<u32>, TopologyEr
     }
 }
 
-fn required_memory(path: &PathBuf) -> Result<u64, TopologyError> {
+fn required_memory(path: &Path) -> Result<u64, TopologyError> {
     let text = required(path)?;
     list::mem_total(&text).ok_or_else(|| malformed(path, "MemTotal in kB", &text))
 }

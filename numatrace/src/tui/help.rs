@@ -1,0 +1,140 @@
+//! What the help says: keys, columns, and the sources that are not simply on. Pure text.
+
+use super::layout::COLUMNS;
+use crate::snapshot::{Snapshot, Source, SourceState};
+use crate::text;
+
+/// Every key and what it does.
+pub const KEYS: [(&str, &str); 14] = [
+    ("q, Ctrl-C", "quit"),
+    ("?", "this help, on and off"),
+    ("up/down, k/j", "select a thread; it stays selected when the order changes"),
+    ("PgUp/PgDn", "a page up or down"),
+    ("Home", "back to the top row, whichever thread that is"),
+    ("End", "the last thread"),
+    ("left/right, h/l", "scroll the columns that did not fit"),
+    ("s", "sort by the next column"),
+    ("S", "reverse the order"),
+    ("/", "filter by name or thread id; Enter keeps the filter, Esc clears it"),
+    ("Esc", "clear the filter, close the help"),
+    ("space", "pause: the numbers stand still, tracing goes on"),
+    ("Ctrl-L", "draw the screen anew"),
+    ("Ctrl-Z", "back to the shell; tracing stands still until fg"),
+];
+
+/// Width of the left column of entries.
+const TERM_WIDTH: usize = 17;
+
+/// One line of the help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HelpLine {
+    /// Nothing.
+    Blank,
+    /// A heading.
+    Heading(&'static str),
+    /// What is explained (empty where the explanation goes on), and the explanation.
+    Entry(String, String),
+}
+
+/// The help in lines of at most `width` columns.
+pub fn lines(snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
+    let mut lines = vec![HelpLine::Heading("Keys")];
+    for (key, what) in KEYS {
+        entry(&mut lines, key, what, width);
+    }
+    lines.extend([HelpLine::Blank, HelpLine::Heading("Columns")]);
+    for spec in COLUMNS {
+        entry(&mut lines, spec.title, spec.meaning, width);
+    }
+    lines.extend([HelpLine::Blank, HelpLine::Heading("Sources of numbers")]);
+    if snapshot.sources.is_empty() {
+        entry(&mut lines, "", "Not known yet.", width);
+    }
+    for source in &snapshot.sources {
+        entry(&mut lines, &source.name, &describe(source), width);
+    }
+    lines
+}
+
+fn describe(source: &Source) -> String {
+    let state = state_name(source.state);
+    match &source.reason {
+        Some(reason) => format!("{state}: {reason}"),
+        None => state.into(),
+    }
+}
+
+/// The state of a source in words.
+pub const fn state_name(state: SourceState) -> &'static str {
+    match state {
+        SourceState::On => "on",
+        SourceState::Off => "off",
+        SourceState::BestEffort => "best effort",
+        SourceState::Sampled => "sampled",
+    }
+}
+
+fn entry(lines: &mut Vec<HelpLine>, term: &str, what: &str, width: u16) {
+    let room = usize::from(width).saturating_sub(TERM_WIDTH + 3).max(1);
+    let mut term = if text::width(term) > TERM_WIDTH {
+        lines.push(HelpLine::Entry(text::fit(term, usize::from(width)), String::new()));
+        String::new()
+    } else {
+        term.to_owned()
+    };
+    for part in wrap(what, room) {
+        lines.push(HelpLine::Entry(std::mem::take(&mut term), part));
+    }
+}
+
+/// The left column of an entry, padded.
+pub fn padded_term(term: &str) -> String {
+    text::left(term, TERM_WIDTH.max(text::width(term)))
+}
+
+/// Breaks at blanks; a word that is too long is cut into pieces, so that nothing is lost.
+fn wrap(what: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in what.split_whitespace() {
+        let needed = text::width(word);
+        if used > 0 && used + 1 + needed > room {
+            lines.push(String::new());
+            used = 0;
+        }
+        if used > 0 {
+            push(&mut lines, ' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            let columns = text::width(c.encode_utf8(&mut [0; 4]));
+            if used > 0 && used + columns > room {
+                lines.push(String::new());
+                used = 0;
+            }
+            push(&mut lines, c);
+            used += columns;
+        }
+    }
+    lines
+}
+
+fn push(lines: &mut [String], c: char) {
+    if let Some(line) = lines.last_mut() {
+        line.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapping_breaks_at_blanks_and_loses_nothing() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("a bcdefg", 4), ["a", "bcde", "fg"]);
+        assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("漢字漢", 4), ["漢字", "漢"]);
+    }
+}

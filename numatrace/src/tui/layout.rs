@@ -1,0 +1,244 @@
+//! Where things go: column and line arithmetic, free of ratatui.
+
+/// Narrowest terminal that is drawn on.
+pub const MIN_WIDTH: u16 = 40;
+/// Lowest terminal that is drawn on: header, title, column heads, footer and three rows.
+pub const MIN_HEIGHT: u16 = 8;
+/// Lines of the header.
+pub const HEADER_LINES: u16 = 2;
+/// Lines of the table above its rows: its title and the column heads.
+pub const TABLE_HEAD_LINES: u16 = 2;
+/// Lines of the footer.
+pub const FOOTER_LINES: u16 = 1;
+
+/// Whether a terminal is large enough to draw on.
+pub const fn fits(width: u16, height: u16) -> bool {
+    width >= MIN_WIDTH && height >= MIN_HEIGHT
+}
+
+/// Rows of the table that a terminal of this height shows; at least 1, so that paging always moves.
+pub const fn table_rows(height: u16) -> usize {
+    let rows = height.saturating_sub(HEADER_LINES + TABLE_HEAD_LINES + FOOTER_LINES);
+    if rows == 0 { 1 } else { rows as usize }
+}
+
+/// Lines of the help that a terminal of this height shows; at least 1.
+pub const fn help_rows(height: u16) -> usize {
+    let rows = height.saturating_sub(HEADER_LINES + FOOTER_LINES + 1);
+    if rows == 0 { 1 } else { rows as usize }
+}
+
+/// A column of the threads table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// Thread id.
+    Tid,
+    /// Command name.
+    Name,
+    /// What it is doing.
+    State,
+    /// Share of a CPU in the last interval.
+    Cpu,
+    /// Median run-queue latency.
+    P50,
+    /// 99th percentile.
+    P99,
+    /// Largest.
+    Max,
+    /// Share of its time spent waiting for a CPU.
+    Wait,
+    /// Voluntary switches a second.
+    Voluntary,
+    /// Involuntary switches a second.
+    Involuntary,
+    /// Migrations a second.
+    Migrations,
+    /// Cross-node migrations a second.
+    CrossNode,
+    /// Turns on another node than the turn before.
+    NodeMoves,
+    /// How long it has been waiting right now.
+    WaitingNow,
+    /// On-CPU time by node.
+    Residency,
+}
+
+/// How a column looks, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Which.
+    pub column: Column,
+    /// Its head: one less than `width` at most, as the sort mark stands beside it.
+    pub title: &'static str,
+    /// Least width.
+    pub width: u16,
+    /// Most width, when there is room.
+    pub most: u16,
+    /// Its text stands at the right.
+    pub right: bool,
+    /// Sorted downwards when first chosen.
+    pub descending: bool,
+    /// Columns with greater numbers are dropped first.
+    rank: u8,
+    /// What it means, for the help.
+    pub meaning: &'static str,
+}
+
+const fn number(column: Column, title: &'static str, width: u16, rank: u8, meaning: &'static str) -> Spec {
+    Spec { column, title, width, most: width, right: true, descending: true, rank, meaning }
+}
+
+/// Every column, in the order of display.
+pub const COLUMNS: [Spec; 15] = [
+    Spec { descending: false, ..number(Column::Tid, "tid", 7, 0, "thread id") },
+    Spec {
+        right: false,
+        descending: false,
+        most: 20,
+        ..number(Column::Name, "name", 15, 1, "command name of the thread")
+    },
+    Spec {
+        right: false,
+        descending: false,
+        ..number(Column::State, "state", 8, 7, "running, waiting for a CPU, blocked, or exited")
+    },
+    number(Column::Cpu, "CPU%", 6, 2, "share of a CPU, last interval"),
+    number(Column::P50, "rq p50", 7, 11, "run-queue latency, median, since the start"),
+    number(Column::P99, "rq p99", 7, 3, "run-queue latency, 99th percentile, since the start"),
+    number(Column::Max, "rq max", 7, 10, "run-queue latency, largest, since the start"),
+    number(Column::Wait, "wait%", 6, 4, "share of its time waiting for a CPU, since the start"),
+    number(Column::Voluntary, "vol/s", 6, 13, "voluntary switches a second, last interval"),
+    number(Column::Involuntary, "invol/s", 8, 12, "involuntary switches a second, last interval"),
+    number(Column::Migrations, "migr/s", 7, 8, "moves between CPUs a second, last interval"),
+    number(Column::CrossNode, "cross/s", 8, 5, "moves between nodes a second, last interval"),
+    number(Column::NodeMoves, "moves", 6, 14, "turns on another node than the turn before, since the start"),
+    number(Column::WaitingNow, "waiting", 8, 6, "how long it has been waiting right now"),
+    Spec {
+        right: false,
+        descending: false,
+        most: 60,
+        ..number(
+            Column::Residency,
+            "on nodes",
+            13,
+            9,
+            "time on CPU by node, since the start (sorts by the largest share)",
+        )
+    },
+];
+
+/// How many columns never scroll away: tid and name.
+const FIXED: usize = 2;
+
+impl Column {
+    /// How it looks, and what it means.
+    pub fn spec(self) -> &'static Spec {
+        // Every column is in the table (a test holds that); the first one is as good as any other answer.
+        COLUMNS.iter().find(|spec| spec.column == self).unwrap_or(&COLUMNS[0])
+    }
+}
+
+/// A column that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Which.
+    pub column: Column,
+    /// Its width; one blank stands between columns.
+    pub width: u16,
+}
+
+/// The columns that fit into `width`, in order of display.
+///
+/// With `scroll` 0 the least important ones are dropped. Else tid and name stay, and the others follow in order,
+/// beginning with number `scroll` of them, counted from 1.
+pub fn columns(width: u16, scroll: usize) -> Vec<Placed> {
+    let mut shown = if scroll == 0 { most_important(width) } else { from(width, scroll) };
+    let mut spare = usize::from(width).saturating_sub(taken(&shown));
+    for spec in &mut shown {
+        let more = usize::from(spec.most - spec.width).min(spare);
+        spare -= more;
+        spec.width += more as u16;
+    }
+    shown.iter().map(|spec| Placed { column: spec.column, width: spec.width }).collect()
+}
+
+/// The greatest useful `scroll` for [`columns`]: the last column is shown. 0 when all fit.
+pub fn max_scroll(width: u16) -> usize {
+    if most_important(width).len() == COLUMNS.len() {
+        return 0;
+    }
+    let last = |scroll: &usize| from(width, *scroll).last().is_some_and(|spec| spec.column == Column::Residency);
+    (1..=COLUMNS.len() - FIXED).find(last).unwrap_or(COLUMNS.len() - FIXED)
+}
+
+fn most_important(width: u16) -> Vec<Spec> {
+    let mut by_rank = COLUMNS;
+    by_rank.sort_by_key(|spec| spec.rank);
+    let mut count = 0;
+    while count < by_rank.len() && taken(&by_rank[..=count]) <= usize::from(width) {
+        count += 1;
+    }
+    let least = by_rank[..count].iter().map(|spec| spec.rank).max();
+    COLUMNS.iter().filter(|spec| least.is_some_and(|least| spec.rank <= least)).copied().collect()
+}
+
+fn from(width: u16, scroll: usize) -> Vec<Spec> {
+    let mut shown = Vec::new();
+    for spec in COLUMNS.iter().take(FIXED).chain(COLUMNS.iter().skip(FIXED + scroll.saturating_sub(1))) {
+        shown.push(*spec);
+        if taken(&shown) > usize::from(width) {
+            shown.pop();
+            break;
+        }
+    }
+    shown
+}
+
+/// Width of these columns with a blank between them.
+fn taken(specs: &[Spec]) -> usize {
+    specs.iter().map(|spec| usize::from(spec.width) + 1).sum::<usize>().saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_is_in_the_table_once_with_a_rank_of_its_own() {
+        let mut ranks: Vec<u8> = COLUMNS.iter().map(|spec| spec.rank).collect();
+        ranks.sort_unstable();
+        assert_eq!(ranks, (0..COLUMNS.len() as u8).collect::<Vec<_>>());
+        for spec in COLUMNS {
+            assert_eq!(spec.column.spec().title, spec.title);
+            assert!(spec.title.len() < usize::from(spec.width), "{} has no room for the sort mark", spec.title);
+            assert!(spec.most >= spec.width);
+        }
+    }
+
+    #[test]
+    fn columns_never_stick_out_and_keep_their_order() {
+        for width in 0..=300 {
+            for scroll in 0..=COLUMNS.len() {
+                let shown = columns(width, scroll);
+                let used: usize = shown.iter().map(|placed| usize::from(placed.width) + 1).sum();
+                assert!(used <= usize::from(width) + 1, "{width} {scroll}");
+                let order = |c: Column| COLUMNS.iter().position(|spec| spec.column == c);
+                assert!(shown.is_sorted_by_key(|placed| order(placed.column)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_terminal_shows_who_waits_and_scrolling_reaches_the_rest() {
+        let first: Vec<Column> = columns(MIN_WIDTH - 1, 0).iter().map(|placed| placed.column).collect();
+        assert_eq!(first, [Column::Tid, Column::Name, Column::Cpu, Column::P99]);
+        for width in MIN_WIDTH - 1..200 {
+            let mut seen: Vec<Column> = Vec::new();
+            for scroll in 0..=max_scroll(width) {
+                seen.extend(columns(width, scroll).iter().map(|placed| placed.column));
+            }
+            assert!(COLUMNS.iter().all(|spec| seen.contains(&spec.column)), "{width}");
+        }
+        assert_eq!(max_scroll(200), 0);
+    }
+}

@@ -1,0 +1,23 @@
+//! The terminal dashboard: the last stop of the flow, which reads snapshots and keys and draws.
+//!
+//! ```text
+//! UiMessage (snapshots) -> app -> Window -> UiState::observe -.
+//! terminal -> input -> Key ------> update(UiState, Key) ------+-> view::render -> terminal
+//! ```
+//!
+//! [`state`], [`rows`], [`cells`], [`help`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without
+//! changing anything; [`terminal`], [`signals`] and [`input`] alone touch the real terminal; [`app`] is the loop.
+
+pub mod app;
+pub mod cells;
+pub mod help;
+pub mod input;
+pub mod layout;
+pub mod rows;
+pub mod signals;
+pub mod state;
+pub mod terminal;
+pub mod theme;
+pub mod view;
+
+pub use app::{Exit, Options, UiMessage, run};

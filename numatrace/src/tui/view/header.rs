@@ -1,0 +1,91 @@
+//! The two lines that are always there: target, time, record rate, loss; and which sources are on.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+use ratatui::widgets::Paragraph;
+
+use super::Pieces;
+use crate::snapshot::{Loss, Snapshot, Source, SourceState};
+use crate::text;
+use crate::tui::cells;
+use crate::tui::help::state_name;
+use crate::tui::state::{Status, UiState};
+use crate::tui::theme::Theme;
+
+/// Draws the header.
+pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
+    let lines = vec![first_line(area.width, snapshot, state, theme), sources(area.width, snapshot, theme)];
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// The target gives way to the numbers on a narrow terminal: loss is never cut off.
+fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
+    let time = text::duration(snapshot.duration_ns);
+    let rate = format!("{} records/s", cells::rate(state.record_rate()));
+    let (lost, lost_style) = lost(&snapshot.loss, theme);
+    let mut numbers: Vec<(String, Style)> = vec![(time, theme.plain), (rate, theme.plain), (lost, lost_style)];
+    let needed = |numbers: &[(String, Style)]| numbers.iter().map(|(n, _)| text::width(n) + 2).sum::<usize>();
+    if needed(&numbers) + 10 > usize::from(width) {
+        // Shorter words before anything is left out.
+        numbers[1].0 = format!("{}/s", cells::rate(state.record_rate()));
+    }
+    let reserve = needed(&numbers);
+    let mut line = Pieces::new(width);
+    if let Some(tag) = tag(state) {
+        line.push(tag, theme.selected);
+        line.push(" ", theme.plain);
+    }
+    line.push(&text::fit(&snapshot.target.label, line.left.saturating_sub(reserve)), theme.strong);
+    line.fill_to(reserve);
+    for (number, style) in numbers {
+        line.push("  ", theme.plain);
+        line.push(&number, style);
+    }
+    Line::from(line.spans)
+}
+
+fn tag(state: &UiState) -> Option<&'static str> {
+    match state.status() {
+        Status::Failed(_) => Some("FAILED"),
+        Status::Ended(_) => Some("ENDED"),
+        Status::Live if state.paused() => Some("PAUSED"),
+        Status::Live => None,
+    }
+}
+
+fn lost(loss: &Loss, theme: &Theme) -> (String, Style) {
+    if loss.records_lost == 0 {
+        return ("lost 0".into(), theme.plain);
+    }
+    let share = text::share(loss.records_lost, loss.records_wanted);
+    (format!("! LOST {} ({share})", text::count(loss.records_lost)), theme.bad)
+}
+
+/// How many sources are in which state; those that are not simply on by name, where there is room.
+fn sources(width: u16, snapshot: &Snapshot, theme: &Theme) -> Line<'static> {
+    let mut line = Pieces::new(width);
+    if snapshot.sources.is_empty() {
+        line.push("sources: not known yet", theme.dim);
+        return Line::from(line.spans);
+    }
+    let of = |state| snapshot.sources.iter().filter(move |source: &&Source| source.state == state);
+    line.push(&format!("sources: {} on", of(SourceState::On).count()), theme.dim);
+    let groups =
+        [(SourceState::BestEffort, theme.warn), (SourceState::Sampled, theme.warn), (SourceState::Off, theme.dim)];
+    let counts: Vec<_> = groups.into_iter().filter(|(state, _)| of(*state).next().is_some()).collect();
+    let short = |state| format!(", {} {}", of(state).count(), state_name(state));
+    for (at, (state, style)) in counts.iter().enumerate() {
+        let later: usize = counts[at + 1..].iter().map(|(state, _)| short(*state).len()).sum();
+        let names: Vec<&str> = of(*state).map(|source| source.name.as_str()).collect();
+        let long = format!("{} ({})", short(*state), names.join(", "));
+        if text::width(&long) + later > line.left || !line.push_whole(&long, *style) {
+            line.push(&short(*state), *style);
+        }
+    }
+    if !counts.is_empty() {
+        line.push_whole("  (why: ?)", theme.dim);
+    }
+    Line::from(line.spans)
+}

@@ -1,0 +1,185 @@
+//! The threads table: title, column heads, one row a thread.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Wrap};
+
+use super::Pieces;
+use crate::snapshot::{Snapshot, Thread, ThreadState};
+use crate::text;
+use crate::tui::cells;
+use crate::tui::layout::{COLUMNS, Column, Placed, TABLE_HEAD_LINES};
+use crate::tui::rows::{Row, known_latency};
+use crate::tui::state::{Status, UiState};
+use crate::tui::theme::Theme;
+
+/// Waits and latencies from here on are worth a look, or bad.
+const WARN_NS: u64 = 10_000_000;
+const BAD_NS: u64 = 100_000_000;
+/// Shares of time waiting from here on are worth a look, or bad.
+const WARN_SHARE: f64 = 0.1;
+const BAD_SHARE: f64 = 0.3;
+
+/// Draws the table, or a sentence where it would be empty.
+pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
+    let columns = state.columns();
+    let mut lines = vec![title(area.width, snapshot, state, &columns, theme)];
+    if let Some(sentence) = empty(state) {
+        lines.extend([Line::default(), Line::styled(sentence, theme.plain)]);
+        frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), area);
+        return;
+    }
+    lines.push(heads(&columns, state, theme));
+    let room = usize::from(area.height.saturating_sub(TABLE_HEAD_LINES));
+    for (at, thread) in state.order().iter().enumerate().skip(state.first()).take(room) {
+        if let (Some(thread), Some(row)) = (snapshot.threads.get(*thread), state.row(*thread)) {
+            let selected = state.selected() == Some(at);
+            lines.push(thread_line(&columns, snapshot, thread, row, selected, theme));
+        }
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Why there is no row, in a sentence.
+fn empty(state: &UiState) -> Option<String> {
+    if !state.order().is_empty() {
+        None
+    } else if state.thread_count() > 0 {
+        Some(format!("No thread matches '{}': Esc clears the filter.", text::fit(state.filter(), 64)))
+    } else {
+        Some(match state.status() {
+            Status::Live => "Waiting for data: no thread of the target has been seen yet.".into(),
+            Status::Ended(_) => "Tracing ended before any thread of the target was seen.".into(),
+            Status::Failed(_) => "Tracing failed before any thread of the target was seen.".into(),
+        })
+    }
+}
+
+fn title(width: u16, snapshot: &Snapshot, state: &UiState, columns: &[Placed], theme: &Theme) -> Line<'static> {
+    let mut line = Pieces::new(width);
+    let (listed, all) = (state.order().len() as u64, state.thread_count() as u64);
+    line.push("Threads ", theme.strong);
+    if listed == all {
+        line.push(&text::count(all), theme.plain);
+    } else {
+        line.push(&format!("{} of {}", text::count(listed), text::count(all)), theme.plain);
+    }
+    if !state.filter().is_empty() {
+        line.push(&format!("  filter '{}'", text::fit(state.filter(), 24)), theme.warn);
+    }
+    if snapshot.refused_threads > 0 {
+        line.push(&format!("  ! {} not tracked (limit reached)", text::count(snapshot.refused_threads)), theme.bad);
+    }
+    let exited = snapshot.threads.iter().filter(|thread| thread.exited).count() as u64;
+    let mut more = vec![format!("  sorted by {} {}", state.sort().column.spec().title, mark(state.sort().descending))];
+    if exited > 0 {
+        more.push(format!("  {} exited", text::count(exited)));
+    }
+    if snapshot.dropped_threads > 0 {
+        more.push(format!("  {} more exited, in totals only", text::count(snapshot.dropped_threads)));
+    }
+    if columns.len() < COLUMNS.len() {
+        more.push(format!("  {} columns hidden", COLUMNS.len() - columns.len()));
+    }
+    for part in more {
+        line.push_whole(&part, theme.dim);
+    }
+    Line::from(line.spans)
+}
+
+const fn mark(descending: bool) -> &'static str {
+    if descending { "▼" } else { "▲" }
+}
+
+fn heads(columns: &[Placed], state: &UiState, theme: &Theme) -> Line<'static> {
+    let mut spans = vec![Span::raw(" ")];
+    for placed in columns {
+        let spec = placed.column.spec();
+        let sorted = state.sort().column == placed.column;
+        let head = if sorted { format!("{}{}", spec.title, mark(state.sort().descending)) } else { spec.title.into() };
+        let style = if sorted { theme.sorted } else { theme.head };
+        spans.push(Span::styled(align(&head, *placed), style));
+        spans.push(Span::raw(" "));
+    }
+    Line::from(spans)
+}
+
+fn thread_line(
+    columns: &[Placed],
+    snapshot: &Snapshot,
+    thread: &Thread,
+    row: &Row,
+    selected: bool,
+    theme: &Theme,
+) -> Line<'static> {
+    let mut spans = vec![Span::styled(if selected { ">" } else { " " }, theme.strong)];
+    for placed in columns {
+        let (cell, style) = cell(*placed, snapshot, thread, row, theme);
+        spans.push(Span::styled(align(&cell, *placed), if thread.exited { theme.dim } else { style }));
+        spans.push(Span::raw(" "));
+    }
+    spans.pop();
+    let line = Line::from(spans);
+    if selected { line.patch_style(theme.selected) } else { line }
+}
+
+fn align(cell: &str, placed: Placed) -> String {
+    let width = usize::from(placed.width);
+    if placed.column.spec().right { text::right(cell, width) } else { text::left(cell, width) }
+}
+
+fn cell(placed: Placed, snapshot: &Snapshot, thread: &Thread, row: &Row, theme: &Theme) -> (String, Style) {
+    let stats = &thread.stats;
+    let all = &stats.runq.all;
+    let latency = |ns| {
+        let ns = known_latency(all, ns);
+        (cells::duration(ns), weigh(ns, WARN_NS, BAD_NS, theme))
+    };
+    let plain = |cell: String| (cell, theme.plain);
+    match placed.column {
+        Column::Tid => plain(thread.tid.to_string()),
+        Column::Name => plain(thread.comm.clone()),
+        Column::State => plain(state_name(thread).into()),
+        Column::Cpu => plain(cells::percent(row.cpu)),
+        Column::P50 => latency(all.p50_ns),
+        Column::P99 => latency(all.p99_ns),
+        Column::Max => latency(all.max_ns),
+        Column::Wait => (cells::percent(row.wait), weigh(row.wait, WARN_SHARE, BAD_SHARE, theme)),
+        Column::Voluntary => plain(cells::rate(row.voluntary)),
+        Column::Involuntary => plain(cells::rate(row.involuntary)),
+        Column::Migrations => plain(cells::rate(row.migrations)),
+        Column::CrossNode => (cells::rate(row.cross_node), weigh(row.cross_node, 1.0, 100.0, theme)),
+        Column::NodeMoves => plain(text::count_short(stats.node_moves)),
+        Column::WaitingNow => {
+            (cells::duration(stats.waiting_now_ns), weigh(stats.waiting_now_ns, WARN_NS, BAD_NS, theme))
+        }
+        Column::Residency => plain(cells::residency(&by_node(snapshot, thread), usize::from(placed.width))),
+    }
+}
+
+fn weigh<T: PartialOrd + Copy>(value: Option<T>, warn: T, bad: T, theme: &Theme) -> Style {
+    match value {
+        Some(value) if value >= bad => theme.bad,
+        Some(value) if value >= warn => theme.warn,
+        Some(_) => theme.plain,
+        None => theme.dim,
+    }
+}
+
+const fn state_name(thread: &Thread) -> &'static str {
+    match thread.state {
+        _ if thread.exited => "exited",
+        ThreadState::Unknown => "-",
+        ThreadState::Running => "running",
+        ThreadState::Waiting => "waiting",
+        ThreadState::Blocked => "blocked",
+        ThreadState::Exited => "exited",
+    }
+}
+
+/// Time on CPU with the kernel's number of the node.
+fn by_node(snapshot: &Snapshot, thread: &Thread) -> Vec<(u32, u64)> {
+    snapshot.host.nodes.iter().zip(&thread.stats.residency_ns).map(|(node, ns)| (node.id.0, *ns)).collect()
+}
