@@ -46,7 +46,7 @@ pub static SUITES: [Suite; 3] = [
         checks: &[
             check("attaches_and_detaches", attach),
             check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
-            check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw-tp"])),
+            check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw_tp"])),
             check("bounce_from_the_other_side", || bounce(1, 0, &[])),
             check("doctor_names_every_hook", doctor),
             check("forks_are_followed", forks),
@@ -54,7 +54,7 @@ pub static SUITES: [Suite; 3] = [
             check("hops_between_nodes_are_cross_node", || hop("cross_node", 1, 2)),
             check("nothing_is_left_after_sigkill", nothing_left),
             check("ping_pong_of_n_round_trips_is_n_waits_a_side", || ping_pong(&[])),
-            check("ping_pong_by_raw_tracepoints", || ping_pong(&["--hooks", "raw-tp"])),
+            check("ping_pong_by_raw_tracepoints", || ping_pong(&["--hooks", "raw_tp"])),
             check("residency_of_a_thread_pinned_to_node_0", || pinned(0)),
             check("residency_of_a_thread_pinned_to_node_1", || pinned(1)),
             check("switches_equal_those_of_proc", switches),

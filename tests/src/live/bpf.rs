@@ -1,8 +1,14 @@
 //! Which BPF programs the kernel holds, and who holds them: what proves that nothing is left behind.
 
-use std::{collections::BTreeMap, collections::BTreeSet, fs, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
+
+use super::eventually;
 
 const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
@@ -40,6 +46,21 @@ pub fn held_by(pid: u32) -> Result<BTreeSet<u32>> {
         held.extend(ids);
     }
     Ok(held)
+}
+
+/// Waits until a process holds BPF programs and no more come.
+///
+/// # Errors
+/// When it does not come to that.
+pub fn wait_until_attached(pid: u32) -> Result<()> {
+    let (mut last, mut same) = (0, 0);
+    eventually(&format!("process {pid} has attached its BPF programs"), Duration::from_secs(60), || {
+        let now = held_by(pid).unwrap_or_default().len();
+        same = if now > 0 && now == last { same + 1 } else { 0 };
+        last = now;
+        // Half a second at 10 ms a look: loading one program takes far less.
+        Ok(same >= 50)
+    })
 }
 
 /// Programs that no process holds, of those not in `before`: what somebody left behind.

@@ -36,12 +36,16 @@ impl Recorder {
     ///
     /// # Errors
     /// A sentence why perf does not work here.
-    pub fn start(dir: &Path) -> Result<Recorder> {
+    pub fn start(dir: &Path, flags: &[&str]) -> Result<Recorder> {
         mount_tracefs()?;
         let file = dir.join("perf.data");
         let (mut control, mut answers) = (fifo(&dir.join("control"))?, fifo(&dir.join("answers"))?);
         let mut command = Command::new("perf");
-        command.args(["sched", "record", "-q", "-a", "-D", "-1", "--control", "fifo:control,answers", "-o"]).arg(&file);
+        command
+            .args(["sched", "record"])
+            .args(flags)
+            .args(["-q", "-a", "-D", "-1", "--control", "fifo:control,answers", "-o"])
+            .arg(&file);
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut recorder = Recorder { child: command.spawn().context("perf cannot be started")?, file };
         // It starts disabled, and answers when it has enabled its events.
@@ -54,14 +58,35 @@ impl Recorder {
         Ok(recorder)
     }
 
+    /// Ends the recording and reads how many events there were, and how many of these were lost.
+    ///
+    /// # Errors
+    /// When perf cannot read its own file.
+    pub fn loss(mut self) -> Result<(u64, u64)> {
+        self.end()?;
+        let output =
+            Command::new("perf").args(["sched", "latency", "-i"]).arg(&self.file).stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "perf sched latency failed: {}", String::from_utf8_lossy(&output.stderr));
+        let kept =
+            Command::new("perf").args(["report", "--stats", "-i"]).arg(&self.file).stdin(Stdio::null()).output()?;
+        let kept = samples(&String::from_utf8_lossy(&kept.stdout)).context("perf report says no number of samples")?;
+        let lost = lost_events(&String::from_utf8_lossy(&output.stdout));
+        Ok((kept + lost, lost))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        // SAFETY: the child has not been waited for, so the id is its own.
+        crate::workload::os::check(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) })?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Ends the recording and reads what it says of a thread.
     ///
     /// # Errors
     /// When perf cannot read its own file.
     pub fn stop(mut self, tid: u32) -> Result<Timehist> {
-        // SAFETY: the child has not been waited for, so the id is its own.
-        crate::workload::os::check(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) })?;
-        self.child.wait()?;
+        self.end()?;
         let output =
             Command::new("perf").args(["sched", "timehist", "-i"]).arg(&self.file).stdin(Stdio::null()).output()?;
         ensure!(output.status.success(), "perf sched timehist failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -83,8 +108,22 @@ fn fifo(path: &Path) -> Result<fs::File> {
     Ok(fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?)
 }
 
+/// `SAMPLE events:  303117`, of `perf report --stats`.
+fn samples(stats: &str) -> Option<u64> {
+    stats.lines().find_map(|line| line.trim().strip_prefix("SAMPLE events:")?.split_whitespace().next()?.parse().ok())
+}
+
+/// `INFO: 84.3% lost events (1634625 out of 324999, in 7216 chunks)`, of `perf sched latency`; 0 without such a line.
+fn lost_events(latency: &str) -> u64 {
+    let lost = latency.lines().find_map(|line| line.split_once("lost events (")?.1.split(' ').next()?.parse().ok());
+    lost.unwrap_or(0)
+}
+
 /// perf finds tracepoints by tracefs, which small systems do not mount.
-fn mount_tracefs() -> Result<()> {
+///
+/// # Errors
+/// When it cannot be mounted.
+pub fn mount_tracefs() -> Result<()> {
     let at = Path::new("/sys/kernel/tracing");
     if at.join("events/sched").is_dir() {
         return Ok(());
@@ -121,6 +160,18 @@ mod tests {
     2147.941196 [0001]  sleeper[27501/27498]                4.207      3.789      0.021 
     2147.941200 [0001]  other[2750]                         4.207      3.789      0.021 
 ";
+
+    #[test]
+    fn loss_is_read_from_what_perf_prints() {
+        assert_eq!(lost_events("  INFO: 502.963% lost events (1634625 out of 324999, in 7216 chunks)"), 1_634_625);
+        assert_eq!(lost_events("  TOTAL: |   654.071 ms |\n"), 0);
+        assert_eq!(
+            samples(
+                "Aggregated stats:\n          TOTAL events:     310455\n         SAMPLE events:     303117  (97.6%)\n"
+            ),
+            Some(303_117)
+        );
+    }
 
     #[test]
     fn a_threads_lines_are_summed() {

@@ -22,19 +22,6 @@ pub const CASES: &[Case] = &[
     ("no_such_process_leaves_nothing", no_such_process),
 ];
 
-/// Waits until a numatrace holds BPF programs, and a moment's end of their number growing: it is attached then.
-pub fn wait_until_attached(pid: u32) -> Result<()> {
-    let mut last = 0;
-    let mut same = 0;
-    eventually("numatrace is attached", Duration::from_secs(60), || {
-        let now = bpf::held_by(pid).unwrap_or_default().len();
-        same = if now > 0 && now == last { same + 1 } else { 0 };
-        last = now;
-        // Half a second at 10 ms a look: loading one program takes far less.
-        Ok(same >= 50)
-    })
-}
-
 /// Fails when a program that was not in `before` is in the kernel without a holder. The kernel frees them some time
 /// after the last holder is gone.
 pub fn nothing_left(before: &BTreeMap<u32, String>) -> Result<()> {

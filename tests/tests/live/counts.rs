@@ -59,7 +59,7 @@ fn ping_pong() -> Result<()> {
 }
 
 fn ping_pong_raw() -> Result<()> {
-    check_ping_pong(&["--hooks", "raw-tp"])
+    check_ping_pong(&["--hooks", "raw_tp"])
 }
 
 fn ping_pong_apart() -> Result<()> {
@@ -100,7 +100,7 @@ fn hops() -> Result<()> {
 }
 
 fn hops_raw() -> Result<()> {
-    check_hops(&["--hooks", "raw-tp"])
+    check_hops(&["--hooks", "raw_tp"])
 }
 
 fn switches() -> Result<()> {

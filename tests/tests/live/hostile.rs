@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use numatrace_tests::live::{Report, Workload, program};
+use numatrace_tests::live::{Report, Workload, bpf::wait_until_attached, program};
 
-use crate::{Case, Scratch, behind::wait_until_attached};
+use crate::{Case, Scratch};
 
 pub const CASES: &[Case] = &[("hostile_names_never_come_out_raw", names)];
 

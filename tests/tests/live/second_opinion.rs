@@ -14,7 +14,7 @@ fn timehist() -> Result<()> {
     let scratch = Scratch::new("perf")?;
     let mut workload = Workload::start(&["switches", "--cpu", &cpu, "--millis", "1000"])?;
     let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
-    let recorder = match Recorder::start(&scratch.0) {
+    let recorder = match Recorder::start(&scratch.0, &[]) {
         Ok(recorder) => recorder,
         Err(reason) => {
             // A second opinion, not the truth: that is /proc in the other tests. So it may be missing.

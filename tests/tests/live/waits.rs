@@ -111,7 +111,7 @@ fn slower_than() -> Result<()> {
     command.args(["live", "--slower-than", "300ms", "--interval", "200ms", "--pid", &workload.pid.to_string()]);
     let mut child = command.stdin(std::process::Stdio::null()).stdout(std::fs::File::create(&path)?).spawn()?;
     // Whatever it prints, its programs are there when it is attached.
-    crate::behind::wait_until_attached(child.id())?;
+    numatrace_tests::live::bpf::wait_until_attached(child.id())?;
     workload.run()?;
     workload.finish()?;
     // Its target has ended, so it ends.
