@@ -65,7 +65,7 @@ fn header(page: &mut Page, snapshot: &Snapshot) {
         let n = count(snapshot.refused_threads);
         page.entry("missing", &format!("{n} threads could not be tracked: their numbers are nowhere here"), Tone::Bad);
     }
-    page.entry("by", &format!("{} {}", snapshot.tool.name, snapshot.tool.version), Tone::Plain);
+    page.entry("tool", &format!("{} {}", snapshot.tool.name, snapshot.tool.version), Tone::Plain);
 }
 
 fn loss(page: &mut Page, loss: &Loss) {

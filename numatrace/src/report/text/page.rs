@@ -64,7 +64,7 @@ impl Page {
 
     /// A label and a text that wraps beside it.
     pub(super) fn entry(&mut self, label: &str, text: &str, tone: Tone) {
-        let mut label = left(label, LABEL);
+        let mut label = format!("{} ", left(label, LABEL - 1));
         for line in wrap(text, self.width - LABEL) {
             self.line(&format!("{label}{line}"), tone);
             label = " ".repeat(LABEL);

@@ -88,8 +88,8 @@ fn residency(snapshot: &Snapshot) -> String {
 }
 
 fn row(name: &str, cells: &[String; 7]) -> String {
-    let mut line = left(name, 20);
-    for (cell, columns) in cells.iter().zip([14, 8, 7, 7, 7, 7, 7]) {
+    let mut line = left(name, 18);
+    for (cell, columns) in cells.iter().zip([16, 7, 6, 6, 6, 6, 6]) {
         line.push(' ');
         line += &right(cell, columns);
     }
