@@ -29,14 +29,15 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         let room = usize::from(area.width).saturating_sub(10);
         let typed = tail(state.filter(), room);
         line.push("filter: ", theme.key);
-        line.push(&format!("{typed}_"), theme.strong);
+        line.push(&format!("{typed}█"), theme.strong);
         line.push_whole("  Enter keeps it, Esc clears it", theme.dim);
         frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
         return;
     }
+    let stay = if state.thread_count() > 0 { " Numbers stay." } else { "" };
     match state.status() {
-        Status::Failed(why) => line.push(&format!("Tracing failed: {why}. Numbers stay.  "), theme.bad),
-        Status::Ended(why) => line.push(&format!("Ended: {why}. Numbers stay.  "), theme.warn),
+        Status::Failed(why) => line.push(&format!("Tracing failed: {why}.{stay}  "), theme.bad),
+        Status::Ended(why) => line.push(&format!("Ended: {why}.{stay}  "), theme.warn),
         Status::Live => {}
     }
     for (key, what) in KEYS {

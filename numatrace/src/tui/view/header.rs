@@ -22,7 +22,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
 
 /// The target gives way to the numbers on a narrow terminal: loss is never cut off.
 fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
-    let time = text::duration(snapshot.duration_ns);
+    let time = if snapshot.duration_ns == 0 { "0s".into() } else { text::duration(snapshot.duration_ns) };
     let rate = format!("{} records/s", cells::rate(state.record_rate()));
     let (lost, lost_style) = lost(&snapshot.loss, theme);
     let mut numbers: Vec<(String, Style)> = vec![(time, theme.plain), (rate, theme.plain), (lost, lost_style)];

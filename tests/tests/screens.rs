@@ -1,0 +1,412 @@
+//! What a person reads: whole screens as text, from fixed snapshots, compared with `fixtures/screens/NAME.txt`.
+//!
+//! After a wanted change, `NUMATRACE_BLESS=1 cargo test -p numatrace-tests --test screens` writes them anew; the
+//! difference is then read in review.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use numatrace::snapshot::{Snapshot, ThreadState};
+use numatrace::tui::app::App;
+use numatrace::tui::layout::{self, Column};
+use numatrace::tui::state::{Key, UiState};
+use numatrace::tui::theme::{Depth, Theme};
+use numatrace::tui::{Options, UiMessage, help};
+use numatrace::units::Tid;
+use numatrace_tests::fixture;
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Modifier;
+
+fn app(width: u16, height: u16) -> App {
+    with_theme(width, height, Depth::Indexed)
+}
+
+fn with_theme(width: u16, height: u16, depth: Depth) -> App {
+    App::new(&Options { target: "pid 4711 (redis-server)".into(), theme: Theme::new(depth) }, width, height)
+}
+
+fn show(app: &mut App, snapshot: Snapshot) {
+    app.tell(UiMessage::Snapshot(Arc::new(snapshot)));
+}
+
+/// Two snapshots, so that there are rates.
+fn running(width: u16, height: u16) -> App {
+    let mut app = app(width, height);
+    show(&mut app, fixture::snapshot_two_nodes());
+    show(&mut app, fixture::snapshot_two_nodes_later());
+    app
+}
+
+fn press(app: &mut App, keys: &[Key]) {
+    for key in keys {
+        app.press(*key);
+    }
+}
+
+fn type_in(app: &mut App, text: &str) {
+    text.chars().for_each(|c| _ = app.press(Key::Char(c)));
+}
+
+fn draw(app: &mut App, width: u16, height: u16) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a test terminal");
+    app.draw(&mut terminal, Instant::now()).expect("a test terminal never fails");
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width.max(1));
+    let lines = buffer.content.chunks(width).map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>());
+    lines.map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn screen(app: &mut App, width: u16, height: u16) -> String {
+    text(&draw(app, width, height))
+}
+
+/// Compares with the stored screen, or stores it.
+fn check(name: &str, app: &mut App, width: u16, height: u16) {
+    let shown = screen(app, width, height);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/screens/{name}.txt"));
+    if std::env::var_os("NUMATRACE_BLESS").is_some() {
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory");
+        fs::write(&path, &shown).expect("a writable tree");
+    }
+    let wanted = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(shown == wanted, "{name} has changed. It was:\n{wanted}\nIt is:\n{shown}");
+}
+
+#[test]
+fn threads() {
+    for (width, height) in [(80, 24), (120, 40), (200, 60), (40, 8)] {
+        check(&format!("threads-{width}x{height}"), &mut running(width, height), width, height);
+    }
+}
+
+#[test]
+fn columns_that_did_not_fit_are_reached_by_scrolling() {
+    let mut app = running(80, 24);
+    press(&mut app, &[Key::Right; 30]);
+    check("threads-scrolled-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn many_threads_scroll_with_the_selection() {
+    let mut app = app(80, 24);
+    show(&mut app, fixture::snapshot_of_threads(300));
+    press(&mut app, &[Key::PageDown, Key::PageDown, Key::Up]);
+    check("threads-many-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn too_small_says_so_in_a_sentence() {
+    check("too-small-20x5", &mut running(20, 5), 20, 5);
+}
+
+#[test]
+fn lost_records_are_marked_and_never_cut_off() {
+    for (width, height) in [(80, 24), (120, 40), (40, 8)] {
+        let mut app = app(width, height);
+        show(&mut app, fixture::snapshot_with_loss());
+        check(&format!("loss-{width}x{height}"), &mut app, width, height);
+        assert!(screen(&mut app, width, height).contains("! LOST 12,345 (2.0%)"));
+    }
+}
+
+#[test]
+fn help() {
+    for (width, height) in [(80, 24), (120, 60)] {
+        let mut app = running(width, height);
+        app.press(Key::Char('?'));
+        check(&format!("help-{width}x{height}"), &mut app, width, height);
+    }
+    let mut app = running(80, 24);
+    press(&mut app, &[Key::Char('?'), Key::End]);
+    check("help-end-80x24", &mut app, 80, 24);
+    press(&mut app, &[Key::Esc]);
+    assert_eq!(app.state().help(), None);
+}
+
+#[test]
+fn filter() {
+    let mut app = running(80, 24);
+    app.press(Key::Char('/'));
+    type_in(&mut app, "IO_");
+    check("filter-typed-80x24", &mut app, 80, 24);
+    app.press(Key::Enter);
+    check("filter-kept-80x24", &mut app, 80, 24);
+    app.press(Key::Char('/'));
+    type_in(&mut app, "zz");
+    app.press(Key::Enter);
+    check("filter-matches-nothing-80x24", &mut app, 80, 24);
+    app.press(Key::Esc);
+    assert_eq!((app.state().filter(), app.state().order().len()), ("", 6));
+}
+
+#[test]
+fn empty_states_have_a_sentence() {
+    let mut waiting = app(80, 24);
+    check("waiting-80x24", &mut waiting, 80, 24);
+    show(&mut waiting, fixture::snapshot_without_threads());
+    check("no-threads-80x24", &mut waiting, 80, 24);
+    waiting.tell(UiMessage::Ended("the target has exited".into()));
+    check("ended-without-threads-80x24", &mut waiting, 80, 24);
+    let mut failed = app(80, 24);
+    failed.tell(UiMessage::Failed("ring memory refused".into()));
+    check("failed-80x24", &mut failed, 80, 24);
+}
+
+#[test]
+fn the_numbers_of_a_target_that_exited_stay() {
+    let mut app = running(80, 24);
+    app.tell(UiMessage::Ended("the target has exited".into()));
+    check("ended-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn evicted_and_refused_threads_are_told() {
+    let mut app = app(120, 40);
+    let mut snapshot = fixture::snapshot_two_nodes();
+    (snapshot.dropped_threads, snapshot.refused_threads) = (1_234, 5);
+    show(&mut app, snapshot);
+    check("evicted-120x40", &mut app, 120, 40);
+}
+
+#[test]
+fn pause_holds_the_numbers_and_space_lets_them_go() {
+    let mut app = app(80, 24);
+    show(&mut app, fixture::snapshot_two_nodes());
+    app.press(Key::Char(' '));
+    show(&mut app, fixture::snapshot_two_nodes_later());
+    check("paused-80x24", &mut app, 80, 24);
+    app.press(Key::Char(' '));
+    assert_eq!(screen(&mut app, 80, 24), screen(&mut running(80, 24), 80, 24));
+}
+
+#[test]
+fn without_colour_what_stands_out_still_does() {
+    let mut app = with_theme(80, 24, Depth::Mono);
+    show(&mut app, fixture::snapshot_with_loss());
+    let buffer = draw(&mut app, 80, 24);
+    let at = |needle: &str| {
+        let found = text(&buffer).lines().enumerate().find_map(|(y, line)| Some((line.find(needle)?, y)));
+        let (x, y) = found.unwrap_or_else(|| panic!("{needle} is not shown"));
+        buffer[(x as u16, y as u16)].clone()
+    };
+    assert!(buffer.content.iter().all(|cell| cell.fg == ratatui::style::Color::Reset && cell.bg == cell.fg));
+    assert!(at("LOST").modifier.contains(Modifier::BOLD));
+    assert!(at("> ").modifier.contains(Modifier::REVERSED));
+    assert!(at("4801").modifier.contains(Modifier::DIM), "an exited thread");
+    assert!(at("45.0ms").modifier.contains(Modifier::BOLD), "a high latency");
+    assert!(!at("180us").modifier.contains(Modifier::BOLD), "an ordinary one");
+}
+
+#[test]
+fn rates_are_of_the_last_interval_and_shares_since_the_start() {
+    let mut app = app(200, 60);
+    show(&mut app, fixture::snapshot_two_nodes());
+    let first = *app.state().row(0).expect("a thread");
+    assert_eq!((first.cpu, first.voluntary, first.cross_node), (Some(0.8), Some(2400.0), Some(0.6)), "since the start");
+    show(&mut app, fixture::snapshot_two_nodes_later());
+    let row = *app.state().row(2).expect("a thread");
+    assert!((row.cpu.expect("a rate") - 0.266_666_666).abs() < 1e-9);
+    assert_eq!((row.involuntary, row.migrations, row.cross_node), (Some(60.0), Some(34.0), Some(24.0)));
+    assert!((row.wait.expect("a share") - 4.1 / 11.0).abs() < 1e-9);
+    assert_eq!(app.state().record_rate(), Some(61_500.0));
+}
+
+#[test]
+fn a_snapshot_right_after_another_makes_no_interval_of_its_own() {
+    let mut app = running(200, 60);
+    let before = *app.state().row(0).expect("a thread");
+    let mut last = fixture::snapshot_two_nodes_later();
+    last.duration_ns += 1_000_000;
+    show(&mut app, last);
+    let after = *app.state().row(0).expect("a thread");
+    assert!((after.voluntary.expect("a rate") / before.voluntary.expect("a rate") - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn a_reused_thread_id_does_not_take_the_rates_of_the_old_thread() {
+    let mut app = app(200, 60);
+    let old = fixture::snapshot_two_nodes();
+    let mut new = fixture::snapshot_two_nodes_later();
+    let mut reborn = new.threads[0].clone();
+    reborn.stats.cpu_ns = 500_000_000;
+    new.threads[0].exited = true;
+    new.threads.insert(1, reborn);
+    show(&mut app, old);
+    show(&mut app, new);
+    assert_eq!(app.state().row(1).expect("a thread").cpu, Some(0.5));
+    assert_eq!(app.state().row(0).expect("a thread").cpu, Some(0.8));
+}
+
+#[test]
+fn the_selected_thread_stays_selected_across_sorting_and_snapshots() {
+    let mut app = app(200, 60);
+    show(&mut app, fixture::snapshot_of_threads(100));
+    press(&mut app, &[Key::Down; 7]);
+    let tid = |app: &App| {
+        let state = app.state();
+        state.row(state.order()[state.selected().expect("a selection")]).expect("a row").key.tid
+    };
+    let chosen = tid(&app);
+    for _ in 0..layout::COLUMNS.len() * 2 {
+        press(&mut app, &[Key::Char('s'), Key::Char('S')]);
+        assert_eq!(tid(&app), chosen);
+    }
+    let mut next = fixture::snapshot_of_threads(120);
+    next.duration_ns *= 2;
+    show(&mut app, next);
+    assert_eq!(tid(&app), chosen);
+    app.press(Key::Home);
+    app.press(Key::Char('S'));
+    assert_eq!(app.state().selected(), Some(0), "after Home the top row is selected, whichever thread that is");
+}
+
+#[test]
+fn every_column_sorts_with_ties_by_thread_id_and_absent_values_last() {
+    let mut app = app(200, 60);
+    let mut snapshot = fixture::snapshot_of_threads(50);
+    snapshot.threads[3].stats.runq.all = Default::default();
+    snapshot.threads[7].state = ThreadState::Running;
+    show(&mut app, snapshot.clone());
+    let mut seen = Vec::new();
+    for _ in 0..layout::COLUMNS.len() {
+        app.press(Key::Char('s'));
+        seen.push(app.state().sort().column);
+        let order = app.state().order();
+        let tids: Vec<Tid> = order.iter().map(|at| snapshot.threads[*at].tid).collect();
+        match app.state().sort().column {
+            Column::Tid | Column::WaitingNow => assert!(tids.is_sorted()),
+            Column::P50 | Column::P99 | Column::Max => assert_eq!(tids[49], Tid(1003)),
+            Column::NodeMoves => {
+                let moves = |at: &usize| (std::cmp::Reverse(snapshot.threads[*at].stats.node_moves), *at);
+                assert!(order.is_sorted_by_key(moves));
+            }
+            Column::State => assert_eq!(tids[0], Tid(1007)),
+            _ => assert_eq!(tids.len(), 50),
+        }
+    }
+    assert!(layout::COLUMNS.iter().all(|spec| seen.contains(&spec.column)));
+}
+
+#[test]
+fn frames_are_drawn_when_something_changed_and_ten_a_second_at_most() {
+    let mut app = app(80, 24);
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a test terminal");
+    let start = Instant::now();
+    let ms = std::time::Duration::from_millis;
+    assert_eq!(app.due(start), Some(ms(0)));
+    app.draw(&mut terminal, start).expect("a test terminal never fails");
+    assert_eq!(app.due(start + ms(5_000)), None, "nothing changed");
+    app.press(Key::Tab);
+    app.resize(80, 24);
+    assert_eq!(app.due(start), None, "a key without meaning and the same size change nothing");
+    app.press(Key::Down);
+    assert_eq!(app.due(start + ms(30)), Some(ms(70)));
+    assert_eq!(app.due(start + ms(400)), Some(ms(0)));
+    app.draw(&mut terminal, start + ms(400)).expect("a test terminal never fails");
+    app.press(Key::Char(' '));
+    app.draw(&mut terminal, start + ms(600)).expect("a test terminal never fails");
+    show(&mut app, fixture::snapshot_two_nodes());
+    assert_eq!(app.due(start + ms(900)), None, "a paused dashboard does not draw what it does not show");
+}
+
+#[test]
+fn the_help_names_every_column_and_every_source() {
+    let snapshot = fixture::snapshot_two_nodes();
+    let lines = help::lines(&snapshot, 120);
+    let names: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| if let help::HelpLine::Entry(term, _) = line { Some(term.as_str()) } else { None })
+        .collect();
+    assert!(layout::COLUMNS.iter().all(|spec| names.contains(&spec.title)));
+    assert!(snapshot.sources.iter().all(|source| names.contains(&source.name.as_str())));
+}
+
+/// One thing that can happen to a dashboard.
+#[derive(Clone, Debug)]
+enum Happening {
+    Press(Key),
+    Resize(u16, u16),
+    /// How many threads, how much later.
+    Numbers(u32, u64),
+    End,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let named = prop::sample::select(vec![
+        Key::Up,
+        Key::Down,
+        Key::Left,
+        Key::Right,
+        Key::PageUp,
+        Key::PageDown,
+        Key::Home,
+        Key::End,
+        Key::Enter,
+        Key::Esc,
+        Key::Tab,
+        Key::Backspace,
+        Key::Interrupt,
+        Key::Suspend,
+        Key::Repaint,
+    ]);
+    let chars = prop::sample::select("?/sSqhjkl 19wor".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    prop_oneof![
+        6 => named.prop_map(Happening::Press),
+        6 => chars.prop_map(Happening::Press),
+        1 => any::<char>().prop_map(|c| Happening::Press(Key::Char(c))),
+        2 => (0u16..220, 0u16..64).prop_map(|(width, height)| Happening::Resize(width, height)),
+        3 => (0u32..60, 0u64..2_000_000_000).prop_map(|(threads, later)| Happening::Numbers(threads, later)),
+        1 => Just(Happening::End),
+    ]
+}
+
+/// Nothing is selected or shown that is not there.
+fn check_state(state: &UiState, height: u16) {
+    let listed = state.order().len();
+    match state.selected() {
+        None => assert_eq!(listed, 0),
+        Some(selected) => {
+            assert!(selected < listed);
+            let first = state.first();
+            assert!(first <= selected && selected < first + layout::table_rows(height), "{first} {selected} {height}");
+        }
+    }
+    assert!(state.order().iter().all(|at| state.row(*at).is_some()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_happens_panics_or_leaves_the_selection_out_of_range(all in prop::collection::vec(happening(), 1..60)) {
+        let (mut width, mut height) = (80, 24);
+        let mut app = app(width, height);
+        let mut time = 0;
+        for one in all {
+            match one {
+                Happening::Press(key) => _ = app.press(key),
+                Happening::Resize(w, h) => {
+                    (width, height) = (w, h);
+                    app.resize(w, h);
+                }
+                Happening::Numbers(threads, later) => {
+                    time += later;
+                    let mut snapshot = fixture::snapshot_of_threads(threads);
+                    snapshot.duration_ns = time;
+                    show(&mut app, snapshot);
+                }
+                Happening::End => app.tell(UiMessage::Ended("the target has exited".into())),
+            }
+            check_state(app.state(), height);
+            draw(&mut app, width, height);
+        }
+    }
+}
