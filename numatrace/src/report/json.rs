@@ -10,7 +10,7 @@ use crate::snapshot::Snapshot;
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn write(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut line = serde_json::to_vec(snapshot).map_err(io::Error::from)?;
     line.push(b'\n');
     out.write_all(&line)

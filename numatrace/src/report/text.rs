@@ -40,7 +40,7 @@ impl Default for TextOptions {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut impl Write) -> io::Result<()> {
+pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
     header(&mut page, snapshot);
     findings(&mut page, &snapshot.findings);

@@ -1,0 +1,144 @@
+//! The program from outside: exit codes, streams and sentences of everything that ends before a probe is attached.
+//! What needs probes is in `live`.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use clap_complete::Shell;
+use numatrace_tests::live::program;
+
+fn numatrace() -> PathBuf {
+    program("numatrace").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(numatrace())
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{} cannot be run: {error}", numatrace().display()))
+}
+
+/// Runs what must fail, and returns the first line of what it says: one sentence, nothing raw, nothing on standard
+/// output.
+fn sentence(args: &[&str], code: i32) -> String {
+    let output = run(args);
+    let stderr = String::from_utf8(output.stderr).expect("messages are text");
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{args:?} printed {}", String::from_utf8_lossy(&output.stdout));
+    assert!(!stderr.contains("panicked") && !stderr.contains("RUST_BACKTRACE"), "{stderr}");
+    let raw = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}');
+    assert!(!stderr.contains(raw), "{args:?} reached the terminal raw: {stderr:?}");
+    let first = stderr.lines().next().unwrap_or_default().to_owned();
+    assert!(first.to_lowercase().starts_with("error: ") || first.starts_with("numatrace: "), "{args:?}: {stderr}");
+    first
+}
+
+#[test]
+fn wrong_usage_is_one_sentence_and_code_2() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "no target was given"),
+        (&["live"], "no target was given"),
+        (&["--pid", "0"], "a process id is a number from 1"),
+        (&["--pid", "-3"], "a process id is a number from 1"),
+        (&["-a", "--interval", "0"], "must be between 50ms and 1h"),
+        (&["-a", "--duration", "1y"], "must be between 10ms and 30d"),
+        (&["-a", "--top", "x"], "must be a number from 0"),
+        (&["-a", "--ring-size", "3"], "must be between 4K and 1G"),
+        (&["-a", "--pid", "1"], "cannot be used with"),
+        (&["--comm", "a-name-that-is-too-long"], "use --comm 'a-name-that-is-'"),
+        (&["sleep", "1"], "unexpected argument 'sleep'"),
+        (&["doctor", "--pid", "1"], "unexpected argument '--pid'"),
+        (&["completions"], "required arguments"),
+    ];
+    for (args, words) in cases {
+        let said = sentence(args, 2);
+        assert!(said.contains(words), "{args:?} said: {said}");
+    }
+}
+
+#[test]
+fn arguments_are_not_echoed_raw() {
+    for args in [
+        &["--pid", "\x1b[2J\u{202e}"][..],
+        &["\x1b]0;x\x07"],
+        &["--\x1b[2J"],
+        &["-a", "--sort", "\u{9b}31m"],
+        &["--comm", "\x1b[2J and more than 15"],
+        &["--cgroup"],
+    ] {
+        sentence(args, 2);
+    }
+    sentence(&["--cgroup", "\x1b[2J\u{202e}"], 1);
+}
+
+#[test]
+fn a_target_that_is_none_is_one_sentence_and_code_1() {
+    let gone = Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).expect("it runs");
+    let gone = gone.to_string();
+    for args in [&["--pid", &gone][..], &["live", "-p", &gone, "-f", "json"], &["-p", &gone, "--tree"]] {
+        assert!(sentence(args, 1).contains(&format!("no process with pid {gone}")), "{args:?}");
+    }
+    assert!(sentence(&["--tid", &gone], 1).contains(&format!("no thread with tid {gone}")));
+    for path in ["/no/such/cgroup", "/etc", "/etc/passwd", "no-such-slice"] {
+        let said = sentence(&["--cgroup", path], 1);
+        assert!(said.contains(&format!("{path} is no cgroup")), "{said}");
+    }
+}
+
+#[test]
+fn a_thread_given_as_a_process_is_told_so() {
+    let said = std::thread::spawn(|| {
+        // SAFETY: gettid has no argument and cannot fail.
+        let tid = unsafe { libc::gettid() }.to_string();
+        (sentence(&["--pid", &tid], 1), tid)
+    });
+    let (said, tid) = said.join().expect("the thread ends");
+    let process = std::process::id();
+    assert!(said.contains(&format!("{tid} is a thread of process {process} (")), "{said}");
+    assert!(said.contains(&format!("--tid {tid}")) && said.contains(&format!("--pid {process}")), "{said}");
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for args in [&["--help"][..], &["-h"], &["--version"], &["help"], &["live", "--help"], &["doctor", "-h"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{args:?}");
+    }
+    let version = String::from_utf8(run(&["--version"]).stdout).expect("text");
+    assert_eq!(version, format!("numatrace {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_scripts_that_the_shell_can_read() {
+    for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
+        let output = run(&["completions", &shell.to_string()]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(output.stderr.is_empty());
+        let script = String::from_utf8(output.stdout).expect("a script is text");
+        assert!(script.contains("numatrace") && script.contains("slower-than"), "{shell}");
+        if shell == Shell::Bash {
+            let status = Command::new("bash").args(["-n", "-c", &script]).status().expect("bash runs");
+            assert!(status.success(), "bash cannot read its script");
+        }
+    }
+}
+
+#[test]
+fn a_closed_standard_output_ends_quietly() {
+    for args in [&["completions", "bash"][..], &["--help"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = Command::new(numatrace())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .expect("it runs");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+    }
+}
