@@ -1,2 +1,37 @@
-//! The `numatrace` program.
-fn main() {}
+//! The `numatrace` program: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use numatrace::{
+    cli::{self, Command},
+    commands, demo, report,
+};
+
+fn main() -> ExitCode {
+    // The demo's workload is this program once more; it is no command for people.
+    if std::env::args_os().nth(1).is_some_and(|first| first == demo::COMMAND) {
+        return outcome(demo::run_workload().map(|()| ExitCode::SUCCESS).map_err(Into::into));
+    }
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    outcome(match command {
+        Command::Live(args) => commands::live::run(&args),
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Completions(args) => commands::completions::run(&args).map(|()| ExitCode::SUCCESS),
+    })
+}
+
+fn outcome(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        // A reader that went away (`| head`) is no failure.
+        Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("numatrace: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -116,6 +116,9 @@ pub enum LoadError {
         /// Why.
         source: aya::maps::MapError,
     },
+    /// The drain threads could not be started.
+    #[error("cannot start the threads that drain the rings: {0}")]
+    Threads(#[source] std::io::Error),
     /// The task iterator could not run.
     #[error("cannot visit the machine's threads: {0}")]
     Iterate(#[source] std::io::Error),

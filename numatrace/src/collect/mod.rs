@@ -4,6 +4,7 @@
 pub mod btf;
 pub mod drain;
 pub mod hooks;
+pub mod live;
 
 pub mod load;
 pub mod offsets;

@@ -1,3 +1,10 @@
 //! One file a subcommand: wiring only.
 
 pub mod completions;
+pub mod demo;
+pub mod doctor;
+mod interrupt;
+mod launch;
+pub mod live;
+mod session;
+mod slow;

@@ -71,8 +71,7 @@ impl<C: Counter> Waits<C> {
     #[cold]
     fn record_first(&mut self, wait_ns: u64) {
         // The bounds are constants that hdrhistogram accepts: always `Some` from here on.
-        self.histogram =
-            Histogram::new_with_bounds(self.fineness.lowest_ns, LONGEST_NS, self.fineness.digits).ok();
+        self.histogram = Histogram::new_with_bounds(self.fineness.lowest_ns, LONGEST_NS, self.fineness.digits).ok();
         if let Some(histogram) = &mut self.histogram {
             histogram.saturating_record(wait_ns);
         }
@@ -111,9 +110,7 @@ impl<C: Counter> Waits<C> {
         latency.p999_ns = at(0.999);
         latency.buckets = histogram
             .iter_recorded()
-            .map(|bucket| {
-                (histogram.highest_equivalent(bucket.value_iterated_to()), bucket.count_at_value().as_u64())
-            })
+            .map(|bucket| (histogram.highest_equivalent(bucket.value_iterated_to()), bucket.count_at_value().as_u64()))
             .collect();
         latency
     }

@@ -3,7 +3,8 @@
 //! Time is the last [`Tick`](numatrace_common::abi::Tick): everything that is open (a turn, a wait, a block) counts
 //! up to it. A tick must carry a moment from before the Totals of its interval were read, and be applied after
 //! them: then every open phase was known to last at least until then, and no number goes backwards from one
-//! snapshot to the next while no record is lost.
+//! snapshot to the next while no record is lost. Threads that run or wait are told by Totals on every tick; one that
+//! is not told any more lost its last records, and what it does is unknown from then on.
 //!
 //! Memory is bounded by [`Limits`]: a thread costs about 1.5 KB, 1.7 KB for each kind of wait it had (see
 //! `latency.rs`), up to 16 times 24 bytes for wakers and for culprits, and 10 bytes for each CPU it ran on; the sums
@@ -72,6 +73,8 @@ pub struct Model {
     topology: Topology,
     places: Places,
     now_ns: u64,
+    /// The tick before the last.
+    before_ns: u64,
     table: Table,
     names: Names,
     loss: LossLedger,
@@ -96,6 +99,7 @@ impl Model {
         }
         Model {
             now_ns: meta.start_ns,
+            before_ns: meta.start_ns,
             table: Table::new(limits.max_threads, limits.max_exited),
             names: Names::new(limits.max_names),
             loss: LossLedger::new(meta.start_ns, limits.max_loss_intervals),
@@ -117,9 +121,11 @@ impl Model {
             Event::Task(task) => self.task(task),
             Event::Totals(totals) => self.totals(totals),
             Event::Tick(tick) => {
-                self.now_ns = self.now_ns.max(tick.header.ts);
+                if tick.header.ts > self.now_ns {
+                    self.before_ns = std::mem::replace(&mut self.now_ns, tick.header.ts);
+                }
                 self.loss.settle(self.now_ns);
-                self.table.tick(self.now_ns);
+                self.table.tick(self.before_ns);
             }
             Event::Counters(counters) => self.loss.counters(counters),
         }
@@ -197,6 +203,12 @@ impl Model {
     pub fn unnamed_tids(&self, max: usize) -> Vec<u32> {
         self.unnamed(max)
     }
+
+    /// A moment of `CLOCK_MONOTONIC` as ns since the epoch, by the clocks at the start.
+    pub const fn wall_ns(&self, ts: u64) -> u64 {
+        self.meta.start_wall_ns.wrapping_add(ts.wrapping_sub(self.meta.start_ns))
+    }
+
 
     /// Everything at the last tick.
     pub fn snapshot(&self) -> Snapshot {

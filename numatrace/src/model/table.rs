@@ -51,7 +51,6 @@ pub(super) struct Table {
     live: usize,
     max_live: usize,
     max_ended: usize,
-    last_tick: u64,
     /// Numbers of evicted threads, and of those that found no place.
     pub(super) gone: Numbers,
     /// How many those are.
@@ -116,9 +115,8 @@ impl Table {
 
     /// The newest ended thread that had this id before `current` got it.
     fn older(&self, tid: u32, current: u32) -> Option<u32> {
-        let had_it = |slot: &&u32| {
-            **slot != current && matches!(self.slots.get(**slot as usize), Some(Some(t)) if t.tid == tid)
-        };
+        let had_it =
+            |slot: &&u32| **slot != current && matches!(self.slots.get(**slot as usize), Some(Some(t)) if t.tid == tid);
         self.ended.iter().rev().find(had_it).copied()
     }
 
@@ -177,9 +175,9 @@ impl Table {
         self.free.push(slot);
     }
 
-    /// Time passes: threads whose EXIT record must have been lost are ended.
-    pub(super) fn tick(&mut self, ts: u64) {
-        let before = std::mem::replace(&mut self.last_tick, ts);
+    /// Time passes: threads that died before the tick before this one, and whose EXIT record must have been lost,
+    /// are put among the ended ones.
+    pub(super) fn tick(&mut self, before: u64) {
         let mut dying = std::mem::take(&mut self.dying);
         dying.retain(|&(slot, tid)| match self.slot(slot) {
             Some(thread) if thread.tid == tid && !thread.listed => match thread.end {

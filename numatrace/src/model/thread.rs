@@ -430,9 +430,16 @@ impl Tracked {
         self.open.phase
     }
 
-    /// What is open, up to `now`.
-    pub(super) fn open_at(&self, now: u64) -> OpenTime {
-        let lasts = now.saturating_sub(self.open.since);
+    /// Whether Totals said that it runs or waits and then said nothing more: they do so on every tick, so its last
+    /// records were lost. What it has been doing since is not known.
+    pub(super) const fn is_stale(&self, before: u64) -> bool {
+        matches!(self.open.phase, phase::RUNNING | phase::QUEUED) && self.open.told != 0 && self.open.told < before
+    }
+
+    /// What is open, up to `now`, the last tick; `before` is the tick before it.
+    pub(super) fn open_at(&self, now: u64, before: u64) -> OpenTime {
+        let stale = self.is_stale(before);
+        let lasts = if stale { self.open.told } else { now }.saturating_sub(self.open.since);
         let mut open = OpenTime { blocked_ns: self.open.blocked_ns, ..OpenTime::default() };
         match self.open.phase {
             phase::RUNNING => {
@@ -441,7 +448,7 @@ impl Tracked {
             }
             phase::QUEUED => {
                 open.wait_ns = lasts;
-                open.waiting_now_ns = Some(lasts);
+                open.waiting_now_ns = if stale { None } else { Some(lasts) };
             }
             phase::BLOCKED => open.blocked_ns = open.blocked_ns.saturating_add(lasts),
             _ => open.blocked_ns = 0,

@@ -22,7 +22,7 @@ impl Model {
         let mut sum = Sum::new(&self.table.gone);
         let mut both = Waits::new(COARSE);
         for thread in self.table.iter() {
-            let open = thread.open_at(self.now_ns);
+            let open = thread.open_at(self.now_ns, self.before_ns);
             sum.add(thread, &open);
             threads.push((thread.born_ns, self.thread(thread, &open, &mut both)));
         }
@@ -68,7 +68,7 @@ impl Model {
             ns_pid: None,
             comm: thread.comm.clone(),
             exited: matches!(thread.end, Some((End::Exited, _))),
-            state: state(thread),
+            state: state(thread, self.before_ns),
             cpu: (thread.cpu != NO_CPU).then(|| u32::from(thread.cpu)),
             stats,
         }
@@ -77,7 +77,7 @@ impl Model {
     fn totals_of(&self, sum: Sum) -> ThreadStats {
         let mut residency: BTreeMap<u16, u64> = sum.numbers.residency.iter().collect();
         for thread in self.table.iter() {
-            self.add_open_turn(&mut residency, thread, &thread.open_at(self.now_ns));
+            self.add_open_turn(&mut residency, thread, &thread.open_at(self.now_ns, self.before_ns));
         }
         let mut both = Waits::new(FINE);
         both.add(&self.wakeup);
@@ -93,13 +93,7 @@ impl Model {
     }
 
     /// What a thread and the totals have in common.
-    fn stats(
-        &self,
-        numbers: &Numbers,
-        sums: &Sums,
-        open: &OpenTime,
-        residency: &BTreeMap<u16, u64>,
-    ) -> ThreadStats {
+    fn stats(&self, numbers: &Numbers, sums: &Sums, open: &OpenTime, residency: &BTreeMap<u16, u64>) -> ThreadStats {
         let mut by_node = vec![0u64; self.topology.nodes.len()];
         for (cpu, ns) in residency {
             if let Some(node) = self.places.node(*cpu).and_then(|node| by_node.get_mut(usize::from(node))) {
@@ -239,11 +233,12 @@ fn migrations(numbers: &Numbers) -> Migrations {
     }
 }
 
-fn state(thread: &Tracked) -> ThreadState {
+fn state(thread: &Tracked, before_ns: u64) -> ThreadState {
     if matches!(thread.end, Some((End::Exited, _))) {
         return ThreadState::Exited;
     }
     match thread.phase() {
+        _ if thread.is_stale(before_ns) => ThreadState::Unknown,
         phase::RUNNING => ThreadState::Running,
         phase::QUEUED => ThreadState::Waiting,
         phase::BLOCKED => ThreadState::Blocked,

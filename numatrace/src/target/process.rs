@@ -40,7 +40,7 @@ impl Machine {
     }
 
     /// An absolute path of the machine as a path that can be opened here.
-    pub(super) fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
+    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
         let path = absolute.as_ref();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }

@@ -1,0 +1,316 @@
+//! The live source: probes, drain threads and merge behind [`Source`].
+//!
+//! Everything that the model reads becomes a record first: on each tick the task iterator writes totals into the
+//! rings, and counters, names and the tick itself are records of a ring of our own, so that they are merged (and
+//! recorded) like all others.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use numatrace_common::abi::{COMM_LEN, Counters, Task, Tick, kind, task_event};
+use zerocopy::IntoBytes;
+
+use super::{
+    drain::Drains,
+    load::{self, LoadError, Plan, Probes},
+    system::{monotonic_ns, realtime_ns},
+};
+use crate::{
+    merge::Merger,
+    snapshot::{Source as SourceInfo, SourceState},
+    source::{Source, SourceError, SourceStatus},
+    topology::Topology,
+};
+
+/// How far apart records of one moment can reach user space: between reading the clock and reserving a place in
+/// the ring a virtual CPU can be away for this long.
+const REORDER_WINDOW_NS: u64 = 2_000_000;
+/// Bytes that may wait for their turn.
+const MERGE_BYTES: usize = 64 << 20;
+/// Longest time between two looks at the drained chunks.
+const CYCLE: Duration = Duration::from_millis(50);
+/// The same while a tick is on its way through the merge, so that its snapshot is not late.
+const TICK_CYCLE: Duration = Duration::from_millis(4);
+/// How often it is asked whether targets are left.
+const LOOK_FOR_TARGETS_NS: u64 = 100_000_000;
+/// After detaching, the last running probes get this many looks of [`SETTLE`] to end.
+const SETTLE_LOOKS: u32 = 50;
+const SETTLE: Duration = Duration::from_millis(2);
+
+/// When a run ends by itself.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Time between ticks.
+    pub interval: Duration,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// End when no target is left.
+    pub end_with_targets: bool,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// Its time was over.
+    Duration,
+    /// Every target has exited.
+    TargetsGone,
+}
+
+/// A running trace.
+pub struct Live {
+    probes: Probes,
+    drains: Drains,
+    merger: Merger,
+    /// The lane of our own records.
+    own_lane: usize,
+    pace: Pace,
+    stop: Arc<AtomicBool>,
+    start_ns: u64,
+    next_tick: u64,
+    next_look: u64,
+    /// Ticks that are in the merge.
+    pending_ticks: u32,
+    end: Option<End>,
+    sources: Vec<SourceInfo>,
+}
+
+impl Live {
+    /// Loads, attaches, starts the drain threads and begins to track the threads that exist. Setting `stop` ends
+    /// the run.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing stays attached.
+    pub fn start(
+        plan: &Plan,
+        topology: &Topology,
+        pace: Pace,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Live, LoadError> {
+        let (mut probes, rings) = load::load(plan, topology)?;
+        let lanes = rings.len() + 1;
+        let drains = Drains::start(rings).map_err(LoadError::Threads)?;
+        let mut sources = probes.sources.clone();
+        sources.push(drain_source(drains.realtime()));
+        let start_ns = monotonic_ns();
+        probes.visit_tasks()?;
+        let next_tick = start_ns + as_ns(pace.interval);
+        Ok(Live {
+            probes,
+            drains,
+            merger: Merger::new(lanes, REORDER_WINDOW_NS, MERGE_BYTES),
+            own_lane: lanes - 1,
+            pace,
+            stop,
+            start_ns,
+            next_tick,
+            next_look: start_ns,
+            pending_ticks: 0,
+            end: None,
+            sources,
+        })
+    }
+
+    /// What works here, and what does not.
+    pub fn sources(&self) -> &[SourceInfo] {
+        &self.sources
+    }
+
+    /// When tracing began, ns of `CLOCK_MONOTONIC`.
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
+    }
+
+    /// Threads that are targets now.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn targets(&self) -> Result<u64, LoadError> {
+        Ok(self.probes.counters()?.tracked)
+    }
+
+    /// Why the run ended, once it has.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Records that came too late to be put in order, and were taken all the same.
+    pub fn late(&self) -> u64 {
+        self.merger.late()
+    }
+
+    /// Looks up the names of threads that are no targets, as records like any other. A thread that is gone stays
+    /// without a name.
+    pub fn look_up_names(&mut self, tids: &[u32]) {
+        for tid in tids {
+            let Ok(name) = fs::read(format!("/proc/{tid}/comm")) else { continue };
+            let mut comm = [0; COMM_LEN];
+            let len = name.iter().position(|b| *b == b'\n').unwrap_or(name.len()).min(COMM_LEN - 1);
+            comm[..len].copy_from_slice(&name[..len]);
+            let record = Task {
+                header: Task::header(monotonic_ns(), 0, 0),
+                tid: *tid,
+                event: task_event::NAME,
+                comm,
+                ..Task::default()
+            };
+            self.merger.push(self.own_lane, record.as_bytes());
+        }
+    }
+
+    /// Takes the chunks that are there, waiting for the first one at most `timeout`.
+    fn gather(&mut self, timeout: Duration) {
+        let mut wait = timeout;
+        while let Some(chunk) = self.drains.next(wait) {
+            self.merger.push(chunk.ring, &chunk.bytes);
+            self.drains.recycle(chunk);
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), LoadError> {
+        self.probes.visit_tasks()?;
+        self.push_tick()
+    }
+
+    /// Counters and a tick, as records.
+    fn push_tick(&mut self) -> Result<(), LoadError> {
+        let counters = self.probes.counters()?.sum;
+        let now = monotonic_ns();
+        let record = Counters {
+            header: Counters::header(now, 0, 0),
+            wanted: counters.wanted,
+            lost_ring_full: counters.lost_ring_full,
+            lost_no_ring: counters.lost_no_ring,
+            tasks_refused: counters.tasks_refused,
+            slices: counters.slices,
+            waits: counters.waits,
+            wait_ns: counters.wait_ns,
+            received: self.drains.records(),
+        };
+        self.merger.push(self.own_lane, record.as_bytes());
+        let tick = Tick { header: Tick::header(now, 0, 0), wall_ns: realtime_ns() };
+        self.merger.push(self.own_lane, tick.as_bytes());
+        self.pending_ticks += 1;
+        Ok(())
+    }
+
+    /// Why to end now, if so.
+    fn wants_to_end(&mut self, now: u64) -> Result<Option<End>, LoadError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(Some(End::Stopped));
+        }
+        if self.pace.duration.is_some_and(|limit| now >= self.start_ns + as_ns(limit)) {
+            return Ok(Some(End::Duration));
+        }
+        if self.pace.end_with_targets && now >= self.next_look {
+            self.next_look = now + LOOK_FOR_TARGETS_NS;
+            if self.probes.counters()?.tracked == 0 {
+                return Ok(Some(End::TargetsGone));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Detaches, takes everything that is left, and says it all: from here on nothing is written any more, so that
+    /// what was wanted is what was received and what was lost.
+    fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
+        self.probes.detach();
+        let mut wanted = self.probes.counters()?.sum.wanted;
+        for _ in 0..SETTLE_LOOKS {
+            std::thread::sleep(SETTLE);
+            let again = self.probes.counters()?.sum.wanted;
+            if again == wanted {
+                break;
+            }
+            wanted = again;
+        }
+        self.probes.visit_tasks()?;
+        self.drains.stop();
+        self.gather(Duration::ZERO);
+        self.push_tick()?;
+        self.merger.flush(sink);
+        self.pending_ticks = 0;
+        Ok(())
+    }
+
+    /// How long to wait for chunks: until the next thing that is due.
+    fn patience(&self, now: u64) -> Duration {
+        let longest = if self.pending_ticks > 0 { TICK_CYCLE } else { CYCLE };
+        let mut due = self.next_tick;
+        if let Some(limit) = self.pace.duration {
+            due = due.min(self.start_ns + as_ns(limit));
+        }
+        longest.min(Duration::from_nanos(due.saturating_sub(now)))
+    }
+
+    fn cycle(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool, LoadError> {
+        let now = monotonic_ns();
+        if let Some(end) = self.wants_to_end(now)? {
+            self.end = Some(end);
+            self.finish(sink)?;
+            return Ok(true);
+        }
+        if now >= self.next_tick {
+            self.tick()?;
+            let interval = as_ns(self.pace.interval);
+            // Ticks that could not be made in time are left out, not made up.
+            self.next_tick += interval * (1 + (now - self.next_tick) / interval);
+        }
+        self.gather(self.patience(now));
+        let mut ticks = 0;
+        self.merger.drain_until(self.drains.seen_until(), |record| {
+            sink(record);
+            ticks += u32::from(record.starts_with(&kind::TICK.to_le_bytes()));
+        });
+        self.pending_ticks -= ticks.min(self.pending_ticks);
+        Ok(ticks > 0)
+    }
+}
+
+impl Source for Live {
+    fn next_batch(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<SourceStatus, SourceError> {
+        if self.end.is_some() {
+            return Ok(SourceStatus::Ended);
+        }
+        loop {
+            let ticked = self
+                .cycle(sink)
+                .map_err(|cause| SourceError { operation: "go on tracing".into(), cause: Box::new(cause) })?;
+            if ticked {
+                return Ok(SourceStatus::More);
+            }
+        }
+    }
+
+    fn undecodable(&self) -> u64 {
+        self.merger.undecodable()
+    }
+}
+
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4).clamp(1, u64::MAX / 4)
+}
+
+fn drain_source(realtime: bool) -> SourceInfo {
+    if realtime {
+        SourceInfo { name: "drain:SCHED_FIFO".into(), state: SourceState::On, reason: None }
+    } else {
+        SourceInfo {
+            name: "drain:SCHED_FIFO".into(),
+            state: SourceState::BestEffort,
+            reason: Some(
+                "real-time priority was not granted (CAP_SYS_NICE): when every CPU is busy, records are likely to be lost"
+                    .into(),
+            ),
+        }
+    }
+}

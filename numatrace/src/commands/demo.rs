@@ -1,0 +1,43 @@
+//! `numatrace demo`: traces a built-in workload.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+
+use crate::{
+    cli::DemoArgs,
+    collect::load::Selection,
+    demo,
+    snapshot::Target,
+    target::{Machine, preflight},
+};
+
+use super::session::Session;
+
+/// How long it runs where it is not drawn.
+const DURATION: Duration = Duration::from_secs(10);
+
+/// Starts the workload and traces it.
+///
+/// # Errors
+/// One sentence about what stands in the way.
+pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let machine = Machine::this();
+    preflight::check_privileges(&machine)?;
+    preflight::check_kernel(&machine)?;
+    let workload = demo::spawn().context("cannot start the demo's workload")?;
+    let pid = workload.pid();
+    // One report at the end, unless an interval was asked for: ten in a row say less.
+    let session = Session {
+        target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
+        selection: Selection::Processes(vec![pid]),
+        end_with_targets: true,
+        run: &args.run,
+        output: &args.output,
+        trace: &args.trace,
+        started: &mut || Ok(()),
+        default_duration: Some(DURATION),
+    };
+    session.run()?;
+    Ok(ExitCode::SUCCESS)
+}

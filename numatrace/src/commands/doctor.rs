@@ -1,0 +1,186 @@
+//! `numatrace doctor`: what this kernel and machine offer, hook by hook, found out by attaching for a moment.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use serde::Serialize;
+
+use crate::{
+    cli::{DoctorArgs, Format},
+    collect::{
+        hooks::{Flavour, HOOKS, ITERATOR, ITERATOR_WITHOUT},
+        load::{self, Plan, Selection},
+        system,
+    },
+    snapshot::{Host, Source, SourceState},
+    target::{Machine, preflight},
+    text,
+    topology::Topology,
+};
+
+/// A ring that is enough for a look.
+const RING_BYTES: u32 = 64 << 10;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    host: Option<Host>,
+    /// Why nothing can be traced; `None` when something can.
+    problem: Option<String>,
+    /// How hooks are attached.
+    flavour: Option<&'static str>,
+    sources: Vec<Source>,
+}
+
+/// Looks, and prints what it found. The exit code is 0 when tracing works, 1 when it does not.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let diagnosis = examine();
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &diagnosis)?;
+            writeln!(out)?;
+        }
+        Format::Text => write_text(&diagnosis, &mut out)?,
+    }
+    out.flush()?;
+    Ok(if diagnosis.problem.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn examine() -> Diagnosis {
+    let (release, machine_name) = system::uname();
+    let topology = Topology::read(Path::new("/sys"));
+    let host = topology.as_ref().ok().map(|topology| topology.host(&release, &machine_name));
+    let mut diagnosis = Diagnosis { host, problem: None, flavour: None, sources: Vec::new() };
+    let machine = Machine::this();
+    let ready = preflight::check_kernel(&machine)
+        .map_err(|error| error.to_string())
+        .and_then(|()| preflight::check_privileges(&machine).map_err(|error| error.to_string()));
+    let topology = match (ready, topology) {
+        (Err(problem), _) => return diagnosis.failed(problem),
+        (_, Err(error)) => return diagnosis.failed(error.to_string()),
+        (Ok(()), Ok(topology)) => topology,
+    };
+    match attach(&topology) {
+        Ok((flavour, sources)) => {
+            diagnosis.flavour = Some(flavour.name());
+            diagnosis.sources = sources;
+            diagnosis.sources.push(drain());
+            diagnosis.sources.push(balancing(&machine));
+            diagnosis
+        }
+        Err(problem) => diagnosis.failed(problem),
+    }
+}
+
+impl Diagnosis {
+    /// Nothing can be traced: every hook is off.
+    fn failed(mut self, problem: String) -> Diagnosis {
+        let lost = HOOKS.iter().map(|hook| (hook.tracepoint, hook.without)).chain([(ITERATOR, ITERATOR_WITHOUT)]);
+        self.sources = lost
+            .map(|(name, without)| Source {
+                name: name.into(),
+                state: SourceState::Off,
+                reason: Some(format!("not tried: {without}")),
+            })
+            .collect();
+        self.problem = Some(problem);
+        self
+    }
+}
+
+/// Attaches all hooks to no target and detaches them again.
+fn attach(topology: &Topology) -> Result<(Flavour, Vec<Source>), String> {
+    let mut first = None;
+    for flavour in [Flavour::TpBtf, Flavour::RawTp] {
+        let plan = Plan {
+            selection: Selection::Threads(Vec::new()),
+            ring_bytes: RING_BYTES,
+            max_tasks: 1,
+            wakers: true,
+            culprits: true,
+            flavour: Some(flavour),
+        };
+        match load::load(&plan, topology) {
+            Ok((mut probes, _rings)) => {
+                probes.visit_tasks().map_err(|error| error.to_string())?;
+                return Ok((flavour, probes.sources.clone()));
+            }
+            Err(error) => {
+                first.get_or_insert(error.to_string());
+            }
+        }
+    }
+    Err(first.unwrap_or_default())
+}
+
+fn drain() -> Source {
+    let granted = system::realtime_allowed();
+    Source {
+        name: "drain:SCHED_FIFO".into(),
+        state: if granted { SourceState::On } else { SourceState::BestEffort },
+        reason: (!granted).then(|| {
+            "real-time priority is not granted (CAP_SYS_NICE): records are likely to be lost when every CPU is busy"
+                .into()
+        }),
+    }
+}
+
+fn balancing(machine: &Machine) -> Source {
+    let path = machine.path("/proc/sys/kernel/numa_balancing");
+    let (state, reason) = match std::fs::read_to_string(&path).ok().as_deref().map(str::trim) {
+        Some("0") => (SourceState::Off, Some("kernel.numa_balancing=0: the kernel moves nothing by itself")),
+        Some(_) => (SourceState::On, None),
+        None => (SourceState::Off, Some("this kernel has no automatic NUMA balancing, or only one node")),
+    };
+    Source { name: "numa_balancing".into(), state, reason: reason.map(Into::into) }
+}
+
+fn write_text(diagnosis: &Diagnosis, out: &mut impl Write) -> io::Result<()> {
+    if let Some(host) = &diagnosis.host {
+        writeln!(
+            out,
+            "Linux {} on {}, {} CPUs, {} {}",
+            text::display_str(&host.kernel),
+            text::display_str(&host.arch),
+            host.cpus,
+            host.nodes.len(),
+            if host.nodes.len() == 1 { "node" } else { "nodes" }
+        )?;
+        for (index, node) in host.nodes.iter().enumerate() {
+            let distances: Vec<String> =
+                host.distances.get(index).into_iter().flatten().map(ToString::to_string).collect();
+            writeln!(
+                out,
+                "  node {}: {} CPUs, {}, distances {}",
+                node.id,
+                node.cpus.len(),
+                text::bytes(node.memory_bytes),
+                distances.join(" ")
+            )?;
+        }
+    }
+    match (&diagnosis.problem, diagnosis.flavour) {
+        (Some(problem), _) => writeln!(out, "Cannot trace: {problem}")?,
+        (None, Some(flavour)) => writeln!(out, "Can trace, with {flavour} programs.")?,
+        (None, None) => {}
+    }
+    writeln!(out)?;
+    for source in &diagnosis.sources {
+        let state = match source.state {
+            SourceState::On => "on",
+            SourceState::Off => "off",
+            SourceState::BestEffort => "best effort",
+            SourceState::Sampled => "sampled",
+        };
+        let reason = source.reason.as_deref().unwrap_or_default();
+        writeln!(out, "  {:<28} {state:<12} {reason}", source.name)?;
+    }
+    Ok(())
+}

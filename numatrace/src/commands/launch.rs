@@ -1,0 +1,187 @@
+//! `-- CMD`: starts a command that waits before its first instruction until the probes are attached.
+
+use std::{
+    ffi::OsString,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::{
+        fd::AsRawFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    process::{Child, Command, ExitStatus},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::text::display_bytes;
+
+/// A command that is held before exec, or runs.
+pub struct Launched {
+    pid: u32,
+    name: String,
+    gate: Option<PipeWriter>,
+    spawned: Receiver<io::Result<Child>>,
+    child: Option<Child>,
+}
+
+/// Who the command runs as.
+struct User {
+    uid: u32,
+    gid: u32,
+    name: Option<String>,
+}
+
+/// The user who called sudo, where there is one and we are root.
+fn invoking_user() -> Option<User> {
+    // SAFETY: no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    Some(User { uid: number("SUDO_UID")?, gid: number("SUDO_GID")?, name: std::env::var("SUDO_USER").ok() })
+}
+
+impl Launched {
+    /// Forks, and holds the child before exec. Under sudo it will run as the user who called sudo.
+    ///
+    /// # Errors
+    /// When there can be no more processes.
+    pub fn hold(command: &[OsString]) -> anyhow::Result<Launched> {
+        use std::os::unix::ffi::OsStrExt;
+        let (program, arguments) = command.split_first().context("no command was given")?;
+        let (pid_reader, pid_writer) = io::pipe().context("cannot make a pipe")?;
+        let (gate_reader, gate) = io::pipe().context("cannot make a pipe")?;
+        let mut child = Command::new(program);
+        child.args(arguments);
+        become_invoking_user(&mut child);
+        wait_before_exec(&mut child, pid_writer, gate_reader);
+        let (sender, spawned) = channel();
+        // `spawn` returns after exec, so it waits on a thread of its own while the child waits for us.
+        thread::Builder::new()
+            .name("numatrace-spawn".into())
+            .spawn(move || {
+                let result = child.spawn();
+                // Closes our ends of the pipes that the closure holds, so that a failed fork ends the wait below.
+                drop(child);
+                // Nobody to tell is no reason to fail.
+                let _ = sender.send(result);
+            })
+            .context("cannot start a thread")?;
+        let name = display_bytes(program.as_bytes());
+        let pid = match read_pid(pid_reader) {
+            Some(pid) => pid,
+            None => match spawned.recv_timeout(Duration::from_secs(5)) {
+                Ok(Err(error)) => return Err(anyhow!(error).context(format!("cannot start {name}"))),
+                _ => bail!("cannot start {name}: it did not say its process id"),
+            },
+        };
+        Ok(Launched { pid, name, gate: Some(gate), spawned, child: None })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Lets it go.
+    ///
+    /// # Errors
+    /// When there is no such program, or it may not be run.
+    pub fn release(&mut self) -> anyhow::Result<()> {
+        if let Some(mut gate) = self.gate.take() {
+            gate.write_all(&[1]).with_context(|| format!("{} ended before it was started", self.name))?;
+        }
+        let child = self.spawned.recv().map_err(|_| anyhow!("cannot start {}", self.name))?;
+        self.child = Some(child.with_context(|| format!("cannot run {}", self.name))?);
+        Ok(())
+    }
+
+    /// Ends it if it still runs, and returns the exit code that a shell would: its own, or 128 and the signal.
+    pub fn end(&mut self) -> u8 {
+        let Some(child) = self.child.as_mut() else { return 1 };
+        let status = match child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            _ => {
+                // SAFETY: no preconditions; the child was not waited for, so its id is still its own.
+                unsafe { libc::kill(self.pid.cast_signed(), libc::SIGTERM) };
+                child.wait()
+            }
+        };
+        status.map_or(1, code_of)
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        if self.child.is_none() {
+            // Never released: closing the gate makes it end before exec.
+            self.gate = None;
+            if let Ok(Ok(mut child)) = self.spawned.recv_timeout(Duration::from_secs(5)) {
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => 128 + signal as u8,
+        (None, None) => 1,
+    }
+}
+
+fn become_invoking_user(child: &mut Command) {
+    let Some(user) = invoking_user() else { return };
+    child.uid(user.uid).gid(user.gid);
+    if let Some(name) = &user.name {
+        child.env("USER", name).env("LOGNAME", name);
+    }
+    let name = user.name.and_then(|name| std::ffi::CString::new(name).ok());
+    let gid = user.gid;
+    // SAFETY: runs between fork and exec of a process with threads. initgroups can allocate, which is not safe
+    // there in general; glibc and musl make their allocator usable in the child of fork.
+    unsafe {
+        child.pre_exec(move || {
+            let result = match &name {
+                Some(name) => libc::initgroups(name.as_ptr(), gid),
+                None => libc::setgroups(1, &raw const gid),
+            };
+            // Without the right to change groups there are none to shed.
+            if result != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EPERM) {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Makes the child say its id and then wait for a byte.
+fn wait_before_exec(child: &mut Command, pid_writer: PipeWriter, gate_reader: PipeReader) {
+    // SAFETY: getpid, write and read are async-signal-safe, and nothing allocates.
+    unsafe {
+        child.pre_exec(move || {
+            let pid = libc::getpid().to_le_bytes();
+            if libc::write(pid_writer.as_raw_fd(), pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
+                return Err(io::Error::last_os_error());
+            }
+            let mut byte = 0u8;
+            loop {
+                match libc::read(gate_reader.as_raw_fd(), (&raw mut byte).cast(), 1) {
+                    1 => return Ok(()),
+                    0 => return Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+                    _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+                    _ => return Err(io::Error::last_os_error()),
+                }
+            }
+        });
+    }
+}
+
+fn read_pid(mut reader: PipeReader) -> Option<u32> {
+    let mut bytes = [0; 4];
+    reader.read_exact(&mut bytes).ok()?;
+    Some(u32::from_le_bytes(bytes))
+}

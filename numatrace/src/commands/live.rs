@@ -1,0 +1,50 @@
+//! `numatrace live`, the default: finds the target and traces it.
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::LiveArgs,
+    collect::load::Selection,
+    target::{self, Filter, Machine, preflight},
+};
+
+use super::{launch::Launched, session::Session};
+
+/// Traces what the arguments name.
+///
+/// # Errors
+/// One sentence about what stands in the way.
+pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
+    let machine = Machine::this();
+    let mut spec = target::resolve(&args.filter, &machine)?;
+    preflight::check_privileges(&machine)?;
+    preflight::check_kernel(&machine)?;
+    preflight::check_access(&spec, &machine)?;
+    let mut command = match &spec.filter {
+        Filter::Command(command) => Some(Launched::hold(command)?),
+        _ => None,
+    };
+    if let Some(command) = &command {
+        spec.ids = vec![command.pid()];
+    }
+    let (selection, end_with_targets) = match (&spec.filter, &command) {
+        (_, Some(command)) => (Selection::Processes(vec![command.pid()]), true),
+        (Filter::Processes(ids), _) => (Selection::Processes(ids.clone()), true),
+        (Filter::Threads(ids), _) => (Selection::Threads(ids.clone()), true),
+        (Filter::Comm(comm), _) => (Selection::Comm(*comm), false),
+        (Filter::Cgroup { id, v1, .. }, _) => (Selection::Cgroup { id: *id, v1: *v1 }, false),
+        (Filter::All | Filter::Command(_), _) => (Selection::All, false),
+    };
+    let session = Session {
+        target: spec.describe(),
+        selection,
+        end_with_targets,
+        run: &args.run,
+        output: &args.output,
+        trace: &args.trace,
+        started: &mut || command.as_mut().map_or(Ok(()), Launched::release),
+        default_duration: None,
+    };
+    session.run()?;
+    Ok(command.map_or(ExitCode::SUCCESS, |mut command| ExitCode::from(command.end())))
+}

@@ -1,0 +1,138 @@
+//! `--slower-than`: each wait of at least that long as a line, with who ran instead, as runqslower does.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    time::Duration,
+};
+
+use numatrace_common::{
+    abi::{NO_TID, Slice, Totals, slice_flags},
+    wait::phase,
+};
+
+use crate::{decode::Event, model::Model, text};
+
+/// Waits told before their turn ended that are remembered, so that they are not told twice.
+const REMEMBERED: usize = 65_536;
+
+/// Finds slow waits among events.
+pub struct SlowWaits {
+    threshold_ns: u64,
+    /// Threads whose current turn was told already, with the number that its record will have.
+    told: HashMap<u32, u32>,
+}
+
+/// One slow wait.
+struct SlowWait {
+    /// When it ended, ns of `CLOCK_MONOTONIC`.
+    ended: u64,
+    tid: u32,
+    wait_ns: u64,
+    flags: u16,
+    cpu: u16,
+    holder: u32,
+    prev: u32,
+}
+
+impl SlowWaits {
+    /// Waits of `threshold` and longer.
+    pub fn new(threshold: Duration) -> SlowWaits {
+        let threshold_ns = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
+        SlowWaits { threshold_ns, told: HashMap::new() }
+    }
+
+    /// The heading of the lines.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn write_header(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<12} {:<16} {:>8} {:>9}  {:<9} {:>4}  INSTEAD (ran before it, held the CPU when it queued)",
+            "TIME", "NAME", "TID", "WAIT", "AFTER", "CPU"
+        )
+    }
+
+    /// Looks at one event; `line` is called for a slow wait. A turn that goes on is told at the next tick, and not
+    /// again when it ends.
+    pub fn apply(&mut self, event: &Event, model: &Model, line: &mut dyn FnMut(&str)) {
+        let found = match event {
+            Event::Slice(slice) => self.of_slice(slice),
+            Event::Totals(totals) => self.of_totals(totals),
+            _ => None,
+        };
+        if let Some(wait) = found {
+            line(&describe(&wait, model));
+        }
+    }
+
+    fn of_slice(&mut self, slice: &Slice) -> Option<SlowWait> {
+        let told = self.told.remove(&slice.tid) == Some(slice.seq);
+        let slow = slice.wait_ns >= self.threshold_ns && slice.flags & slice_flags::WAIT_MASK != 0;
+        (slow && !told).then(|| SlowWait {
+            ended: slice.header.ts.saturating_sub(slice.slice_ns),
+            tid: slice.tid,
+            wait_ns: slice.wait_ns,
+            flags: slice.flags,
+            cpu: slice.header.cpu,
+            holder: slice.holder,
+            prev: slice.prev,
+        })
+    }
+
+    fn of_totals(&mut self, totals: &Totals) -> Option<SlowWait> {
+        if totals.phase != phase::RUNNING || totals.open_wait_ns < self.threshold_ns {
+            return None;
+        }
+        let number = totals.seq.wrapping_add(1);
+        if self.told.get(&totals.tid) == Some(&number) || self.told.len() >= REMEMBERED {
+            return None;
+        }
+        self.told.insert(totals.tid, number);
+        Some(SlowWait {
+            ended: totals.since,
+            tid: totals.tid,
+            wait_ns: totals.open_wait_ns,
+            flags: totals.flags,
+            cpu: totals.header.cpu,
+            holder: totals.holder,
+            prev: totals.prev,
+        })
+    }
+}
+
+fn describe(wait: &SlowWait, model: &Model) -> String {
+    let name = |tid: u32| match (tid, model.name_of(tid)) {
+        (NO_TID, _) => "?".to_owned(),
+        (0, _) => "idle".to_owned(),
+        (tid, Some(name)) => format!("{name}/{tid}"),
+        (tid, None) => tid.to_string(),
+    };
+    let after = match wait.flags & slice_flags::WAIT_MASK {
+        slice_flags::WAIT_PREEMPTED => "preempted",
+        slice_flags::WAIT_NEW => "fork",
+        _ => "wakeup",
+    };
+    let mut instead = name(wait.prev);
+    if wait.holder != NO_TID && wait.holder != wait.prev {
+        instead = format!("{instead}, {}", name(wait.holder));
+    }
+    let who = model.name_of(wait.tid).unwrap_or("?");
+    format!(
+        "{} {} {:>8} {:>9}  {after:<9} {:>4}  {instead}",
+        clock(model.wall_ns(wait.ended)),
+        text::left(who, 16),
+        wait.tid,
+        text::duration(wait.wait_ns),
+        wait.cpu,
+    )
+}
+
+/// Local time of day with milliseconds.
+fn clock(wall_ns: u64) -> String {
+    i64::try_from(wall_ns / 1_000_000).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or_else(
+        || "?".into(),
+        |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string(),
+    )
+}
