@@ -14,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::report::SortKey;
+use crate::text::visible;
 pub use values::{Comm, MAX_PID};
 
 const ABOUT: &str = "Which threads wait for a CPU, hop between NUMA nodes, or touch memory on the wrong node";
@@ -305,8 +306,8 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let mut matches = command().try_get_matches_from(args).map_err(with_hint)?;
-    let root = Root::from_arg_matches_mut(&mut matches)?;
+    let mut matches = command().try_get_matches_from(args).map_err(|e| safe_to_show(with_hint(e)))?;
+    let root = Root::from_arg_matches_mut(&mut matches).map_err(safe_to_show)?;
     let command = match root.command {
         None => Command::Live(Box::new(root.live)),
         Some(Subcommands::Live(args)) => Command::Live(args),
@@ -343,6 +344,23 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
         "to start a command and trace it, put -- before it: numatrace -- CMD ARG...".to_owned()
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    error
+}
+
+/// Clap repeats what was typed as it is. A script can pass on what others wrote, such as a thread's name, so it is
+/// escaped here as everywhere.
+fn safe_to_show(mut error: clap::Error) -> clap::Error {
+    let raw: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, ContextValue::String(visible(text)))),
+            ContextValue::Strings(all) => Some((kind, ContextValue::Strings(all.iter().map(|s| visible(s)).collect()))),
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in raw {
+        error.insert(kind, value);
+    }
     error
 }
 
