@@ -175,7 +175,7 @@ impl Model {
         if task.event == task_event::NAME {
             self.names.insert(task.tid, display_comm(&task.comm));
         } else {
-            self.table.task(task);
+            self.table.task(task, &self.places);
         }
     }
 
@@ -208,7 +208,6 @@ impl Model {
     pub const fn wall_ns(&self, ts: u64) -> u64 {
         self.meta.start_wall_ns.wrapping_add(ts.wrapping_sub(self.meta.start_ns))
     }
-
 
     /// Everything at the last tick.
     pub fn snapshot(&self) -> Snapshot {

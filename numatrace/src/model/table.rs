@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use numatrace_common::abi::{Task, task_event};
 use numatrace_common::wait::phase;
 
-use super::thread::{End, Numbers, Tracked};
+use super::thread::{End, Numbers, Places, Tracked};
 use crate::text::display_comm;
 
 /// Thread ids are small numbers that the kernel hands out in order: one multiplication spreads them.
@@ -194,7 +194,7 @@ impl Table {
     }
 
     /// A record of a thread's life.
-    pub(super) fn task(&mut self, record: &Task) {
+    pub(super) fn task(&mut self, record: &Task, places: &Places) {
         let ts = record.header.ts;
         match record.event {
             task_event::SEEN | task_event::NEW => self.born(record),
@@ -204,13 +204,13 @@ impl Table {
                     introduce(thread, record);
                 }
             }
-            task_event::EXIT => self.end(record, End::Exited),
-            task_event::UNTRACKED => self.end(record, End::Untracked),
+            task_event::EXIT => self.exit(record),
+            task_event::UNTRACKED => self.untrack(record, places),
             _ => {}
         }
     }
 
-    fn end(&mut self, record: &Task, how: End) {
+    fn exit(&mut self, record: &Task) {
         let ts = record.header.ts;
         let Some(thread) = self.last_words(record.tid, record.tgid, ts) else { return };
         if thread.comm.is_empty() {
@@ -218,10 +218,23 @@ impl Table {
         }
         // Otherwise it is a late record of the id's earlier owner, who has ended.
         if !thread.listed {
-            thread.ended(how, ts);
-            if let Some(&slot) = self.by_tid.get(&record.tid) {
-                self.retire(slot);
-            }
+            thread.ended(End::Exited, ts);
+            self.retire_current(record.tid);
+        }
+    }
+
+    fn untrack(&mut self, record: &Task, places: &Places) {
+        let ts = record.header.ts;
+        let Some(thread) = self.at(record.tid, record.tgid, ts) else { return };
+        if thread.end.is_none() {
+            thread.untracked(ts, places);
+            self.retire_current(record.tid);
+        }
+    }
+
+    fn retire_current(&mut self, tid: u32) {
+        if let Some(&slot) = self.by_tid.get(&tid) {
+            self.retire(slot);
         }
     }
 

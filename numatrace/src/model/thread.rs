@@ -38,6 +38,8 @@ pub(super) struct Sums {
     pub(super) preempted_count: u64,
     pub(super) voluntary: u64,
     pub(super) involuntary: u64,
+    /// Waits that tracking did not see the end of: in no latency.
+    pub(super) cut_wait_ns: u64,
 }
 
 impl Sums {
@@ -67,6 +69,7 @@ impl Sums {
             preempted_count: totals.preempted_count,
             voluntary: totals.voluntary,
             involuntary: totals.involuntary,
+            cut_wait_ns: 0,
         }
     }
 
@@ -81,10 +84,11 @@ impl Sums {
         self.preempted_count = self.preempted_count.saturating_add(other.preempted_count);
         self.voluntary = self.voluntary.saturating_add(other.voluntary);
         self.involuntary = self.involuntary.saturating_add(other.involuntary);
+        self.cut_wait_ns = self.cut_wait_ns.saturating_add(other.cut_wait_ns);
     }
 
     /// Run-queue latency of both kinds.
-    pub(super) const fn wait_ns(&self) -> u64 {
+    pub(super) const fn latency_ns(&self) -> u64 {
         self.wakeup_ns.saturating_add(self.preempted_ns)
     }
 }
@@ -409,6 +413,22 @@ impl Tracked {
         if self.open.phase == phase::UNKNOWN && self.latest == 0 && self.end.is_none() {
             self.open = Open { phase, since, ..Open::default() };
         }
+    }
+
+    /// It ceases to be a target: what was open until then stays.
+    pub(super) fn untracked(&mut self, at: u64, places: &Places) {
+        let open = self.open_at(at, 0);
+        let sums = &mut self.numbers.sums;
+        sums.add(&Sums {
+            cpu_ns: open.cpu_ns,
+            blocked_ns: open.blocked_ns,
+            cut_wait_ns: open.wait_ns,
+            ..Sums::default()
+        });
+        if places.has(self.cpu) {
+            self.numbers.residency.add(self.cpu, open.cpu_ns);
+        }
+        self.ended(End::Untracked, at);
     }
 
     /// It leaves the model's sight: nothing is open any more.

@@ -102,7 +102,7 @@ impl Model {
         }
         ThreadStats {
             cpu_ns: sums.cpu_ns.saturating_add(open.cpu_ns),
-            wait_ns: sums.wait_ns().saturating_add(open.wait_ns),
+            wait_ns: sums.latency_ns().saturating_add(sums.cut_wait_ns).saturating_add(open.wait_ns),
             blocked_ns: sums.blocked_ns.saturating_add(open.blocked_ns),
             waiting_now_ns: open.waiting_now_ns,
             switches: Switches { voluntary: sums.voluntary, involuntary: sums.involuntary },
@@ -208,7 +208,7 @@ fn run_queue<C: hdrhistogram::Counter>(
     RunQueue {
         wakeup: wakeup.latency(sums.wakeup_count, sums.wakeup_ns),
         preempted: preempted.latency(sums.preempted_count, sums.preempted_ns),
-        all: both.latency(sums.wakeup_count.saturating_add(sums.preempted_count), sums.wait_ns()),
+        all: both.latency(sums.wakeup_count.saturating_add(sums.preempted_count), sums.latency_ns()),
     }
 }
 
