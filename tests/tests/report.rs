@@ -233,7 +233,7 @@ fn no_string_of_a_snapshot_reaches_the_terminal_raw() {
         assert!(!matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'), "{:x}", u32::from(c));
     }
     assert_eq!(plain.matches("\\x1b[2J").count(), 13, "each place shows it:\n{plain}");
-    assert!(json_line(&hostile()).bytes().filter(|b| b.is_ascii_control()).eq([b'\n']));
+    assert!(json_line(&hostile()).bytes().filter(u8::is_ascii_control).eq([b'\n']));
     let coloured = text(&hostile(), &TextOptions { color: true, ..narrow() });
     for part in coloured.split('\x1b').skip(1) {
         assert!(["[1m", "[1;31m", "[0m"].iter().any(|code| part.starts_with(code)), "{part:?}");
