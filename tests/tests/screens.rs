@@ -19,7 +19,7 @@ use numatrace_tests::fixture;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::Modifier;
 
 fn app(width: u16, height: u16) -> App {
@@ -60,7 +60,7 @@ fn draw(app: &mut App, width: u16, height: u16) -> Buffer {
 
 fn text(buffer: &Buffer) -> String {
     let width = usize::from(buffer.area.width.max(1));
-    let lines = buffer.content.chunks(width).map(|line| line.iter().map(|cell| cell.symbol()).collect::<String>());
+    let lines = buffer.content.chunks(width).map(|line| line.iter().map(Cell::symbol).collect::<String>());
     lines.map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 

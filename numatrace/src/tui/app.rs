@@ -97,7 +97,7 @@ pub fn run(feed: &Receiver<UiMessage>, options: &Options) -> anyhow::Result<Exit
             match app.press(key) {
                 Action::Quit => return Ok(app.exit()),
                 Action::Suspend => app.suspend(&mut screen, &signals)?,
-                Action::Repaint => screen.terminal().clear().context("cannot draw on this terminal")?,
+                Action::Repaint => screen.repaint().context("cannot draw on this terminal")?,
                 Action::Draw | Action::None => {}
             }
         }

@@ -72,8 +72,19 @@ impl Screen {
         restore();
         let result = stopped();
         enter(self.terminal.backend_mut())?;
-        self.terminal.clear()?;
+        self.repaint()?;
         result
+    }
+
+    /// Clears the screen and forgets what was drawn, so that the next frame draws every cell.
+    ///
+    /// # Errors
+    /// When the terminal does not answer any more.
+    pub fn repaint(&mut self) -> io::Result<()> {
+        // `Terminal::clear` asks the terminal where its cursor is and waits for the answer, seconds if there is none;
+        // a change of size clears without asking.
+        let area = self.terminal.size()?.into();
+        self.terminal.resize(area)
     }
 }
 
