@@ -176,13 +176,15 @@ impl Live {
         }
     }
 
+    /// Counters first: the model counts what is open up to the moment before the totals are read.
     fn tick(&mut self) -> Result<(), LoadError> {
+        self.push_counters()?;
         self.probes.visit_tasks()?;
         self.push_tick()
     }
 
-    /// Counters and a tick, as records.
-    fn push_tick(&mut self) -> Result<(), LoadError> {
+    /// The kernel side's counters, as a record. Returns its time.
+    fn push_counters(&mut self) -> Result<u64, LoadError> {
         let counters = self.probes.counters()?.sum;
         let now = monotonic_ns();
         let record = Counters {
@@ -197,6 +199,12 @@ impl Live {
             received: self.drains.records(),
         };
         self.merger.push(self.own_lane, record.as_bytes());
+        Ok(now)
+    }
+
+    /// Counters and a tick, as records.
+    fn push_tick(&mut self) -> Result<(), LoadError> {
+        let now = self.push_counters()?;
         let tick = Tick { header: Tick::header(now, 0, 0), wall_ns: realtime_ns() };
         self.merger.push(self.own_lane, tick.as_bytes());
         self.pending_ticks += 1;
@@ -223,6 +231,8 @@ impl Live {
     /// Detaches, takes everything that is left, and says it all: from here on nothing is written any more, so that
     /// what was wanted is what was received and what was lost.
     fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
+        // The last thing that is known of open turns and waits is what they were before this.
+        self.push_counters()?;
         self.probes.detach();
         let mut wanted = self.probes.counters()?.sum.wanted;
         for _ in 0..SETTLE_LOOKS {

@@ -43,7 +43,6 @@ impl LossLedger {
         self.reasons.ring_full = self.reasons.ring_full.max(counters.lost_ring_full);
         self.reasons.no_ring = self.reasons.no_ring.max(counters.lost_no_ring);
         self.refused = self.refused.max(counters.tasks_refused);
-        self.settle(counters.header.ts);
     }
 
     /// Records that came but could not be read.
@@ -60,7 +59,7 @@ impl LossLedger {
         self.reasons.ring_full.saturating_add(self.reasons.no_ring).saturating_add(self.reasons.undecodable)
     }
 
-    /// An interval ends at `ts`: what was lost since the last one belongs to it.
+    /// An interval ends with the tick at `ts`: what was lost since the last one belongs to it.
     pub(super) fn settle(&mut self, ts: u64) {
         let ts = ts.max(self.settled_ns);
         let lost = self.lost().saturating_sub(self.settled);
@@ -106,10 +105,13 @@ mod tests {
     fn loss_is_timed_to_the_interval_in_which_it_grew() {
         let mut ledger = LossLedger::new(1000, 256);
         ledger.counters(&counters(1100, 10, 0));
+        ledger.settle(1100);
+        ledger.counters(&counters(1190, 20, 1));
         ledger.counters(&counters(1200, 20, 3));
         ledger.settle(1200);
         ledger.undecodable(2);
         ledger.counters(&counters(1300, 30, 3));
+        ledger.settle(1300);
         let loss = ledger.snapshot();
         assert_eq!((loss.records_wanted, loss.records_lost), (30, 5));
         assert_eq!(
@@ -126,6 +128,7 @@ mod tests {
         let mut ledger = LossLedger::new(0, 3);
         for i in 1..=10 {
             ledger.counters(&counters(i * 10, i, i));
+            ledger.settle(i * 10);
         }
         let loss = ledger.snapshot();
         assert_eq!(loss.intervals.len(), 3);

@@ -1,10 +1,11 @@
 //! The model: events in, snapshot out. No clock, no terminal, no aya, no I/O.
 //!
-//! Time is the last [`Tick`](numatrace_common::abi::Tick): everything that is open (a turn, a wait, a block) counts
-//! up to it. A tick must carry a moment from before the Totals of its interval were read, and be applied after
-//! them: then every open phase was known to last at least until then, and no number goes backwards from one
-//! snapshot to the next while no record is lost. Threads that run or wait are told by Totals on every tick; one that
-//! is not told any more lost its last records, and what it does is unknown from then on.
+//! Time is that of the last [`Tick`](numatrace_common::abi::Tick): everything that is open (a turn, a wait, a block)
+//! counts up to it. Reading the Totals of a tick takes a while, in which threads go on; so a tick begins with a
+//! Counters record, then come the Totals, and what is open counts up to that Counters record: every open phase was
+//! known to last at least until then, and no number goes back from one snapshot to the next while no record is lost.
+//! Threads that run or wait are told by Totals on every tick; one that is not told any more lost its last records,
+//! and what it does is unknown from then on.
 //!
 //! Memory is bounded by [`Limits`]: a thread costs about 1.5 KB, 1.7 KB for each kind of wait it had (see
 //! `latency.rs`), up to 16 times 24 bytes for wakers and for culprits, and 10 bytes for each CPU it ran on; the sums
@@ -73,8 +74,10 @@ pub struct Model {
     topology: Topology,
     places: Places,
     now_ns: u64,
-    /// The tick before the last.
+    /// The same, of the tick before.
     before_ns: u64,
+    /// When the tick that is on its way began: its first Counters record.
+    began_ns: Option<u64>,
     table: Table,
     names: Names,
     loss: LossLedger,
@@ -100,6 +103,7 @@ impl Model {
         Model {
             now_ns: meta.start_ns,
             before_ns: meta.start_ns,
+            began_ns: None,
             table: Table::new(limits.max_threads, limits.max_exited),
             names: Names::new(limits.max_names),
             loss: LossLedger::new(meta.start_ns, limits.max_loss_intervals),
@@ -120,15 +124,21 @@ impl Model {
             Event::Migrate(migrate) => self.migrate(migrate),
             Event::Task(task) => self.task(task),
             Event::Totals(totals) => self.totals(totals),
-            Event::Tick(tick) => {
-                if tick.header.ts > self.now_ns {
-                    self.before_ns = std::mem::replace(&mut self.now_ns, tick.header.ts);
-                }
-                self.loss.settle(self.now_ns);
-                self.table.tick(self.before_ns);
+            Event::Tick(tick) => self.tick(tick.header.ts),
+            Event::Counters(counters) => {
+                self.began_ns.get_or_insert(counters.header.ts);
+                self.loss.counters(counters);
             }
-            Event::Counters(counters) => self.loss.counters(counters),
         }
+    }
+
+    fn tick(&mut self, ts: u64) {
+        let now = self.began_ns.take().unwrap_or(ts).min(ts);
+        if now > self.now_ns {
+            self.before_ns = std::mem::replace(&mut self.now_ns, now);
+        }
+        self.loss.settle(ts);
+        self.table.tick(self.before_ns);
     }
 
     #[inline]
@@ -184,7 +194,7 @@ impl Model {
         self.loss.undecodable(records);
     }
 
-    /// The moment that numbers count up to: the last tick, ns of `CLOCK_MONOTONIC`.
+    /// The moment that numbers count up to: the beginning of the last tick, ns of `CLOCK_MONOTONIC`.
     pub const fn now_ns(&self) -> u64 {
         self.now_ns
     }
@@ -214,3 +224,6 @@ impl Model {
         self.view()
     }
 }
+
+#[cfg(test)]
+mod tests;

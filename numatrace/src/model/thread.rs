@@ -313,9 +313,18 @@ impl Tracked {
         self.end.is_none() && !self.reused
     }
 
+    /// The first number that is heard of says where the thread is, where 0 would be too far away to compare (a
+    /// recording that begins in the middle): the sums cover what came before it.
+    fn join_at(&mut self, before_first: u32) {
+        if (before_first as i32) < 0 && self.latest == 0 && self.numbers.sums == Sums::default() {
+            (self.covered, self.latest) = (before_first, before_first);
+        }
+    }
+
     /// A turn that ended.
     #[inline]
     pub(super) fn turn(&mut self, turn: &Slice, places: &Places) {
+        self.join_at(turn.seq.wrapping_sub(1));
         let sums = Sums::of_turn(turn, self.blocked_before(turn));
         if after(turn.seq, self.covered) {
             self.numbers.sums.add(&sums);
@@ -358,6 +367,7 @@ impl Tracked {
     /// The kernel's sums.
     pub(super) fn totals(&mut self, totals: &Totals) {
         self.migrations_up_to(totals.migrations);
+        self.join_at(totals.seq);
         let mut sums = Sums::of_totals(totals);
         sums.add(&self.carried);
         let ahead = totals.seq.wrapping_sub(self.latest) as i32;

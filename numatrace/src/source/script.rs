@@ -136,7 +136,7 @@ pub enum KernelEvent {
     Untrack { at: u64, tid: u32 },
     /// User space looked up a name.
     Name { at: u64, tid: u32, comm: Comm },
-    /// An interval ends: totals of what changed, counters, tick.
+    /// An interval ends: counters, totals of what changed, counters, tick.
     Tick {
         at: u64,
         /// `false`: the totals of this interval are lost.
@@ -305,7 +305,7 @@ mod tests {
             .iter()
             .map(|event| format!("{event:?}").split('(').next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(kinds, ["Task", "Totals", "Slice", "Totals", "Task", "Counters", "Tick"]);
+        assert_eq!(kinds, ["Task", "Totals", "Slice", "Totals", "Task", "Counters", "Counters", "Tick"]);
     }
 
     #[test]

@@ -261,6 +261,7 @@ impl Kernel {
     /// As the iterator does it: threads that changed, or run or wait now. Rings are drained before and after.
     fn tick(&mut self, now: u64, totals: bool) {
         self.drain();
+        self.tell_counters(now);
         let changed: Vec<(u32, u32)> = self
             .tasks
             .values()
@@ -277,11 +278,15 @@ impl Kernel {
             }
         }
         self.drain();
-        self.counters.header = Counters::header(now, 0, 0);
+        self.tell_counters(now);
         let wall_ns = self.setup.start_wall_ns.saturating_add(now.saturating_sub(self.setup.start_ns));
         let tick = Tick { header: Tick::header(now, 0, 0), wall_ns };
-        self.merger.push(self.rings.len(), self.counters.as_bytes());
         self.merger.push(self.rings.len(), tick.as_bytes());
+    }
+
+    fn tell_counters(&mut self, now: u64) {
+        self.counters.header = Counters::header(now, 0, 0);
+        self.merger.push(self.rings.len(), self.counters.as_bytes());
     }
 
     /// On the CPU the thread is on, else on the iterator's.

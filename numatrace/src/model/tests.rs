@@ -1,0 +1,247 @@
+//! Races and limits that no script can play: records made by hand.
+
+use numatrace_common::abi::{Counters, NO_CPU, NO_TID, Tick};
+use numatrace_common::wait::phase;
+
+use super::*;
+use crate::snapshot::{HostNode, Thread};
+use crate::topology::Cpu;
+
+fn model(limits: Limits) -> Model {
+    let cpu = |id| Cpu { id, online: true, node: Some(0), core: id, llc: 0 };
+    let topology = Topology { cpus: vec![cpu(0), cpu(1)], nodes: vec![HostNode::default()], distances: vec![vec![10]] };
+    Model::new(Meta { start_ns: 1000, ..Meta::default() }, topology, limits)
+}
+
+/// Turn number `seq` of thread 7: woken 10 before it ran for 30, asleep from `ts` on.
+fn slice(seq: u32, ts: u64) -> Slice {
+    Slice {
+        header: Slice::header(ts, 0, NO_CPU),
+        wait_ns: 10,
+        slice_ns: 30,
+        tid: 7,
+        tgid: 7,
+        waker: NO_TID,
+        seq,
+        holder: NO_TID,
+        prev: NO_TID,
+        flags: slice_flags::WAIT_WAKEUP | slice_flags::OUT_VOLUNTARY,
+        ..Slice::default()
+    }
+}
+
+/// Totals of thread 7 after `turns` turns as in [`slice`], blocked 60 before each, numbered up to `seq`.
+fn totals(seq: u32, turns: u64, ts: u64, phase: u16, since: u64) -> Totals {
+    Totals {
+        header: Totals::header(ts, 0, 0),
+        tid: 7,
+        tgid: 7,
+        seq,
+        phase,
+        since,
+        cpu_ns: 30 * turns,
+        blocked_ns: 60 * turns,
+        wakeup_ns: 10 * turns,
+        wakeup_count: turns,
+        voluntary: turns,
+        last_cpu: NO_CPU,
+        ..Totals::default()
+    }
+}
+
+fn task(event: u16, tid: u32, ts: u64, start_ns: u64) -> Event {
+    Event::Task(Task { header: Task::header(ts, 0, 0), tid, tgid: 7, event, start_ns, ..Task::default() })
+}
+
+fn tick(ts: u64) -> Event {
+    Event::Tick(Tick { header: Tick::header(ts, 0, 0), wall_ns: ts })
+}
+
+fn only(model: &Model) -> Thread {
+    let mut threads = model.snapshot().threads;
+    assert_eq!(threads.len(), 1, "{threads:?}");
+    threads.remove(0)
+}
+
+/// Counted waits, waits in the histogram, and time on CPU.
+fn waits(thread: &Thread) -> (u64, u64, u64) {
+    let wakeup = &thread.stats.runq.wakeup;
+    (wakeup.count, wakeup.buckets.iter().map(|b| b.1).sum(), thread.stats.cpu_ns)
+}
+
+#[test]
+fn totals_read_just_before_a_turn_ended_do_not_take_it_back() {
+    let mut model = model(Limits::default());
+    for (seq, ts) in [(1, 1100), (2, 1200), (3, 1300)] {
+        model.apply(&Event::Slice(slice(seq, ts)));
+    }
+    // Read with two turns, stamped behind the third.
+    model.apply(&Event::Totals(totals(2, 2, 1305, phase::RUNNING, 1270)));
+    assert_eq!(waits(&only(&model)), (3, 3, 90));
+    // It is blocked since 1300, whatever the older totals say.
+    model.apply(&tick(1350));
+    let thread = only(&model);
+    assert_eq!((thread.stats.cpu_ns, thread.stats.blocked_ns), (90, 60 * 2 + 60 + 50));
+}
+
+#[test]
+fn totals_read_before_a_loss_repair_what_they_can_with_the_last_turn_on_top() {
+    let mut model = model(Limits::default());
+    // The first turn is lost; totals cover it, but were read before the second turn, which came first.
+    model.apply(&Event::Slice(slice(2, 1200)));
+    assert_eq!(waits(&only(&model)), (1, 1, 30));
+    model.apply(&Event::Totals(totals(1, 1, 1201, phase::RUNNING, 1170)));
+    assert_eq!(waits(&only(&model)), (2, 1, 60));
+    // The same turns once more from newer totals: still two.
+    model.apply(&Event::Totals(totals(2, 2, 1250, phase::BLOCKED, 1200)));
+    assert_eq!(waits(&only(&model)), (2, 1, 60));
+}
+
+#[test]
+fn totals_much_older_than_what_is_known_are_left_out() {
+    let mut model = model(Limits::default());
+    for (seq, ts) in [(1, 1100), (2, 1200), (3, 1300), (4, 1400)] {
+        model.apply(&Event::Slice(slice(seq, ts)));
+    }
+    model.apply(&Event::Totals(totals(1, 1, 1401, phase::RUNNING, 1170)));
+    assert_eq!(waits(&only(&model)), (4, 4, 120));
+}
+
+#[test]
+fn turns_that_totals_cover_already_only_fill_distributions() {
+    let mut model = model(Limits::default());
+    model.apply(&Event::Totals(totals(3, 3, 1300, phase::BLOCKED, 1300)));
+    for (seq, ts) in [(1, 1100), (3, 1300), (2, 1200)] {
+        model.apply(&Event::Slice(slice(seq, ts)));
+    }
+    assert_eq!(waits(&only(&model)), (3, 3, 90));
+    model.apply(&tick(1400));
+    assert_eq!(only(&model).stats.blocked_ns, 280);
+    // The next one is news again.
+    model.apply(&Event::Slice(slice(4, 1450)));
+    assert_eq!(waits(&only(&model)), (4, 4, 120));
+}
+
+#[test]
+fn the_number_of_a_turn_wraps() {
+    let mut model = model(Limits::default());
+    model.apply(&Event::Totals(totals(u32::MAX - 1, 10, 1100, phase::BLOCKED, 1100)));
+    model.apply(&Event::Slice(slice(u32::MAX, 1200)));
+    model.apply(&Event::Slice(slice(0, 1300)));
+    assert_eq!(waits(&only(&model)), (12, 2, 360));
+    model.apply(&Event::Totals(totals(1, 13, 1350, phase::RUNNING, 1320)));
+    model.apply(&Event::Slice(slice(1, 1350)));
+    assert_eq!(waits(&only(&model)), (13, 3, 390));
+    model.apply(&Event::Slice(slice(2, 1400)));
+    assert_eq!(waits(&only(&model)), (14, 4, 420));
+}
+
+#[test]
+fn turns_out_of_order_count_once_each_and_the_newest_says_what_is_open() {
+    let mut model = model(Limits::default());
+    for (seq, ts) in [(1, 1100), (3, 1300), (2, 1200)] {
+        model.apply(&Event::Slice(slice(seq, ts)));
+    }
+    assert_eq!(waits(&only(&model)), (3, 3, 90));
+    model.apply(&Event::Totals(totals(3, 3, 1310, phase::BLOCKED, 1300)));
+    model.apply(&tick(1400));
+    assert_eq!((waits(&only(&model)), only(&model).stats.blocked_ns), ((3, 3, 90), 280));
+}
+
+#[test]
+fn what_is_open_counts_up_to_where_reading_the_totals_began() {
+    let mut model = model(Limits::default());
+    let counters = |ts| Event::Counters(Counters { header: Counters::header(ts, 0, 0), ..Counters::default() });
+    // Told blocked at 1205, woken at 1206; the tick ends at 1210.
+    model.apply(&counters(1200));
+    model.apply(&Event::Totals(totals(0, 0, 1205, phase::BLOCKED, 1100)));
+    model.apply(&counters(1210));
+    model.apply(&tick(1210));
+    assert_eq!((only(&model).stats.blocked_ns, model.now_ns()), (100, 1200));
+    // It waits since then: blocked time is 106, not less than what was shown.
+    let waiting = Totals { open_blocked_ns: 106, ..totals(0, 0, 1301, phase::QUEUED, 1206) };
+    model.apply(&counters(1300));
+    model.apply(&Event::Totals(waiting));
+    model.apply(&counters(1310));
+    model.apply(&tick(1310));
+    let stats = only(&model).stats;
+    assert_eq!((stats.blocked_ns, stats.wait_ns, stats.waiting_now_ns), (106, 94, Some(94)));
+}
+
+#[test]
+fn a_new_thread_without_its_birth_or_the_end_of_the_old_one() {
+    let mut model = model(Limits::default());
+    model.apply(&Event::Slice(Slice { flags: slice_flags::OUT_DEAD, ..slice(2, 1100) }));
+    // The EXIT record and the NEW record are lost: time tells them apart.
+    model.apply(&Event::Slice(slice(1, 1200)));
+    // A late turn of the first one.
+    model.apply(&Event::Slice(slice(1, 1050)));
+    let threads = model.snapshot().threads;
+    assert_eq!(threads.iter().map(|t| (t.exited, t.stats.cpu_ns)).collect::<Vec<_>>(), [(true, 60), (false, 30)]);
+    let residency: Vec<_> = threads.iter().map(|t| t.stats.residency_ns.clone()).collect();
+    assert_eq!(residency, [[60], [30]]);
+}
+
+#[test]
+fn last_words_with_a_later_time_than_the_last_turn_are_still_the_dead_threads() {
+    let mut model = model(Limits { max_exited: 0, ..Limits::default() });
+    model.apply(&Event::Slice(Slice { flags: slice_flags::OUT_DEAD | slice_flags::WAIT_WAKEUP, ..slice(1, 1100) }));
+    model.apply(&Event::Totals(totals(1, 1, 1101, phase::BLOCKED, 1100)));
+    model.apply(&task(task_event::EXIT, 7, 1102, 5));
+    let snapshot = model.snapshot();
+    assert_eq!((snapshot.threads.len(), snapshot.dropped_threads), (0, 1));
+    assert_eq!((snapshot.totals.cpu_ns, snapshot.totals.runq.wakeup.count), (30, 1));
+}
+
+#[test]
+fn more_live_threads_than_the_limit_count_in_the_totals_only() {
+    let mut model = model(Limits { max_threads: 2, ..Limits::default() });
+    for tid in 1..=5 {
+        model.apply(&task(task_event::NEW, tid, 1000, u64::from(tid)));
+        model.apply(&Event::Slice(Slice { tid, ..slice(1, 1100) }));
+    }
+    let snapshot = model.snapshot();
+    assert_eq!((snapshot.threads.len(), snapshot.dropped_threads, snapshot.totals.cpu_ns), (2, 3, 150));
+    // A death makes place.
+    model.apply(&task(task_event::EXIT, 1, 1200, 1));
+    model.apply(&task(task_event::NEW, 9, 1300, 9));
+    let tids: Vec<u32> = model.snapshot().threads.iter().map(|t| t.tid.0).collect();
+    assert_eq!(tids, [1, 2, 9]);
+}
+
+#[test]
+fn names_are_asked_for_once() {
+    let mut model = model(Limits::default());
+    let turn = Slice { waker: 42, holder: 43, prev: 0, ..slice(1, 1100) };
+    model.apply(&Event::Slice(turn));
+    assert_eq!(model.unnamed_tids(10), [42, 43]);
+    assert_eq!(model.unnamed_tids(1), [42]);
+    let name = |tid, comm: &[u8; 3]| {
+        let mut task = Task { tid, event: task_event::NAME, ..Task::default() };
+        task.comm[..3].copy_from_slice(comm);
+        Event::Task(task)
+    };
+    model.apply(&name(42, b"abc"));
+    // Nobody was found.
+    model.apply(&name(43, &[0; 3]));
+    assert_eq!((model.name_of(42), model.name_of(43), model.name_of(0)), (Some("abc"), None, Some("idle")));
+    assert!(model.unnamed_tids(10).is_empty());
+}
+
+#[test]
+fn seen_again_after_its_last_totals_of_the_first_time() {
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    model.apply(&Event::Slice(slice(1, 1100)));
+    model.apply(&Event::Totals(totals(1, 1, 1150, phase::BLOCKED, 1100)));
+    model.apply(&task(task_event::UNTRACKED, 7, 1150, 5));
+    model.apply(&task(task_event::SEEN, 7, 1500, 5));
+    model.apply(&Event::Totals(totals(0, 0, 1500, phase::BLOCKED, 1500)));
+    model.apply(&Event::Slice(slice(1, 1600)));
+    model.apply(&tick(1600));
+    assert_eq!(waits(&only(&model)), (2, 2, 60));
+    model.apply(&Event::Totals(totals(1, 1, 1650, phase::BLOCKED, 1600)));
+    assert_eq!(waits(&only(&model)), (2, 2, 60));
+    // 60 and 50 before it was left, 60 and nothing since.
+    assert_eq!(only(&model).stats.blocked_ns, 170);
+}
