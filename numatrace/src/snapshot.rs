@@ -211,6 +211,9 @@ pub struct ThreadStats {
     pub waiting_now_ns: Option<u64>,
     /// Context switches away from it.
     pub switches: Switches,
+    /// Times that the kernel did not tell of a switch or a wakeup (some virtual machines' kernels hide those of
+    /// their own agents): as many turns or waits at most are in no other number.
+    pub unseen_events: u64,
     /// Run-queue latency: waits that ended.
     pub runq: RunQueue,
     /// The part of `wait_ns` that a CPU quota caused; `None` until a source measures it.

@@ -109,7 +109,7 @@ waited_behind[].tid waited_behind[].comm waited_behind[].total_ns waited_behind[
 
 /// Added within schema 1: allowed, and fixed from then on.
 const ADDED: &str = "refused_threads loss.records_received";
-const ADDED_THREAD: &str = "migrations.unclassified";
+const ADDED_THREAD: &str = "migrations.unclassified unseen_events";
 
 fn contract() -> BTreeSet<String> {
     let lat = "count total_ns p50_ns p90_ns p99_ns p999_ns max_ns";

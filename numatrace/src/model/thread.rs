@@ -109,6 +109,8 @@ pub(super) struct Numbers {
     pub(super) causes: [u64; 6],
     /// Migrations that the kernel side counted, those without a record included.
     pub(super) migrations: u64,
+    /// Impossible transitions: something was not seen.
+    pub(super) unseen: u64,
 }
 
 /// Node of each CPU by number, so that the hot path makes one load.
@@ -201,6 +203,7 @@ impl Numbers {
         self.residency.merge_into(&mut other.residency);
         other.node_moves = other.node_moves.saturating_add(self.node_moves);
         other.migrations = other.migrations.saturating_add(self.migrations);
+        other.unseen = other.unseen.saturating_add(self.unseen);
         for (mine, theirs) in other.levels.iter_mut().zip(self.levels) {
             *mine = mine.saturating_add(theirs);
         }
@@ -367,6 +370,7 @@ impl Tracked {
     /// The kernel's sums.
     pub(super) fn totals(&mut self, totals: &Totals) {
         self.migrations_up_to(totals.migrations);
+        self.numbers.unseen = self.numbers.unseen.max(u64::from(totals.resyncs));
         self.join_at(totals.seq);
         let mut sums = Sums::of_totals(totals);
         sums.add(&self.carried);

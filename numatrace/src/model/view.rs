@@ -106,6 +106,7 @@ impl Model {
             blocked_ns: sums.blocked_ns.saturating_add(open.blocked_ns),
             waiting_now_ns: open.waiting_now_ns,
             switches: Switches { voluntary: sums.voluntary, involuntary: sums.involuntary },
+            unseen_events: numbers.unseen,
             migrations: migrations(numbers),
             node_moves: numbers.node_moves,
             residency_ns: by_node,
