@@ -1,6 +1,9 @@
 //! How many records a second the decoder and the model take, on one core.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use numatrace::{
     decode::decode,
@@ -8,7 +11,7 @@ use numatrace::{
     topology::Topology,
 };
 use numatrace_common::{
-    abi::{Migrate, Slice, Tick, slice_flags},
+    abi::{Header, Migrate, Slice, Tick, slice_flags},
     cause::Cause,
 };
 use zerocopy::IntoBytes as _;
@@ -17,16 +20,18 @@ use zerocopy::IntoBytes as _;
 const THREADS: u32 = 1_000;
 /// CPUs that they run on.
 const CPUS: u32 = 64;
-/// Records of one pass; they are applied again and again.
+/// Records made at a time.
 const BATCH: usize = 1 << 16;
 
-/// Records a second.
+/// Records a second: of decoding and applying alone, not of making the records.
 pub fn records_per_second(records: usize) -> f64 {
-    let bytes = batch();
     let topology = Topology::read(Path::new("/sys")).unwrap_or_default();
     let mut model = Model::new(Meta::default(), topology, Limits::default());
-    let (mut done, start) = (0, Instant::now());
+    let mut server = Server::default();
+    let (mut done, mut time, mut bytes) = (0, Duration::ZERO, Vec::new());
     while done < records {
+        server.fill(&mut bytes);
+        let start = Instant::now();
         let mut rest = &bytes[..];
         while rest.len() >= 4 {
             // Every record says its size behind its kind.
@@ -37,59 +42,73 @@ pub fn records_per_second(records: usize) -> f64 {
             rest = &rest[size..];
             done += 1;
         }
+        time += start.elapsed();
     }
-    let rate = done as f64 / start.elapsed().as_secs_f64();
     // The work has a result.
     assert_eq!(model.snapshot().threads.len(), THREADS as usize);
-    rate
+    done as f64 / time.as_secs_f64()
 }
 
-/// What a busy server makes: turns of all threads in no order, one in twenty a migration, a tick now and then.
-fn batch() -> Vec<u8> {
-    let mut random = 0x9e37_79b9_7f4a_7c15u64;
-    let mut below = |limit: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % limit
-    };
-    let mut seq = vec![0u32; THREADS as usize];
-    let (mut bytes, mut now) = (Vec::new(), 1_000_000_000);
-    for record in 0..BATCH {
-        now += below(2_000);
-        let tid = below(THREADS.into()) as u32;
-        let (cpu, other) = (below(CPUS.into()) as u16, below(CPUS.into()) as u16);
-        if record % 20_000 == 0 {
-            bytes.extend(Tick { header: Tick::header(now, 0, 0), wall_ns: now }.as_bytes());
-        } else if record % 20 == 0 {
-            let header = Migrate::header(now, cpu, other);
-            let cause = Cause::LoadBalance as u16;
-            bytes.extend(Migrate { header, tid: tid + 1, tgid: 1, by: 2, cause, ..Migrate::default() }.as_bytes());
-        } else {
-            seq[tid as usize] += 1;
-            let slice = Slice {
-                header: Slice::header(now, cpu, other),
-                // From a microsecond to some milliseconds, short ones most often.
-                wait_ns: 1_000 << below(13),
-                slice_ns: below(200_000),
-                tid: tid + 1,
-                tgid: 1,
-                waker: below(THREADS.into()) as u32 + 1,
-                seq: seq[tid as usize],
-                holder: below(THREADS.into()) as u32 + 1,
-                prev: below(THREADS.into()) as u32 + 1,
-                prev_ran: below(1_000) as u32,
-                queued_cpu: cpu,
-                flags: if below(4) == 0 {
-                    slice_flags::WAIT_PREEMPTED
-                } else {
-                    slice_flags::WAIT_WAKEUP | slice_flags::OUT_VOLUNTARY
-                },
-            };
-            bytes.extend(slice.as_bytes());
+/// Makes what a busy server makes: turns of all threads in no order, one in twenty a migration, a tick now and then.
+/// Times and numbers go on from batch to batch, as a model expects them to.
+struct Server {
+    random: u64,
+    now: u64,
+    seq: Vec<u32>,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server { random: 0x9e37_79b9_7f4a_7c15, now: 1_000_000_000, seq: vec![0; THREADS as usize] }
+    }
+}
+
+impl Server {
+    /// A number below `limit` (xorshift: the same numbers in every run).
+    fn below(&mut self, limit: u32) -> u32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % u64::from(limit)) as u32
+    }
+
+    fn fill(&mut self, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        for record in 0..BATCH {
+            self.now += u64::from(self.below(2_000));
+            let (now, tid) = (self.now, self.below(THREADS));
+            let (cpu, other) = (self.below(CPUS) as u16, self.below(CPUS) as u16);
+            if record % 20_000 == 0 {
+                bytes.extend(Tick { header: Tick::header(now, 0, 0), wall_ns: now }.as_bytes());
+            } else if record % 20 == 0 {
+                let header = Migrate::header(now, cpu, other);
+                let cause = Cause::LoadBalance as u16;
+                bytes.extend(Migrate { header, tid: tid + 1, tgid: 1, by: 2, cause, ..Migrate::default() }.as_bytes());
+            } else {
+                bytes.extend(self.slice(Slice::header(now, cpu, other), tid).as_bytes());
+            }
         }
     }
-    bytes
+
+    fn slice(&mut self, header: Header, thread: u32) -> Slice {
+        self.seq[thread as usize] += 1;
+        let woken = slice_flags::WAIT_WAKEUP | slice_flags::OUT_VOLUNTARY;
+        Slice {
+            header,
+            // From a microsecond to some milliseconds.
+            wait_ns: 1_000 << self.below(13),
+            slice_ns: self.below(200_000).into(),
+            tid: thread + 1,
+            tgid: 1,
+            waker: self.below(THREADS) + 1,
+            seq: self.seq[thread as usize],
+            holder: self.below(THREADS) + 1,
+            prev: self.below(THREADS) + 1,
+            prev_ran: self.below(1_000),
+            queued_cpu: header.cpu,
+            flags: if self.below(4) == 0 { slice_flags::WAIT_PREEMPTED } else { woken },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -97,8 +116,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_record_of_the_batch_is_decoded() {
-        let bytes = batch();
+    fn every_record_of_a_batch_is_decoded() {
+        let mut bytes = Vec::new();
+        Server::default().fill(&mut bytes);
         let (mut rest, mut count) = (&bytes[..], 0);
         while !rest.is_empty() {
             decode(rest).unwrap();

@@ -4,17 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::live::{Done, Report, Tracer, Workload, bpf, eventually, numatrace, trace};
+use crate::live::{Done, Report, Tracer, Workload, bpf, equal_to_proc, eventually, numatrace, trace};
 
-/// Switches and waits as the kernel counts them.
-pub fn equal_to_proc(done: &Done, report: &Report) -> Result<()> {
-    for (name, facts) in &done.threads {
-        let (thread, truth) = (report.thread(facts.tid)?, facts.after.since(&facts.before));
-        let ours = (thread.number("/switches/voluntary")?, thread.number("/switches/involuntary")?);
-        ensure!(ours == (truth.voluntary, truth.involuntary), "{name}: switches {ours:?}, the kernel says {truth:?}");
-        let waits = thread.number("/runq/all/count")?;
-        ensure!(waits == truth.voluntary + truth.involuntary, "{name}: {waits} waits, the kernel says {truth:?}");
-    }
+/// Switches and waits as the kernel counts them, all of them seen, and no record lost.
+pub fn complete(done: &Done, report: &Report) -> Result<()> {
+    equal_to_proc(done, report)?;
+    ensure!(report.number("/totals/unseen_events")? == 0, "not everything was seen");
     ensure!(report.number("/loss/records_lost")? == 0, "records were lost: {}", report.0["loss"]);
     Ok(())
 }
@@ -24,7 +19,7 @@ pub fn attach() -> Result<()> {
     let before = bpf::programs()?;
     for _ in 0..3 {
         let (done, report) = trace(&["sleeper", "--seconds", "0"], &[])?;
-        equal_to_proc(&done, &report)?;
+        complete(&done, &report)?;
     }
     orphans_are_gone(&before)
 }
@@ -81,7 +76,7 @@ pub fn forks() -> Result<()> {
 pub fn ping_pong(flags: &[&str]) -> Result<()> {
     const ROUNDS: u64 = 300;
     let (done, report) = trace(&["pingpong", &ROUNDS.to_string(), "--cpu", "1"], flags)?;
-    equal_to_proc(&done, &report)?;
+    complete(&done, &report)?;
     ensure!(done.facts["exact"] == true, "a guest of ours has realtime scheduling: {}", done.facts);
     for side in ["a", "b"] {
         let waits = report.thread(done.threads[side].tid)?.number("/runq/wakeup/count")?;
@@ -93,7 +88,7 @@ pub fn ping_pong(flags: &[&str]) -> Result<()> {
 /// Each sort of switch.
 pub fn switches() -> Result<()> {
     let (done, report) = trace(&["switches", "--cpu", "1", "--millis", "1000"], &[])?;
-    equal_to_proc(&done, &report)
+    complete(&done, &report)
 }
 
 /// The report's host is the machine that QEMU was told to be.

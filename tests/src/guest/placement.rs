@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::checks::equal_to_proc;
+use super::checks::complete;
 use crate::live::{Report, Tracer, Workload};
 
 /// Traces one thread of a workload.
@@ -13,7 +13,7 @@ fn trace_thread(args: &[&str], name: &str, flags: &[&str]) -> Result<(u32, Repor
     let done = workload.run()?;
     let report = tracer.stop()?;
     workload.finish()?;
-    equal_to_proc(&done, &report)?;
+    complete(&done, &report)?;
     Ok((tid, report))
 }
 
@@ -72,7 +72,5 @@ pub fn hop(level: &str, from: usize, to: usize) -> Result<()> {
         let (count, expected) = (hopper.number(&format!("/migrations/{name}"))?, if name == level { HOPS } else { 0 });
         ensure!(count == expected, "{name} is {count} instead of {expected}: {}", hopper.0["migrations"]);
     }
-    let cause = hopper.number("/migrations/causes/active_balance_or_affinity")?;
-    ensure!(cause == HOPS, "causes: {}", hopper.0["migrations"]["causes"]);
-    Ok(())
+    hopper.caused_by_affinity(HOPS)
 }

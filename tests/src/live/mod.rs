@@ -43,6 +43,23 @@ pub fn trace(workload: &[&str], flags: &[&str]) -> Result<(Done, Report)> {
     Ok((done, report))
 }
 
+/// Every thread of a workload has the switches that the kernel counted, and a wait for each turn: workers are blocked
+/// before and after, so that they were switched in as often as away, and each turn began with a wait.
+///
+/// # Errors
+/// When a count differs.
+pub fn equal_to_proc(done: &Done, report: &Report) -> Result<()> {
+    for (name, facts) in &done.threads {
+        let (thread, truth) = (report.thread(facts.tid)?, facts.after.since(&facts.before));
+        let ours = (thread.number("/switches/voluntary")?, thread.number("/switches/involuntary")?);
+        ensure!(ours == (truth.voluntary, truth.involuntary), "{name}: switches {ours:?}, the kernel says {truth:?}");
+        let waits = (thread.number("/runq/wakeup/count")?, thread.number("/runq/preempted/count")?);
+        thread.counts("waits", waits.0 + waits.1, truth.voluntary + truth.involuntary)?;
+        ensure!(thread.number("/runq/all/count")? == waits.0 + waits.1, "{name}: both parts are not all: {waits:?}");
+    }
+    Ok(())
+}
+
 /// The path of one of the programs that are built beside the tests, or lie beside them in a guest.
 pub fn program(name: &str) -> Result<PathBuf> {
     if let Some(path) = env::var_os(format!("NUMATRACE_TEST_{}", name.to_uppercase())) {

@@ -1,6 +1,6 @@
 //! Reading a report as a script would: by the names of schema 1.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 /// A whole report.
@@ -28,9 +28,9 @@ impl Report {
         self.0["threads"].as_array().into_iter().flatten().map(ThreadReport)
     }
 
-    /// A thread by its id.
+    /// A thread by its id; its last owner, where it had several.
     pub fn thread(&self, tid: u32) -> Result<ThreadReport<'_>> {
-        let found = self.threads().find(|thread| thread.0["tid"] == tid);
+        let found = self.threads().filter(|thread| thread.0["tid"] == tid).last();
         found.with_context(|| format!("thread {tid} is not in the report: {}", self.0["threads"]))
     }
 
@@ -54,6 +54,25 @@ impl<'a> ThreadReport<'a> {
     /// Migrations of all levels.
     pub fn migrations(&self) -> Result<u64> {
         ["smt", "llc", "node", "cross_node"].iter().map(|level| self.number(&format!("/migrations/{level}"))).sum()
+    }
+
+    /// A count that must be `truth`. Fewer by what the kernel is known not to have told is right, too: some virtual
+    /// machines' kernels hide switches of their own agents from every tracer, and the report says how many.
+    pub fn counts(&self, what: &str, ours: u64, truth: u64) -> Result<()> {
+        let unseen = self.number("/unseen_events")?;
+        let fits = ours <= truth && truth - ours <= unseen;
+        ensure!(fits, "{what} of {}: {ours} instead of {truth}, with {unseen} unseen", self.comm());
+        Ok(())
+    }
+
+    /// All of these migrations came from changes of the allowed CPUs. How that shows depends on the kernel's
+    /// preemption: the CPU's stopper moves the thread, or the thread has gone to sleep to wait for the stopper first,
+    /// and is moved when that wakes it.
+    pub fn caused_by_affinity(&self, migrations: u64) -> Result<()> {
+        let cause = |name: &str| self.number(&format!("/migrations/causes/{name}"));
+        let known = cause("active_balance_or_affinity")? + cause("wakeup")?;
+        ensure!(known == migrations, "{migrations} migrations have the causes {}", self.0["migrations"]["causes"]);
+        Ok(())
     }
 
     /// Time on CPU by node.

@@ -1,7 +1,7 @@
 //! Numbers that must be exact: waits, switches, migrations.
 
 use anyhow::{Result, ensure};
-use numatrace_tests::live::{Done, Report, trace, within};
+use numatrace_tests::live::{equal_to_proc, trace, within};
 
 use crate::{Case, busy_cpu, two_cpus};
 
@@ -16,21 +16,6 @@ pub const CASES: &[Case] = &[
     ("totals_are_the_sum_of_threads", totals),
 ];
 
-/// Switches as the kernel counts them, and a wait for each turn.
-fn equal_to_proc(done: &Done, report: &Report) -> Result<()> {
-    for (name, facts) in &done.threads {
-        let (thread, truth) = (report.thread(facts.tid)?, facts.after.since(&facts.before));
-        let ours = (thread.number("/switches/voluntary")?, thread.number("/switches/involuntary")?);
-        ensure!(ours == (truth.voluntary, truth.involuntary), "{name}: switches {ours:?}, the kernel says {truth:?}");
-        let waits = (thread.number("/runq/wakeup/count")?, thread.number("/runq/preempted/count")?);
-        // Blocked at both ends: as many turns as switches away, and each turn began with a wait.
-        let turns = truth.voluntary + truth.involuntary;
-        ensure!(waits.0 + waits.1 == turns, "{name}: {waits:?} waits in {turns} turns");
-        ensure!(thread.number("/runq/all/count")? == turns, "{name}: both parts are not all");
-    }
-    Ok(())
-}
-
 fn check_ping_pong(flags: &[&str]) -> Result<()> {
     const ROUNDS: u64 = 5_000;
     let cpu = busy_cpu()?;
@@ -42,7 +27,7 @@ fn check_ping_pong(flags: &[&str]) -> Result<()> {
         // One more than round trips: the gate before the counted part. Where the machine has no realtime for us a
         // preemption can save a sleep; the comparison with /proc has told the exact number then.
         if done.facts["exact"] == true {
-            ensure!(waits == ROUNDS + 1, "{side}: {waits} waits in {ROUNDS} round trips and one gate");
+            thread.counts("waits", waits, ROUNDS + 1)?;
             let by_other = thread.0["wakers"].as_array().into_iter().flatten();
             let by_other =
                 by_other.filter(|waker| waker["tid"] == done.threads[other].tid).map(|waker| &waker["count"]);
@@ -84,8 +69,7 @@ fn check_hops(flags: &[&str]) -> Result<()> {
     equal_to_proc(&done, &report)?;
     let hopper = report.thread(done.threads["hopper"].tid)?;
     ensure!(hopper.migrations()? == HOPS, "{} migrations in {HOPS} hops", hopper.0["migrations"]);
-    let cause = hopper.number("/migrations/causes/active_balance_or_affinity")?;
-    ensure!(cause == HOPS, "causes: {}", hopper.0["migrations"]["causes"]);
+    hopper.caused_by_affinity(HOPS)?;
     let matrix: u64 = report.migration_matrix()?.iter().flatten().sum();
     let total: u64 = ["smt", "llc", "node", "cross_node"]
         .iter()
@@ -108,10 +92,9 @@ fn switches() -> Result<()> {
     let (done, report) = trace(&["switches", "--cpu", &cpu, "--millis", "1500"], &[])?;
     equal_to_proc(&done, &report)?;
     let sleeps = done.facts["sleeper"]["sleeps"].as_u64().unwrap_or_default();
-    let waits = report.thread(done.threads["sleeper"].tid)?.number("/runq/wakeup/count")?;
+    let sleeper = report.thread(done.threads["sleeper"].tid)?;
     // Each sleep and the gate.
-    ensure!(waits == sleeps + 1, "{waits} waits after {sleeps} sleeps and one gate");
-    Ok(())
+    sleeper.counts("waits", sleeper.number("/runq/wakeup/count")?, sleeps + 1)
 }
 
 fn cpu_time() -> Result<()> {

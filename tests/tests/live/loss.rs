@@ -1,7 +1,7 @@
 //! Lost records: exactly counted, and the totals exact in spite of them.
 
 use anyhow::{Result, ensure};
-use numatrace_tests::live::{Report, trace};
+use numatrace_tests::live::{Report, equal_to_proc, trace};
 
 use crate::Case;
 
@@ -25,14 +25,7 @@ fn tiny_ring() -> Result<()> {
     let intervals = report.0["loss"]["intervals"].as_array().into_iter().flatten();
     let timed: u64 = intervals.map(|interval| interval["lost"].as_u64().unwrap_or_default()).sum();
     ensure!(timed == lost, "the intervals hold {timed} of {lost}");
-    for (name, facts) in &done.threads {
-        let (thread, truth) = (report.thread(facts.tid)?, facts.after.since(&facts.before));
-        let ours = (thread.number("/switches/voluntary")?, thread.number("/switches/involuntary")?);
-        ensure!(ours == (truth.voluntary, truth.involuntary), "{name}: switches {ours:?}, the kernel says {truth:?}");
-        let waits = thread.number("/runq/all/count")?;
-        ensure!(waits == truth.voluntary + truth.involuntary, "{name}: {waits} waits, the kernel says {truth:?}");
-    }
-    Ok(())
+    equal_to_proc(&done, &report)
 }
 
 fn default_ring() -> Result<()> {

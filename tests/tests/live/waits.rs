@@ -27,9 +27,10 @@ fn hogs() -> Result<()> {
         preempted += thread.number("/runq/preempted/total_ns")?;
         ours += thread.number("/runq/all/total_ns")?;
         truth += facts.after.since(&facts.before).run_delay_ns;
-        let behind = thread.0["waited_behind"].as_array().into_iter().flatten().next();
-        let behind = behind.and_then(|culprit| culprit["comm"].as_str()).unwrap_or_default();
-        ensure!(behind.starts_with("hog-"), "{name} waited behind '{behind}' most: {}", thread.0["waited_behind"]);
+        // On a busy machine others run in front of them, too.
+        let behind = thread.0["waited_behind"].as_array().into_iter().flatten();
+        let mut behind = behind.filter_map(|culprit| culprit["comm"].as_str());
+        ensure!(behind.any(|comm| comm.starts_with("hog-") && comm != name), "{name}: {}", thread.0["waited_behind"]);
     }
     ensure!(truth > 6_000_000_000, "the kernel says {truth} ns: these were no hogs");
     within(0.05, "run-queue latency of all hogs", ours, truth)?;
@@ -55,7 +56,7 @@ fn long_wait() -> Result<()> {
     let facts = &done.threads["victim"];
     let thread = report.thread(victim)?;
     ensure!(thread.0["waiting_now_ns"].is_null(), "it is still said to wait");
-    ensure!(thread.number("/runq/wakeup/count")? == 1, "not one wait after a wakeup: {}", thread.0["runq"]);
+    thread.counts("waits", thread.number("/runq/wakeup/count")?, 1)?;
     let truth = facts.after.since(&facts.before).run_delay_ns;
     within(0.05, "its run-queue latency", thread.number("/runq/all/total_ns")?, truth)?;
     within(0.05, "its wait_ns", thread.number("/wait_ns")?, truth)?;
