@@ -108,6 +108,30 @@ fn totals_much_older_than_what_is_known_are_left_out() {
 }
 
 #[test]
+fn older_totals_do_not_undo_newer_ones() {
+    let mut model = model(Limits::default());
+    model.apply(&Event::Slice(slice(1, 1100)));
+    model.apply(&Event::Totals(totals(3, 3, 1305, phase::BLOCKED, 1300)));
+    model.apply(&Event::Totals(totals(2, 2, 1250, phase::BLOCKED, 1200)));
+    // Of the same turn, but read earlier.
+    model.apply(&Event::Totals(totals(3, 3, 1301, phase::RUNNING, 1260)));
+    model.apply(&tick(1400));
+    let thread = only(&model);
+    assert_eq!((waits(&thread), thread.stats.blocked_ns), ((3, 1, 90), 280));
+}
+
+#[test]
+fn across_a_lost_turn_no_blocked_time_is_guessed() {
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::NEW, 7, 1000, 5));
+    model.apply(&Event::Slice(slice(1, 1100)));
+    model.apply(&Event::Slice(slice(3, 1300)));
+    assert_eq!(only(&model).stats.blocked_ns, 60);
+    model.apply(&Event::Totals(totals(3, 3, 1300, phase::BLOCKED, 1300)));
+    assert_eq!(only(&model).stats.blocked_ns, 180);
+}
+
+#[test]
 fn turns_that_totals_cover_already_only_fill_distributions() {
     let mut model = model(Limits::default());
     model.apply(&Event::Totals(totals(3, 3, 1300, phase::BLOCKED, 1300)));

@@ -144,11 +144,12 @@ impl Numbers {
         {
             self.node_moves += u64::from(node != node_before);
         }
-        let Some(kind) = WaitKind::of(turn.flags) else { return };
-        if kind == WaitKind::Wakeup && turn.waker != NO_TID {
+        if turn.waker != NO_TID {
             self.wakers.add(turn.waker, 1, 1);
         }
-        self.blame(turn);
+        if WaitKind::of(turn.flags).is_some() {
+            self.blame(turn);
+        }
     }
 
     /// Names who ran while it waited, as far as two samples can tell: `prev`, the thread before it on the CPU, ran
