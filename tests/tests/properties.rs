@@ -226,11 +226,11 @@ proptest! {
         let steps: Vec<_> = steps.into_iter().filter(|(_, step)| !matches!(step, Step::Untrack(_))).collect();
         let events = script(&steps);
         let born = |tid, until| {
-            let forks = events.iter().filter_map(|event| match event {
+            let mut forks = events.iter().filter_map(|event| match event {
                 KernelEvent::Fork { at, tid: forked, .. } if *forked == tid && *at <= until => Some(*at),
                 _ => None,
             });
-            forks.last()
+            forks.next_back()
         };
         let mut before: Option<Snapshot> = None;
         play(setup(vec![vec![0, 1], vec![2, 3]]), events.clone(), Limits::default(), |snapshot| {

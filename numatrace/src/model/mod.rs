@@ -15,6 +15,7 @@
 mod latency;
 mod loss;
 mod names;
+mod numbers;
 mod residency;
 mod table;
 mod thread;
@@ -26,8 +27,8 @@ use numatrace_common::abi::{Migrate, Slice, Task, Totals, slice_flags, task_even
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::Names;
+use self::numbers::Places;
 use self::table::Table;
-use self::thread::Places;
 use crate::decode::Event;
 use crate::snapshot::{Host, Snapshot, Source, Target};
 use crate::text::display_comm;
@@ -51,7 +52,8 @@ pub struct Meta {
 /// What the model keeps at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Live threads. The turns of further ones count in the totals only, as far as their records arrive.
+    /// Live threads. Further ones are refused, as those that the kernel side has no place for; one that does
+    /// something when there is place again is taken in then, with all that its Totals say.
     pub max_threads: usize,
     /// Threads that ended. Beyond, the one that ended first is evicted; its numbers stay in the totals.
     pub max_exited: usize,
@@ -143,14 +145,12 @@ impl Model {
 
     #[inline]
     fn slice(&mut self, slice: &Slice) {
+        let Some(thread) = self.table.at(slice.tid, slice.tgid, slice.header.ts) else { return };
+        thread.turn(slice, &self.places);
         match WaitKind::of(slice.flags) {
             None => {}
             Some(WaitKind::Wakeup) => self.wakeup.record(slice.wait_ns),
             Some(WaitKind::Preempted) => self.preempted.record(slice.wait_ns),
-        }
-        match self.table.at(slice.tid, slice.tgid, slice.header.ts) {
-            Some(thread) => thread.turn(slice, &self.places),
-            None => self.table.gone.turn(slice, &self.places),
         }
         if slice.flags & slice_flags::OUT_DEAD != 0 {
             self.table.note_dead(slice.tid);
@@ -158,19 +158,13 @@ impl Model {
     }
 
     fn migrate(&mut self, migrate: &Migrate) {
+        let Some(thread) = self.table.at(migrate.tid, migrate.tgid, migrate.header.ts) else { return };
         let (from, to) = (migrate.header.cpu, migrate.header.cpu2);
+        thread.migrate(migrate, self.topology.level(u32::from(from), u32::from(to)));
         if let (Some(from), Some(to)) = (self.places.node(from), self.places.node(to)) {
             let cell = usize::from(from) * self.topology.nodes.len() + usize::from(to);
             if let Some(count) = self.migrations.get_mut(cell) {
                 *count += 1;
-            }
-        }
-        let level = self.topology.level(u32::from(from), u32::from(to));
-        match self.table.at(migrate.tid, migrate.tgid, migrate.header.ts) {
-            Some(thread) => thread.migrate(migrate, level),
-            None => {
-                self.table.gone.migrations += 1;
-                self.table.gone.classify(level, migrate.cause);
             }
         }
     }

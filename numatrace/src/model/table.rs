@@ -10,7 +10,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use numatrace_common::abi::{Task, task_event};
 use numatrace_common::wait::phase;
 
-use super::thread::{End, Numbers, Places, Tracked};
+use super::numbers::{Numbers, Places};
+use super::thread::{End, Tracked};
 use crate::text::display_comm;
 
 /// Thread ids are small numbers that the kernel hands out in order: one multiplication spreads them.
@@ -51,10 +52,12 @@ pub(super) struct Table {
     live: usize,
     max_live: usize,
     max_ended: usize,
-    /// Numbers of evicted threads, and of those that found no place.
+    /// Numbers of evicted threads.
     pub(super) gone: Numbers,
     /// How many those are.
     pub(super) dropped: u64,
+    /// Threads that found no place.
+    pub(super) refused: u64,
 }
 
 impl Table {
@@ -278,7 +281,7 @@ impl Table {
     fn insert_born(&mut self, record: &Task, reused: bool) {
         let ts = record.header.ts;
         let Some(slot) = self.insert(record.tid, record.tgid, ts) else {
-            self.dropped += 1;
+            self.refused += 1;
             return;
         };
         if let Some(thread) = self.slot(slot) {

@@ -110,14 +110,13 @@ fn totals_much_older_than_what_is_known_are_left_out() {
 #[test]
 fn older_totals_do_not_undo_newer_ones() {
     let mut model = model(Limits::default());
-    model.apply(&Event::Slice(slice(1, 1100)));
     model.apply(&Event::Totals(totals(3, 3, 1305, phase::BLOCKED, 1300)));
     model.apply(&Event::Totals(totals(2, 2, 1250, phase::BLOCKED, 1200)));
     // Of the same turn, but read earlier.
     model.apply(&Event::Totals(totals(3, 3, 1301, phase::RUNNING, 1260)));
     model.apply(&tick(1400));
     let thread = only(&model);
-    assert_eq!((waits(&thread), thread.stats.blocked_ns), ((3, 1, 90), 280));
+    assert_eq!((waits(&thread), thread.stats.blocked_ns), ((3, 0, 90), 280));
 }
 
 #[test]
@@ -218,19 +217,22 @@ fn last_words_with_a_later_time_than_the_last_turn_are_still_the_dead_threads() 
 }
 
 #[test]
-fn more_live_threads_than_the_limit_count_in_the_totals_only() {
+fn more_live_threads_than_the_limit_are_refused_and_taken_in_whole_when_there_is_place() {
     let mut model = model(Limits { max_threads: 2, ..Limits::default() });
     for tid in 1..=5 {
         model.apply(&task(task_event::NEW, tid, 1000, u64::from(tid)));
         model.apply(&Event::Slice(Slice { tid, ..slice(1, 1100) }));
     }
     let snapshot = model.snapshot();
-    assert_eq!((snapshot.threads.len(), snapshot.dropped_threads, snapshot.totals.cpu_ns), (2, 3, 150));
-    // A death makes place.
+    assert_eq!((snapshot.threads.len(), snapshot.refused_threads, snapshot.totals.cpu_ns), (2, 3, 60));
+    assert_eq!((snapshot.dropped_threads, snapshot.totals.runq.wakeup.buckets.len()), (0, 1));
+    // A death makes place for the next that does something; its Totals hold what was not taken in.
     model.apply(&task(task_event::EXIT, 1, 1200, 1));
-    model.apply(&task(task_event::NEW, 9, 1300, 9));
-    let tids: Vec<u32> = model.snapshot().threads.iter().map(|t| t.tid.0).collect();
-    assert_eq!(tids, [1, 2, 9]);
+    model.apply(&Event::Slice(Slice { tid: 4, ..slice(2, 1300) }));
+    model.apply(&Event::Totals(Totals { tid: 4, ..totals(2, 2, 1310, phase::BLOCKED, 1300) }));
+    let snapshot = model.snapshot();
+    let cpu: Vec<_> = snapshot.threads.iter().map(|t| (t.tid.0, t.stats.cpu_ns)).collect();
+    assert_eq!((cpu.as_slice(), snapshot.totals.cpu_ns), ([(1, 30), (2, 30), (4, 60)].as_slice(), 120));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use numatrace_common::wait::phase;
 
 use super::Model;
 use super::latency::{COARSE, FINE, Waits};
-use super::thread::{End, Numbers, OpenTime, Sums, Tracked};
+use super::numbers::{Numbers, Sums};
+use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
     Causes, Culprit, MAX_CULPRITS, MAX_WAKERS, Matrices, Migrations, RunQueue, SCHEMA, Snapshot, Switches, Thread,
@@ -40,7 +41,7 @@ impl Model {
             totals: self.totals_of(sum),
             threads: threads.into_iter().map(|(_, thread)| thread).collect(),
             dropped_threads: self.table.dropped,
-            refused_threads: self.loss.refused(),
+            refused_threads: self.loss.refused().saturating_add(self.table.refused),
             matrices: Matrices { migrations: self.matrix(), page_touches: None },
             placement_pages: None,
             throttle: None,

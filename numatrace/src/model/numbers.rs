@@ -1,0 +1,196 @@
+//! What is counted for a thread: sums over its turns, where it ran, who woke it, who ran while it waited, how it
+//! moved. Whatever is here is added up over threads, and outlives a thread that is evicted.
+
+use numatrace_common::abi::{NO_TID, Slice, Totals, slice_flags};
+
+use super::latency::WaitKind;
+use super::residency::Residency;
+use super::topk::TopK;
+use crate::topology::Level;
+
+/// Sums over turns that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) cpu_ns: u64,
+    pub(super) blocked_ns: u64,
+    pub(super) wakeup_ns: u64,
+    pub(super) wakeup_count: u64,
+    pub(super) preempted_ns: u64,
+    pub(super) preempted_count: u64,
+    pub(super) voluntary: u64,
+    pub(super) involuntary: u64,
+    /// Waits that tracking did not see the end of: in no latency.
+    pub(super) cut_wait_ns: u64,
+}
+
+impl Sums {
+    #[inline]
+    pub(super) fn of_turn(turn: &Slice, blocked_ns: u64) -> Sums {
+        let mut sums = Sums { cpu_ns: turn.slice_ns, blocked_ns, ..Sums::default() };
+        match WaitKind::of(turn.flags) {
+            None => {}
+            Some(WaitKind::Wakeup) => (sums.wakeup_ns, sums.wakeup_count) = (turn.wait_ns, 1),
+            Some(WaitKind::Preempted) => (sums.preempted_ns, sums.preempted_count) = (turn.wait_ns, 1),
+        }
+        if turn.flags & slice_flags::OUT_VOLUNTARY != 0 {
+            sums.voluntary = 1;
+        } else {
+            sums.involuntary = 1;
+        }
+        sums
+    }
+
+    pub(super) fn of_totals(totals: &Totals) -> Sums {
+        Sums {
+            cpu_ns: totals.cpu_ns,
+            blocked_ns: totals.blocked_ns,
+            wakeup_ns: totals.wakeup_ns,
+            wakeup_count: totals.wakeup_count,
+            preempted_ns: totals.preempted_ns,
+            preempted_count: totals.preempted_count,
+            voluntary: totals.voluntary,
+            involuntary: totals.involuntary,
+            cut_wait_ns: 0,
+        }
+    }
+
+    /// Adds field by field; hostile numbers saturate.
+    #[inline]
+    pub(super) fn add(&mut self, other: &Sums) {
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.blocked_ns = self.blocked_ns.saturating_add(other.blocked_ns);
+        self.wakeup_ns = self.wakeup_ns.saturating_add(other.wakeup_ns);
+        self.wakeup_count = self.wakeup_count.saturating_add(other.wakeup_count);
+        self.preempted_ns = self.preempted_ns.saturating_add(other.preempted_ns);
+        self.preempted_count = self.preempted_count.saturating_add(other.preempted_count);
+        self.voluntary = self.voluntary.saturating_add(other.voluntary);
+        self.involuntary = self.involuntary.saturating_add(other.involuntary);
+        self.cut_wait_ns = self.cut_wait_ns.saturating_add(other.cut_wait_ns);
+    }
+
+    /// Run-queue latency of both kinds.
+    pub(super) const fn latency_ns(&self) -> u64 {
+        self.wakeup_ns.saturating_add(self.preempted_ns)
+    }
+}
+
+/// Everything that is summed over threads when one is evicted.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) sums: Sums,
+    pub(super) residency: Residency,
+    /// Weight and count are both the number of wakeups.
+    pub(super) wakers: TopK,
+    /// Weight is the wait attributed to each.
+    pub(super) culprits: TopK,
+    pub(super) node_moves: u64,
+    /// By [`Level`].
+    pub(super) levels: [u64; 4],
+    /// By number of [`numatrace_common::cause::Cause`].
+    pub(super) causes: [u64; 6],
+    /// Migrations that the kernel side counted, those without a record included.
+    pub(super) migrations: u64,
+    /// Impossible transitions: something was not seen.
+    pub(super) unseen: u64,
+}
+
+/// Node of each CPU by number, so that the hot path makes one load.
+#[derive(Debug, Default)]
+pub(super) struct Places(pub(super) Vec<Option<u16>>);
+
+impl Places {
+    /// Position of a CPU's node; `None` where it is not known.
+    #[inline]
+    pub(super) fn node(&self, cpu: u16) -> Option<u16> {
+        self.0.get(usize::from(cpu)).copied().flatten()
+    }
+
+    /// The machine has such a CPU.
+    #[inline]
+    pub(super) fn has(&self, cpu: u16) -> bool {
+        usize::from(cpu) < self.0.len()
+    }
+}
+
+impl Numbers {
+    /// Adds what only records tell: where the turn ran, who woke it and who ran while it waited.
+    #[inline]
+    pub(super) fn spread(&mut self, turn: &Slice, places: &Places) {
+        let (cpu, before) = (turn.header.cpu, turn.header.cpu2);
+        if places.has(cpu) {
+            self.residency.add(cpu, turn.slice_ns);
+        }
+        if cpu != before
+            && let (Some(node), Some(node_before)) = (places.node(cpu), places.node(before))
+        {
+            self.node_moves += u64::from(node != node_before);
+        }
+        if turn.waker != NO_TID {
+            self.wakers.add(turn.waker, 1, 1);
+        }
+        if WaitKind::of(turn.flags).is_some() {
+            self.blame(turn);
+        }
+    }
+
+    /// Names who ran while it waited, as far as two samples can tell: `prev`, the thread before it on the CPU, ran
+    /// for the last `prev_ran` of the wait; what is left went to `holder`, which held the CPU when the wait began.
+    /// Others that ran between those two are not seen; their time is counted to `holder`, or to `prev` where the
+    /// holder is not known or the same. Idle time and the thread itself are nobody's fault and are left out.
+    #[inline]
+    fn blame(&mut self, turn: &Slice) {
+        let named = |tid: u32| tid != NO_TID && tid != turn.tid;
+        let last = turn.wait_ns.min(u64::from(turn.prev_ran) << 10);
+        let (mut prev_part, mut holder_part) = (0, 0);
+        if named(turn.prev) {
+            prev_part = last;
+        }
+        let rest = turn.wait_ns - if named(turn.prev) { last } else { 0 };
+        if named(turn.holder) && turn.holder != turn.prev {
+            holder_part = rest;
+        } else if named(turn.prev) {
+            prev_part += rest;
+        }
+        if turn.prev != 0 && prev_part > 0 {
+            self.culprits.add(turn.prev, prev_part, 1);
+        }
+        if turn.holder != 0 && holder_part > 0 {
+            self.culprits.add(turn.holder, holder_part, 1);
+        }
+    }
+
+    /// Adds a migration. Without a level it is known by number only.
+    pub(super) fn classify(&mut self, level: Option<Level>, cause: u16) {
+        let Some(level) = level else { return };
+        let at = match level {
+            Level::Smt => 0,
+            Level::Llc => 1,
+            Level::Node => 2,
+            Level::CrossNode => 3,
+        };
+        self.levels[at] += 1;
+        self.causes[usize::from(cause).min(self.causes.len() - 1)] += 1;
+    }
+
+    /// Adds everything to another one.
+    pub(super) fn merge_into(&self, other: &mut Numbers) {
+        self.add_counts_to(other);
+        self.wakers.merge_into(&mut other.wakers);
+        self.culprits.merge_into(&mut other.culprits);
+    }
+
+    /// Adds everything but wakers and culprits to another one.
+    pub(super) fn add_counts_to(&self, other: &mut Numbers) {
+        other.sums.add(&self.sums);
+        self.residency.merge_into(&mut other.residency);
+        other.node_moves = other.node_moves.saturating_add(self.node_moves);
+        other.migrations = other.migrations.saturating_add(self.migrations);
+        other.unseen = other.unseen.saturating_add(self.unseen);
+        for (mine, theirs) in other.levels.iter_mut().zip(self.levels) {
+            *mine = mine.saturating_add(theirs);
+        }
+        for (mine, theirs) in other.causes.iter_mut().zip(self.causes) {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+}
