@@ -126,10 +126,52 @@ impl SwitchOut {
         !self.preempt && self.prev_state != 0
     }
 
+    /// [`slice_flags`] of how the turn ended.
+    #[inline(always)]
+    const fn flags(self) -> u16 {
+        let mut flags = 0;
+        if self.runnable() {
+            flags |= slice_flags::OUT_RUNNABLE;
+        }
+        if self.preempt {
+            flags |= slice_flags::OUT_PREEMPT;
+        }
+        if self.dead() {
+            flags |= slice_flags::OUT_DEAD;
+        }
+        if self.voluntary() {
+            flags |= slice_flags::OUT_VOLUNTARY;
+        }
+        flags
+    }
+
     /// The thread will never run again.
     #[inline(always)]
     pub const fn dead(self) -> bool {
         self.prev_state & TASK_DEAD != 0
+    }
+}
+
+/// A turn on a CPU that has just ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// How long it was.
+    pub ran: u64,
+    /// [`slice_flags`]: how its wait began and how it ended.
+    pub flags: u16,
+}
+
+impl Turn {
+    /// A wait led to it.
+    #[inline(always)]
+    pub const fn waited(self) -> bool {
+        self.flags & slice_flags::WAIT_MASK != slice_flags::WAIT_NONE
+    }
+
+    /// A wakeup led to it.
+    #[inline(always)]
+    pub const fn woken(self) -> bool {
+        matches!(self.flags & slice_flags::WAIT_MASK, slice_flags::WAIT_WAKEUP | slice_flags::WAIT_NEW)
     }
 }
 
@@ -255,55 +297,25 @@ impl TaskState {
     /// nothing when the start of the turn was not seen. The counters include the turn from here on.
     #[inline(always)]
     pub fn switch_out(&mut self, now: u64, cpu: u16, how: SwitchOut) -> Option<Slice> {
-        self.version = self.version.wrapping_add(1);
         let mut slice = None;
-        let mut flags = self.wait_flags;
-        if how.runnable() {
-            flags |= slice_flags::OUT_RUNNABLE;
-        }
-        if how.preempt {
-            flags |= slice_flags::OUT_PREEMPT;
-        }
-        if how.dead() {
-            flags |= slice_flags::OUT_DEAD;
-        }
+        self.switch_out_with(now, cpu, how, |task, turn| slice = Some(task.slice(now, cpu, turn)));
+        slice
+    }
+
+    /// As [`TaskState::switch_out`], but hands the ended turn to `emit` while the state still holds it: the record
+    /// can be written from the state straight to where it goes, without a copy in between.
+    #[inline(always)]
+    pub fn switch_out_with(&mut self, now: u64, cpu: u16, how: SwitchOut, emit: impl FnOnce(&mut Self, Turn)) {
+        self.version = self.version.wrapping_add(1);
         if how.voluntary() {
-            flags |= slice_flags::OUT_VOLUNTARY;
             self.voluntary = self.voluntary.wrapping_add(1);
         } else {
             self.involuntary = self.involuntary.wrapping_add(1);
         }
         if self.phase == phase::RUNNING {
-            let ran = now.saturating_sub(self.since);
-            self.cpu_ns = self.cpu_ns.wrapping_add(ran);
-            self.blocked_ns = self.blocked_ns.wrapping_add(self.turn_blocked_ns);
-            match flags & slice_flags::WAIT_MASK {
-                slice_flags::WAIT_NONE => {}
-                slice_flags::WAIT_PREEMPTED => {
-                    self.preempted_ns = self.preempted_ns.wrapping_add(self.wait_ns);
-                    self.preempted_count = self.preempted_count.wrapping_add(1);
-                }
-                _ => {
-                    self.wakeup_ns = self.wakeup_ns.wrapping_add(self.wait_ns);
-                    self.wakeup_count = self.wakeup_count.wrapping_add(1);
-                }
-            }
-            self.seq = self.seq.wrapping_add(1);
-            let woken = matches!(flags & slice_flags::WAIT_MASK, slice_flags::WAIT_WAKEUP | slice_flags::WAIT_NEW);
-            slice = Some(Slice {
-                header: Slice::header(now, cpu, self.last_cpu_plus_1.wrapping_sub(1)),
-                wait_ns: self.wait_ns,
-                slice_ns: ran,
-                tid: self.tid,
-                tgid: self.tgid,
-                waker: if woken { self.waker_plus_1.wrapping_sub(1) } else { NO_TID },
-                seq: self.seq,
-                holder: self.holder,
-                prev: self.prev,
-                prev_ran: self.prev_ran,
-                queued_cpu: self.queued_cpu,
-                flags,
-            });
+            let turn = Turn { ran: now.saturating_sub(self.since), flags: self.wait_flags | how.flags() };
+            self.count_turn(turn);
+            emit(self, turn);
         } else if self.phase != phase::UNKNOWN {
             self.resyncs = self.resyncs.wrapping_add(1);
         }
@@ -322,7 +334,44 @@ impl TaskState {
             self.wait_flags = slice_flags::WAIT_NONE;
         }
         self.version = self.version.wrapping_add(1);
-        slice
+    }
+
+    /// Adds an ended turn to the counters.
+    #[inline(always)]
+    fn count_turn(&mut self, turn: Turn) {
+        self.cpu_ns = self.cpu_ns.wrapping_add(turn.ran);
+        self.blocked_ns = self.blocked_ns.wrapping_add(self.turn_blocked_ns);
+        match turn.flags & slice_flags::WAIT_MASK {
+            slice_flags::WAIT_NONE => {}
+            slice_flags::WAIT_PREEMPTED => {
+                self.preempted_ns = self.preempted_ns.wrapping_add(self.wait_ns);
+                self.preempted_count = self.preempted_count.wrapping_add(1);
+            }
+            _ => {
+                self.wakeup_ns = self.wakeup_ns.wrapping_add(self.wait_ns);
+                self.wakeup_count = self.wakeup_count.wrapping_add(1);
+            }
+        }
+        self.seq = self.seq.wrapping_add(1);
+    }
+
+    /// The record of a turn that ends at `now`; only while [`TaskState::switch_out_with`] hands it out.
+    #[inline(always)]
+    pub fn slice(&self, now: u64, cpu: u16, turn: Turn) -> Slice {
+        Slice {
+            header: Slice::header(now, cpu, self.last_cpu_plus_1.wrapping_sub(1)),
+            wait_ns: self.wait_ns,
+            slice_ns: turn.ran,
+            tid: self.tid,
+            tgid: self.tgid,
+            waker: if turn.woken() { self.waker_plus_1.wrapping_sub(1) } else { NO_TID },
+            seq: self.seq,
+            holder: self.holder,
+            prev: self.prev,
+            prev_ran: self.prev_ran,
+            queued_cpu: self.queued_cpu,
+            flags: turn.flags,
+        }
     }
 
     /// Everything counted so far and what the thread is doing, for a totals record made at `now`.

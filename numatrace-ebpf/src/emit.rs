@@ -14,6 +14,7 @@ use aya_ebpf::{
     btf_maps::{ArrayOfMaps, RingBuf},
     macros::btf_map,
 };
+use numatrace_common::abi::Slice;
 use numatrace_common::config::{CpuCounters, CpuRings, MAX_CPUS, MAX_RINGS, NO_RING, Shared};
 
 use crate::kernel::this_cpu;
@@ -77,7 +78,31 @@ fn add(path: Path, counter: *mut u64, n: u64) {
 /// Writes one record. Says whether it went into the ring; a drop is counted with its reason.
 #[inline(always)]
 pub fn emit<T: Copy + 'static>(path: Path, cpu: u32, record: T) -> bool {
+    write(path, cpu, counters(cpu), || record)
+}
+
+/// Counts a turn and the wait before it, and writes its record, which is made in place.
+#[inline(always)]
+pub fn emit_turn(cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> Slice) -> bool {
     let counters = counters(cpu);
+    // SAFETY: members of a live static.
+    unsafe {
+        add_hot(&raw mut (*counters).slices, 1);
+        if waited {
+            add_hot(&raw mut (*counters).waits, 1);
+            add_hot(&raw mut (*counters).wait_ns, wait_ns);
+        }
+    }
+    write(Path::Hot, cpu, counters, record)
+}
+
+#[inline(always)]
+fn write<T: Copy + 'static>(
+    path: Path,
+    cpu: u32,
+    counters: *mut CpuCounters,
+    record: impl FnOnce() -> T,
+) -> bool {
     // SAFETY: members of a live static.
     let (wanted, full, no_ring) = unsafe {
         (&raw mut (*counters).wanted, &raw mut (*counters).lost_ring_full, &raw mut (*counters).lost_no_ring)
@@ -93,23 +118,9 @@ pub fn emit<T: Copy + 'static>(path: Path, cpu: u32, record: T) -> bool {
         add(path, full, 1);
         return false;
     };
-    entry.write(record);
+    entry.write(record());
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     true
-}
-
-/// One turn ended, with the wait before it.
-#[inline(always)]
-pub fn count_turn(cpu: u32, waited: bool, wait_ns: u64) {
-    let counters = counters(cpu);
-    // SAFETY: members of a live static.
-    unsafe {
-        add_hot(&raw mut (*counters).slices, 1);
-        if waited {
-            add_hot(&raw mut (*counters).waits, 1);
-            add_hot(&raw mut (*counters).wait_ns, wait_ns);
-        }
-    }
 }
 
 /// Threads tracked now.

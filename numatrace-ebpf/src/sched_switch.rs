@@ -11,12 +11,12 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use numatrace_common::{
-    abi::{NO_TID, Slice, slice_flags, task_event},
+    abi::{NO_TID, task_event},
     wait::{SwitchOut, TaskState},
 };
 
 use crate::{
-    emit::{Path, count_turn, emit},
+    emit::{Path, emit, emit_turn},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     state, task_record,
 };
@@ -38,50 +38,52 @@ pub fn raw_sched_switch(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn try_sched_switch<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, prev_state: u32) {
     // One after the other, each null test apart: the verifier refuses the two pointers merged into one test.
-    let mut turn = None;
+    let mut left = None;
     if let Some(task) = state::lookup(prev) {
-        turn = Some(leave(preempt, prev, task, prev_state));
+        left = Some(leave(preempt, prev, task, prev_state));
     }
     if let Some(task) = state::lookup(next) {
-        enter(prev, task, turn);
+        enter(prev, task, left);
     }
 }
 
 /// The moment of a switch, where `prev` was a target: when, and how long its turn was.
 #[derive(Clone, Copy)]
-struct Turn {
+struct Left {
     ended: u64,
     ran: u64,
 }
 
 #[inline(always)]
-fn leave<A: Access>(preempt: bool, prev: Task<A>, task: &mut TaskState, prev_state: u32) -> Turn {
+fn leave<A: Access>(preempt: bool, prev: Task<A>, task: &mut TaskState, prev_state: u32) -> Left {
     let now = now();
     let cpu = this_cpu();
     let how = SwitchOut { preempt, prev_state, state_now: prev.state() };
     let mut ran = 0;
-    if let Some(slice) = task.switch_out(now, cpu as u16, how) {
-        ran = slice.slice_ns;
-        turn_ended(cpu, task, slice);
-    }
+    task.switch_out_with(now, cpu as u16, how, |task, turn| {
+        ran = turn.ran;
+        if !emit_turn(cpu, turn.waited(), task.wait_ns, || task.slice(now, cpu as u16, turn)) {
+            task.lost = task.lost.wrapping_add(1);
+        }
+    });
     if how.dead() {
         last_words(prev, task, now, cpu);
     }
-    Turn { ended: now, ran }
+    Left { ended: now, ran }
 }
 
 #[inline(always)]
-fn enter<A: Access>(prev: Task<A>, task: &mut TaskState, turn: Option<Turn>) {
-    let now = match turn {
-        Some(turn) => turn.ended,
+fn enter<A: Access>(prev: Task<A>, task: &mut TaskState, left: Option<Left>) {
+    let now = match left {
+        Some(left) => left.ended,
         None => now(),
     };
     let mut who = NO_TID;
     let mut ran = 0;
     if config!(culprits) != 0 {
         who = prev.pid();
-        ran = match turn {
-            Some(turn) => turn.ran,
+        ran = match left {
+            Some(left) => left.ran,
             None => prev.ran_for().unwrap_or(0),
         };
     }
@@ -93,14 +95,6 @@ fn enter<A: Access>(prev: Task<A>, task: &mut TaskState, turn: Option<Turn>) {
 fn units(ns: u64) -> u32 {
     let units = ns >> 10;
     if units > u64::from(u32::MAX) { u32::MAX } else { units as u32 }
-}
-
-#[inline(always)]
-fn turn_ended(cpu: u32, task: &mut TaskState, slice: Slice) {
-    count_turn(cpu, slice.flags & slice_flags::WAIT_MASK != 0, slice.wait_ns);
-    if !emit(Path::Hot, cpu, slice) {
-        task.lost = task.lost.wrapping_add(1);
-    }
 }
 
 /// A thread's last switch: everything it ever counted, then its end.

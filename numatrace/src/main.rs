@@ -1,6 +1,6 @@
 //! The `numatrace` program: parse, run, exit code.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use numatrace::{
     cli::{self, Command},
@@ -30,7 +30,8 @@ fn outcome(result: anyhow::Result<ExitCode>) -> ExitCode {
         // A reader that went away (`| head`) is no failure.
         Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("numatrace: {error:#}");
+            // A closed standard error is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "numatrace: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -211,12 +211,14 @@ fn attempt(
     let rings = make_rings(&mut ebpf, groups, plan.ring_bytes)?;
     let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
     let shared = Array::try_from(map).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
-    let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour)?;
+    let types = Btf::from_sys_fs()
+        .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
+    let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour, &types)?;
     let iterator = match flavour {
         Flavour::TpBtf => "iter_task",
         Flavour::RawTp => "raw_iter_task",
     };
-    load_iterator(&mut ebpf, iterator)?;
+    load_iterator(&mut ebpf, iterator, &types)?;
     sources.push(on(ITERATOR));
     sources.extend(feature_sources(plan, features));
     Ok((Probes { ebpf, shared, iterator, sources }, rings))
@@ -298,14 +300,8 @@ fn attach_hooks(
     plan: &Plan,
     kernel: &KernelBtf,
     flavour: Flavour,
+    types: &Btf,
 ) -> Result<Vec<Source>, LoadError> {
-    let types = match flavour {
-        Flavour::TpBtf => Some(Btf::from_sys_fs().map_err(|error| LoadError::Program {
-            hook: "tp_btf".into(),
-            reason: chain(&error),
-        })?),
-        Flavour::RawTp => None,
-    };
     let mut sources = Vec::new();
     for hook in &HOOKS {
         let name = format!("{}:{}", flavour.name(), hook.tracepoint);
@@ -316,7 +312,7 @@ fn attach_hooks(
         let result = if kernel.tracepoint_args(hook.tracepoint).is_none() {
             Err("this kernel has no such tracepoint".to_owned())
         } else {
-            attach(ebpf, hook, flavour, types.as_ref())
+            attach(ebpf, hook, flavour, types)
         };
         match result {
             Ok(()) => sources.push(on(&name)),
@@ -327,15 +323,15 @@ fn attach_hooks(
     Ok(sources)
 }
 
-fn attach(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour, types: Option<&Btf>) -> Result<(), String> {
+fn attach(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour, types: &Btf) -> Result<(), String> {
     let name = hook.program(flavour);
     let program = ebpf.program_mut(&name).ok_or_else(|| format!("the eBPF object has no program {name}"))?;
-    let done = match (flavour, types) {
-        (Flavour::TpBtf, Some(types)) => {
+    let done = match flavour {
+        Flavour::TpBtf => {
             let program: &mut BtfTracePoint = program.try_into().map_err(|e| refusal(&e))?;
             program.load(hook.tracepoint, types).and_then(|()| program.attach().map(|_| ()))
         }
-        _ => {
+        Flavour::RawTp => {
             let program: &mut RawTracePoint = program.try_into().map_err(|e| refusal(&e))?;
             program.load().and_then(|()| program.attach(hook.tracepoint).map(|_| ()))
         }
@@ -358,13 +354,12 @@ fn refusal(error: &ProgramError) -> String {
     }
 }
 
-fn load_iterator(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
+fn load_iterator(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), LoadError> {
     let failed = |reason: String| LoadError::Program { hook: ITERATOR.into(), reason };
-    let types = Btf::from_sys_fs().map_err(|error| failed(chain(&error)))?;
     let program =
         ebpf.program_mut(name).ok_or_else(|| failed(format!("the eBPF object has no program {name}")))?;
     let program: &mut Iter = program.try_into().map_err(|error| failed(refusal(&error)))?;
-    program.load("task", &types).map_err(|error| failed(refusal(&error)))
+    program.load("task", types).map_err(|error| failed(refusal(&error)))
 }
 
 fn on(name: &str) -> Source {

@@ -139,7 +139,7 @@ impl Session<'_> {
         };
         let live = Live::start(&plan, topology, pace, Arc::clone(stop))?;
         if self.end_with_targets && live.targets()? == 0 {
-            return Err(anyhow!("{} exited before it could be traced", self.target.label));
+            return Err(self.nothing_found());
         }
         let (release, machine) = system::uname();
         let elapsed = system::monotonic_ns() - live.start_ns();
@@ -153,6 +153,16 @@ impl Session<'_> {
         let model = Model::new(meta, topology.clone(), Limits::default());
         let slow = self.output.slower_than.map(SlowWaits::new);
         Ok(Engine { live, model, slow, undecodable: 0 })
+    }
+
+    /// The target was there, and the probes found no thread of it.
+    fn nothing_found(&self) -> anyhow::Error {
+        let label = &self.target.label;
+        if self.target.ids.iter().any(|id| Path::new(&format!("/proc/{id}/stat")).exists()) {
+            anyhow!("the kernel does not show {label} to BPF (some virtual machines protect their own agents): trace another target")
+        } else {
+            anyhow!("{label} exited before it could be traced")
+        }
     }
 
     /// Without a dashboard: a report each interval, or one into a file at the end, or a line for each slow wait.
