@@ -1,8 +1,8 @@
 //! Shared parts of the tests.
 
+pub mod bench;
 pub mod fixture;
 pub mod golden;
-pub mod bench;
 pub mod guest;
 pub mod live;
 pub mod sysfs;
