@@ -96,13 +96,9 @@ pub fn print_added(rows: &Rows) {
         ("added by numatrace on another process / by empty programs", Beside::Other, Beside::Floor, "2"),
     ];
     for (what, ours, theirs, target) in ratios {
-        match (rows.added(ours), rows.added(theirs)) {
-            (Some(ours), Some(theirs)) if theirs > 0.0 => {
-                println!("- {what}: {:.2} (target: at most {target})", ours / theirs)
-            }
-            (Some(_), Some(_)) => println!("- {what}: not told, noise was larger than what is compared"),
-            _ => {}
-        }
+        let (Some(ours), Some(theirs)) = (rows.added(ours), rows.added(theirs)) else { continue };
+        let ratio = if theirs > 0.0 { format!("{:.2}", ours / theirs) } else { "drowned in noise".into() };
+        println!("- {what}: {ratio} (target: at most {target})");
     }
     println!();
 }
