@@ -195,7 +195,7 @@ impl KernelBtf {
             bits = bits.checked_add(more)?;
             id = next;
         }
-        (bits % 8 == 0).then_some(bits / 8)
+        bits.is_multiple_of(8).then_some(bits / 8)
     }
 
     /// Value of an enumerator: `enumerator("cgroup_subsys_id", "cpu_cgrp_id")`.
