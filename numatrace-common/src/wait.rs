@@ -35,7 +35,7 @@ pub mod phase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TaskState {
-    /// Odd while the state is being changed at a switch: a reader on another CPU takes it again.
+    /// Odd while the state is being changed: a reader on another CPU takes it again.
     pub version: u32,
     /// One of [`phase`].
     pub phase: u16,
@@ -253,6 +253,7 @@ impl TaskState {
         if !self.wakeup_begins_wait(on_cpu) {
             return;
         }
+        self.version = self.version.wrapping_add(1);
         if self.phase == phase::BLOCKED {
             self.turn_blocked_ns = self.turn_blocked_ns.wrapping_add(now.saturating_sub(self.since));
         } else if self.phase == phase::RUNNING {
@@ -264,6 +265,7 @@ impl TaskState {
         self.queued_cpu = cpu;
         self.wait_flags = if new { slice_flags::WAIT_NEW } else { slice_flags::WAIT_WAKEUP };
         self.phase = phase::QUEUED;
+        self.version = self.version.wrapping_add(1);
     }
 
     /// `sched_switch`, this thread is next: its wait, if it had one, ends at `now` on `cpu`. `prev` is the thread
