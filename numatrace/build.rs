@@ -74,7 +74,7 @@ fn committed(here: &Path) -> Result<PathBuf, String> {
         }
         if manifest["sources_sha256"].as_str() != Some(now.as_str()) {
             return Err(
-                "the committed eBPF object is older than its sources: rebuild it with 'cargo xtask build-ebpf'".into()
+                "the committed eBPF object is older than its sources: rebuild it with 'cargo xtask build-ebpf'".into(),
             );
         }
     }

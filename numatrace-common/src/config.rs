@@ -218,8 +218,7 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing counted.
-    pub const ZERO: Shared =
-        Shared { counters: [CpuCounters::ZERO; MAX_CPUS], tracked: 0, reserved: [0; 7] };
+    pub const ZERO: Shared = Shared { counters: [CpuCounters::ZERO; MAX_CPUS], tracked: 0, reserved: [0; 7] };
 }
 
 const _: () = {

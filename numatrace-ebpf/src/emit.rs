@@ -97,12 +97,7 @@ pub fn emit_turn(cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> 
 }
 
 #[inline(always)]
-fn write<T: Copy + 'static>(
-    path: Path,
-    cpu: u32,
-    counters: *mut CpuCounters,
-    record: impl FnOnce() -> T,
-) -> bool {
+fn write<T: Copy + 'static>(path: Path, cpu: u32, counters: *mut CpuCounters, record: impl FnOnce() -> T) -> bool {
     // SAFETY: members of a live static.
     let (wanted, full, no_ring) = unsafe {
         (&raw mut (*counters).wanted, &raw mut (*counters).lost_ring_full, &raw mut (*counters).lost_no_ring)

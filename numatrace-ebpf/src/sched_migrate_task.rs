@@ -74,7 +74,12 @@ fn try_sched_migrate_task<A: Access>(task: Task<A>, dest: u32) {
 fn current_is_stopper() -> bool {
     match bpf_get_current_comm() {
         Ok(comm) => {
-            comm[0] == b'm' && comm[1] == b'i' && comm[2] == b'g' && comm[7] == b'o' && comm[8] == b'n' && comm[9] == b'/'
+            comm[0] == b'm'
+                && comm[1] == b'i'
+                && comm[2] == b'g'
+                && comm[7] == b'o'
+                && comm[8] == b'n'
+                && comm[9] == b'/'
         }
         Err(_) => false,
     }

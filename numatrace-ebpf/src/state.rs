@@ -112,10 +112,7 @@ pub fn remove<A: Access>(task: Task<A>) {
     if A::BTF {
         // SAFETY: the verifier checks that this is a task.
         unsafe {
-            bpf_task_storage_delete(
-                (&raw const TASKS).cast_mut().cast(),
-                task.ptr().cast_mut().cast::<task_struct>(),
-            )
+            bpf_task_storage_delete((&raw const TASKS).cast_mut().cast(), task.ptr().cast_mut().cast::<task_struct>())
         };
     } else {
         let _ = RAW_TASKS.remove(&(task.ptr() as u64));

@@ -68,8 +68,7 @@ impl KernelBtf {
     /// # Errors
     /// When the file is missing (a kernel built without `CONFIG_DEBUG_INFO_BTF`) or malformed.
     pub fn load(path: &Path) -> Result<KernelBtf, BtfError> {
-        let data = std::fs::read(path)
-            .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+        let data = std::fs::read(path).map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
         KernelBtf::parse(data)
     }
 
@@ -95,8 +94,7 @@ impl KernelBtf {
         };
         let (types_start, types_end) = range(word(8)?, word(12)?)?;
         let (strings, strings_end) = range(word(16)?, word(20)?)?;
-        let mut btf =
-            KernelBtf { data: Vec::new(), types: vec![0], strings, strings_end, names: HashMap::new() };
+        let mut btf = KernelBtf { data: Vec::new(), types: vec![0], strings, strings_end, names: HashMap::new() };
         let mut at = types_start;
         while at < types_end {
             let info = word(at + 4)? as u32;
@@ -185,9 +183,10 @@ impl KernelBtf {
     /// Byte offset of a member, with dots for nested ones: `offset_of("task_struct", "sched_info.last_queued")`.
     /// `None` when this kernel has no such struct or member, or it is a bit field off a byte boundary.
     pub fn offset_of(&self, type_name: &str, path: &str) -> Option<u32> {
-        let mut id = *self.names.get(type_name.as_bytes())?.iter().find(|id| {
-            self.header(**id).is_some_and(|h| matches!(h.kind, KIND_STRUCT | KIND_UNION) && h.vlen > 0)
-        })?;
+        let mut id =
+            *self.names.get(type_name.as_bytes())?.iter().find(|id| {
+                self.header(**id).is_some_and(|h| matches!(h.kind, KIND_STRUCT | KIND_UNION) && h.vlen > 0)
+            })?;
         let mut bits = 0u32;
         for part in path.split('.') {
             id = self.resolve(id)?;
@@ -257,8 +256,16 @@ mod tests {
             at
         };
         let (int, a, b, x, y, z, p, q, e, e1) = (
-            name("int"), name("a"), name("b"), name("x"), name("y"), name("z"), name("p"), name("q"),
-            name("e"), name("e1"),
+            name("int"),
+            name("a"),
+            name("b"),
+            name("x"),
+            name("y"),
+            name("z"),
+            name("p"),
+            name("q"),
+            name("e"),
+            name("e1"),
         );
         let mut types: Vec<u32> = Vec::new();
         types.extend([int, 1 << 24, 4, 32]); // 1: int

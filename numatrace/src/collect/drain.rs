@@ -69,8 +69,7 @@ impl Drains {
         let records = Arc::new(AtomicU64::new(0));
         let (sender, chunks) = channel();
         let (ready, readiness) = channel();
-        let mut drains =
-            Drains { shared, chunks, spare: Vec::new(), threads: Vec::new(), realtime: true, records };
+        let mut drains = Drains { shared, chunks, spare: Vec::new(), threads: Vec::new(), realtime: true, records };
         for (index, ring) in rings.into_iter().enumerate() {
             let (give_back, spare) = channel();
             let worker = Worker {

@@ -89,12 +89,7 @@ impl Live {
     ///
     /// # Errors
     /// [`LoadError`]; nothing stays attached.
-    pub fn start(
-        plan: &Plan,
-        topology: &Topology,
-        pace: Pace,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Live, LoadError> {
+    pub fn start(plan: &Plan, topology: &Topology, pace: Pace, stop: Arc<AtomicBool>) -> Result<Live, LoadError> {
         let (mut probes, rings) = load::load(plan, topology)?;
         let lanes = rings.len() + 1;
         let drains = Drains::start(rings).map_err(LoadError::Threads)?;

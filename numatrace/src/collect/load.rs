@@ -1,9 +1,6 @@
 //! Loads the probes, gives them their configuration and rings, attaches them, and says what works.
 
-use std::{
-    io::Read as _,
-    path::Path,
-};
+use std::{io::Read as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
@@ -92,7 +89,9 @@ pub enum LoadError {
     #[error("this kernel shows no cgroup membership to BPF: use --pid or --comm instead of --cgroup")]
     NoCgroups,
     /// A ring could not be made.
-    #[error("{0}; ask for smaller rings with --ring-size, or raise the limit (ulimit -l, or the memory limit of the cgroup)")]
+    #[error(
+        "{0}; ask for smaller rings with --ring-size, or raise the limit (ulimit -l, or the memory limit of the cgroup)"
+    )]
     Ring(#[from] RingError),
     /// The kernel refused the object or one of its maps.
     #[error("the kernel refused the eBPF object: {}", chain(.0))]
@@ -211,8 +210,8 @@ fn attempt(
     let rings = make_rings(&mut ebpf, groups, plan.ring_bytes)?;
     let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
     let shared = Array::try_from(map).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
-    let types = Btf::from_sys_fs()
-        .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
+    let types =
+        Btf::from_sys_fs().map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
     let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour, &types)?;
     let iterator = match flavour {
         Flavour::TpBtf => "iter_task",
@@ -356,8 +355,7 @@ fn refusal(error: &ProgramError) -> String {
 
 fn load_iterator(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), LoadError> {
     let failed = |reason: String| LoadError::Program { hook: ITERATOR.into(), reason };
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| failed(format!("the eBPF object has no program {name}")))?;
+    let program = ebpf.program_mut(name).ok_or_else(|| failed(format!("the eBPF object has no program {name}")))?;
     let program: &mut Iter = program.try_into().map_err(|error| failed(refusal(&error)))?;
     program.load("task", types).map_err(|error| failed(refusal(&error)))
 }
@@ -382,10 +380,7 @@ fn feature_sources(plan: &Plan, features: offsets::Features) -> Vec<Source> {
     sources.push(if features.sched_info {
         on("sched_info")
     } else {
-        off(
-            "sched_info",
-            "not kept by this kernel (CONFIG_SCHED_INFO): waits that began before attach are not known",
-        )
+        off("sched_info", "not kept by this kernel (CONFIG_SCHED_INFO): waits that began before attach are not known")
     });
     sources
 }
@@ -409,10 +404,7 @@ impl Probes {
                 Ok(_) => {}
                 // The kernel pauses very long iterations.
                 Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
-                    ) => {}
+                    if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(LoadError::Iterate(error)),
             }
         }
@@ -423,8 +415,7 @@ impl Probes {
     /// # Errors
     /// When the map cannot be read.
     pub fn counters(&self) -> Result<KernelCounters, LoadError> {
-        let shared =
-            self.shared.get(&0, 0).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
+        let shared = self.shared.get(&0, 0).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
         let mut sum = CpuCounters::default();
         for cpu in &shared.counters {
             sum.wanted += cpu.wanted;

@@ -43,8 +43,7 @@ pub fn create(cpus: &[u32], bytes: u32) -> Result<MapData, RingError> {
         let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, bytes, 0);
         MapData::create(definition, "numatrace_ring", None).map_err(|source| RingError::Create { bytes, source })
     };
-    let handle =
-        thread::Builder::new().name("numatrace-alloc".into()).spawn(make).map_err(RingError::Thread)?;
+    let handle = thread::Builder::new().name("numatrace-alloc".into()).spawn(make).map_err(RingError::Thread)?;
     match handle.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),

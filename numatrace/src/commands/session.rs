@@ -159,7 +159,9 @@ impl Session<'_> {
     fn nothing_found(&self) -> anyhow::Error {
         let label = &self.target.label;
         if self.target.ids.iter().any(|id| Path::new(&format!("/proc/{id}/stat")).exists()) {
-            anyhow!("the kernel does not show {label} to BPF (some virtual machines protect their own agents): trace another target")
+            anyhow!(
+                "the kernel does not show {label} to BPF (some virtual machines protect their own agents): trace another target"
+            )
         } else {
             anyhow!("{label} exited before it could be traced")
         }
@@ -326,8 +328,8 @@ impl OutputFile {
             None => Ok(OutputFile::None),
             Some(path) if path == Path::new("-") => Ok(OutputFile::Stdout(io::stdout())),
             Some(path) => {
-                let file =
-                    File::create(path).with_context(|| format!("cannot create {}", text::display_str(&path.to_string_lossy())))?;
+                let file = File::create(path)
+                    .with_context(|| format!("cannot create {}", text::display_str(&path.to_string_lossy())))?;
                 Ok(OutputFile::File(path.to_owned(), BufWriter::new(file)))
             }
         }
