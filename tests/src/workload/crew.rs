@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::os::{Gate, KernelCounts, tid, wait_for_state};
+use super::os::{Gate, KernelCounts, tid, wait_until_blocked};
 
 /// What the kernel says about one worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ impl Crew {
         };
         let handle = thread::Builder::new().name(name.into()).stack_size(128 << 10).spawn(body)?;
         let tid = told_tid.recv().map_err(io::Error::other)??;
-        wait_for_state(tid, 'S')?;
+        wait_until_blocked(tid)?;
         self.workers.push(Worker { name: name.into(), tid, shared, handle });
         Ok(tid)
     }
@@ -115,7 +115,7 @@ impl Crew {
             self.facts.insert(worker.name.clone(), result);
         }
         // Counted numbers stand still only when everybody is off the CPU.
-        self.workers.iter().try_for_each(|worker| wait_for_state(worker.tid, 'S'))?;
+        self.workers.iter().try_for_each(|worker| wait_until_blocked(worker.tid))?;
         let after: Vec<KernelCounts> = self.workers.iter().map(read).collect::<io::Result<_>>()?;
         let threads: Map<String, Value> = (self.workers.iter().zip(before.iter().zip(&after)))
             .map(|(worker, (before, after))| {

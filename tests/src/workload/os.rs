@@ -191,9 +191,18 @@ pub fn state(pid: &str, tid: u32) -> io::Result<(char, usize)> {
     state.zip(cpu).ok_or_else(|| io::Error::other("stat has no state"))
 }
 
-/// Waits until a thread of this process is in `wanted`.
-pub fn wait_for_state(tid: u32, wanted: char) -> io::Result<()> {
-    wait_until(|| Ok(state("self", tid)?.0 == wanted), &format!("thread {tid} is in state {wanted}"))
+/// Waits until a thread of this process is blocked, off its CPU and in no queue.
+///
+/// Its state alone does not say that: a thread that is about to block can be preempted on the way. The kernel tells what
+/// system call a thread is blocked in only after it has waited for it to leave the queue (`wait_task_inactive`).
+pub fn wait_until_blocked(tid: u32) -> io::Result<()> {
+    let blocked = || match fs::read_to_string(format!("/proc/self/task/{tid}/syscall")) {
+        Ok(call) => Ok(call.trim() != "running" && state("self", tid)?.0 == 'S'),
+        // A kernel that does not tell: then the state must do.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(state("self", tid)?.0 == 'S'),
+        Err(error) => Err(error),
+    };
+    wait_until(blocked, &format!("thread {tid} is blocked"))
 }
 
 /// Waits until a thread of this process is on this CPU or queued there.

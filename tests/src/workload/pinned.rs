@@ -154,7 +154,7 @@ pub fn wait_long(args: &Args, crew: &mut Crew) -> io::Result<()> {
         move || {
             ended.wait()?;
             ended.wait()?;
-            os::wait_for_state(victim, 'S')?;
+            os::wait_until_blocked(victim)?;
             Ok(json!({ "victim": os::KernelCounts::read("self", victim)? }))
         },
     )?;

@@ -103,7 +103,8 @@ fn cpu_time() -> Result<()> {
     let (done, report) = trace(&["hogs", "2", "--cpu", &cpu, "--millis", "1500"], &[])?;
     for (name, facts) in &done.threads {
         let thread = report.thread(facts.tid)?;
-        within(0.02, &format!("{name}: cpu_ns"), thread.number("/cpu_ns")?, facts.after.since(&facts.before).cpu_ns)?;
+        // Kernels leave out of schedstat what interrupts and, in a virtual machine, the host took.
+        within(0.1, &format!("{name}: cpu_ns"), thread.number("/cpu_ns")?, facts.after.since(&facts.before).cpu_ns)?;
         // Blocked at the end, so no turn is open, and the residency is all of it.
         let residency: u64 = thread.residency()?.iter().sum();
         ensure!(residency == thread.number("/cpu_ns")?, "{name}: residency {residency} of {}", thread.0["cpu_ns"]);

@@ -27,10 +27,14 @@ fn hogs() -> Result<()> {
         preempted += thread.number("/runq/preempted/total_ns")?;
         ours += thread.number("/runq/all/total_ns")?;
         truth += facts.after.since(&facts.before).run_delay_ns;
-        // On a busy machine others run in front of them, too.
         let behind = thread.0["waited_behind"].as_array().into_iter().flatten();
-        let mut behind = behind.filter_map(|culprit| culprit["comm"].as_str());
-        ensure!(behind.any(|comm| comm.starts_with("hog-") && comm != name), "{name}: {}", thread.0["waited_behind"]);
+        let blamed: u64 = behind.map(|culprit| culprit["total_ns"].as_u64().unwrap_or_default()).sum();
+        let (waited, itself) = (thread.number("/wait_ns")?, thread.0["waited_behind"].to_string().contains(name));
+        ensure!(
+            blamed > 0 && blamed <= waited && !itself,
+            "{name} waited {waited} behind {}",
+            thread.0["waited_behind"]
+        );
     }
     ensure!(truth > 6_000_000_000, "the kernel says {truth} ns: these were no hogs");
     within(0.05, "run-queue latency of all hogs", ours, truth)?;
@@ -60,8 +64,11 @@ fn long_wait() -> Result<()> {
     let truth = facts.after.since(&facts.before).run_delay_ns;
     within(0.05, "its run-queue latency", thread.number("/runq/all/total_ns")?, truth)?;
     within(0.05, "its wait_ns", thread.number("/wait_ns")?, truth)?;
-    let culprit = &thread.0["waited_behind"][0];
-    ensure!(culprit["tid"] == hog, "it waited behind {culprit}, not {hog}");
+    // Not always first: who holds the CPU is known for two moments of a wait, and at one of them it can be somebody
+    // whom the kernel's realtime limit has let in.
+    let hog_named =
+        thread.0["waited_behind"].as_array().is_some_and(|all| all.iter().any(|culprit| culprit["tid"] == hog));
+    ensure!(hog_named, "it waited behind {}, not {hog}", thread.0["waited_behind"]);
     workload.finish()
 }
 
@@ -90,15 +97,18 @@ fn never_switches() -> Result<()> {
     workload.go()?;
     let mut seen = vec![0];
     eventually("five reports show it running", Duration::from_secs(20), || {
-        let cpu_ns = tracer.next_report()?.thread(hog)?.number("/cpu_ns")?;
-        if cpu_ns > 0 {
-            seen.push(cpu_ns);
+        let report = tracer.next_report()?.thread(hog)?;
+        // On a busy machine it is made to wait now and then; alone it runs all the time.
+        let runnable = report.number("/cpu_ns")? + report.number("/wait_ns")?;
+        if runnable > 0 {
+            seen.push(runnable);
         }
         Ok(seen.len() == 6)
     })?;
-    ensure!(seen.windows(2).all(|pair| pair[0] < pair[1]), "its time on CPU does not grow: {seen:?}");
+    ensure!(seen.windows(2).all(|pair| pair[0] < pair[1]), "its time does not grow: {seen:?}");
     workload.done()?;
-    tracer.stop()?;
+    let report = tracer.stop()?;
+    ensure!(report.thread(hog)?.number("/cpu_ns")? > 0, "it has not run");
     workload.finish()
 }
 
