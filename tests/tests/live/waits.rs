@@ -38,8 +38,8 @@ fn hogs() -> Result<()> {
     }
     ensure!(truth > 6_000_000_000, "the kernel says {truth} ns: these were no hogs");
     within(0.05, "run-queue latency of all hogs", ours, truth)?;
-    // Each began with one wait after its gate; all the rest is preemption.
-    within(0.05, "its preempted part", preempted, truth)
+    // Each began with one wait after its gate, longer on a busier machine; all the rest is preemption.
+    within(0.2, "its preempted part", preempted, truth)
 }
 
 fn long_wait() -> Result<()> {
