@@ -286,7 +286,8 @@ record! {
         lost_ring_full: u64,
         /// Of these, how many had no ring on their CPU.
         lost_no_ring: u64,
-        /// Threads that matched the filter but could not be tracked (limit reached, or no memory).
+        /// Threads that matched the filter at the last visit of all threads and could not be tracked (limit
+        /// reached, or no memory).
         tasks_refused: u64,
         /// Turns on a CPU that ended, of all tracked threads.
         slices: u64,

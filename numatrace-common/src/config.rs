@@ -92,6 +92,10 @@ pub struct Offsets {
     pub cgroup_parent: u32,
     /// `task_struct.exit_state`
     pub exit_state: u32,
+    /// `task_struct.group_leader`
+    pub group_leader: u32,
+    /// `task_struct.nvcsw`
+    pub nvcsw: u32,
     /// Always [`MISSING`]; keeps the size a multiple of 8.
     pub reserved: u32,
 }
@@ -126,6 +130,8 @@ impl Offsets {
         kn_id: MISSING,
         cgroup_parent: MISSING,
         exit_state: MISSING,
+        group_leader: MISSING,
+        nvcsw: MISSING,
         reserved: MISSING,
     };
 }
@@ -148,6 +154,9 @@ pub struct Config {
     pub cgroup_v1: u32,
     /// Always 0.
     pub reserved: u32,
+    /// When tracing began, ns of `CLOCK_MONOTONIC`: a process or thread that started later and has an id that was
+    /// asked for is another one, which got the id anew.
+    pub began: u64,
     /// For [`filter::CGROUP`]: the id of the cgroup (the inode number of its directory).
     pub cgroup: u64,
     /// For [`filter::COMM`]: the name, NUL-padded.
@@ -164,6 +173,7 @@ impl Config {
         culprits: 0,
         cgroup_v1: 0,
         reserved: 0,
+        began: u64::MAX,
         cgroup: 0,
         comm: [0; 16],
     };
@@ -224,6 +234,6 @@ impl Shared {
 const _: () = {
     assert!(core::mem::size_of::<Shared>() == MAX_CPUS * 64 + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
-    assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 30 * 4 + 6 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TaskState>() <= 256);
 };

@@ -17,6 +17,8 @@
 //! Impossible transitions (a hook was off, or tracking began in the middle) never guess: the state is taken anew
 //! from what the hook says, the unknown part is left out and `resyncs` counts it.
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
 use crate::abi::{NO_CPU, NO_TID, Slice, Totals, slice_flags};
 
 /// What a thread is doing.
@@ -91,8 +93,12 @@ pub struct TaskState {
     pub voluntary: u64,
     /// Involuntary switches.
     pub involuntary: u64,
-    /// `version` when the last totals were emitted, plus the phase's time: nothing changed when both are equal.
+    /// `version` when the last totals were emitted; odd when none were.
     pub told_version: u32,
+    /// Not 0: the record of its birth, or of its being seen, went into a ring.
+    pub life_told: u32,
+    /// The kernel's own count of voluntary switches at its last switch-out, its low half.
+    pub nvcsw: u32,
     /// Always 0.
     pub reserved: u32,
 }
@@ -107,6 +113,12 @@ pub struct SwitchOut {
     /// `task_struct.__state` at the hook: a signal may have made it runnable again after `prev_state` was read
     /// (`__schedule`: `signal_pending_state`).
     pub state_now: u32,
+    /// The thread that takes the CPU over: it is the first to run instead when this one stays runnable
+    /// ([`NO_TID`]: not known).
+    pub next: u32,
+    /// The kernel counts this switch as voluntary. `__schedule` counts `nvcsw` when the thread was not preempted
+    /// and its state was not running, even where a pending signal then kept it runnable.
+    pub voluntary: bool,
 }
 
 /// `TASK_DEAD` in `prev_state`: the last switch of a thread.
@@ -117,13 +129,6 @@ impl SwitchOut {
     #[inline(always)]
     pub const fn runnable(self) -> bool {
         self.preempt || self.prev_state == 0 || self.state_now == 0
-    }
-
-    /// Counted as voluntary by the kernel: `__schedule` counts `nvcsw` when it was not preempted and its state
-    /// was not running, even where a pending signal then kept it runnable.
-    #[inline(always)]
-    pub const fn voluntary(self) -> bool {
-        !self.preempt && self.prev_state != 0
     }
 
     /// [`slice_flags`] of how the turn ended.
@@ -139,7 +144,7 @@ impl SwitchOut {
         if self.dead() {
             flags |= slice_flags::OUT_DEAD;
         }
-        if self.voluntary() {
+        if self.voluntary {
             flags |= slice_flags::OUT_VOLUNTARY;
         }
         flags
@@ -207,8 +212,30 @@ impl TaskState {
         voluntary: 0,
         involuntary: 0,
         told_version: 0,
+        life_told: 0,
+        nvcsw: 0,
         reserved: 0,
     };
+
+    /// Makes `version` odd before the first change. Volatile, and a fence for the compiler, because two plain
+    /// additions would be merged into one. Other CPUs see the stores in this order on x86-64; where the hardware may
+    /// reorder them, a reader can take a mixed state until it reads again.
+    #[inline(always)]
+    fn begin_change(&mut self) {
+        let next = self.version.wrapping_add(1);
+        // SAFETY: a member of a live reference.
+        unsafe { core::ptr::write_volatile(&raw mut self.version, next) };
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Makes `version` even after the last change.
+    #[inline(always)]
+    fn end_change(&mut self) {
+        compiler_fence(Ordering::SeqCst);
+        let next = self.version.wrapping_add(1);
+        // SAFETY: a member of a live reference.
+        unsafe { core::ptr::write_volatile(&raw mut self.version, next) };
+    }
 
     /// Tracking begins for an existing thread that is in `phase` since `since` (or about to be born, blocked).
     /// For a queued thread `since` is the kernel's own stamp and the wait is marked as seeded; for a running one
@@ -253,7 +280,7 @@ impl TaskState {
         if !self.wakeup_begins_wait(on_cpu) {
             return;
         }
-        self.version = self.version.wrapping_add(1);
+        self.begin_change();
         if self.phase == phase::BLOCKED {
             self.turn_blocked_ns = self.turn_blocked_ns.wrapping_add(now.saturating_sub(self.since));
         } else if self.phase == phase::RUNNING {
@@ -265,14 +292,14 @@ impl TaskState {
         self.queued_cpu = cpu;
         self.wait_flags = if new { slice_flags::WAIT_NEW } else { slice_flags::WAIT_WAKEUP };
         self.phase = phase::QUEUED;
-        self.version = self.version.wrapping_add(1);
+        self.end_change();
     }
 
     /// `sched_switch`, this thread is next: its wait, if it had one, ends at `now` on `cpu`. `prev` is the thread
     /// it takes over from, which had been there for `prev_ran` units of 1,024 ns.
     #[inline(always)]
     pub fn switch_in(&mut self, now: u64, cpu: u16, prev: u32, prev_ran: u32) {
-        self.version = self.version.wrapping_add(1);
+        self.begin_change();
         if self.phase == phase::QUEUED {
             self.wait_ns = now.saturating_sub(self.since);
         } else {
@@ -286,13 +313,15 @@ impl TaskState {
                 self.resyncs = self.resyncs.wrapping_add(1);
             }
         }
+        // A NUMA move that was announced has happened by now, or has failed.
+        self.numa_pending = 0;
         self.prev = prev;
         self.prev_ran = prev_ran;
         self.last_cpu_plus_1 = self.cpu_plus_1;
         self.cpu_plus_1 = cpu.wrapping_add(1);
         self.since = now;
         self.phase = phase::RUNNING;
-        self.version = self.version.wrapping_add(1);
+        self.end_change();
     }
 
     /// `sched_switch`, this thread is prev: its turn ends at `now` on `cpu`. Returns the record of the turn, or
@@ -308,8 +337,8 @@ impl TaskState {
     /// can be written from the state straight to where it goes, without a copy in between.
     #[inline(always)]
     pub fn switch_out_with(&mut self, now: u64, cpu: u16, how: SwitchOut, emit: impl FnOnce(&mut Self, Turn)) {
-        self.version = self.version.wrapping_add(1);
-        if how.voluntary() {
+        self.begin_change();
+        if how.voluntary {
             self.voluntary = self.voluntary.wrapping_add(1);
         } else {
             self.involuntary = self.involuntary.wrapping_add(1);
@@ -326,16 +355,16 @@ impl TaskState {
         self.wait_ns = 0;
         self.since = now;
         if how.runnable() {
-            // It queues on the CPU it leaves, behind whoever runs next: `prev` at its switch-in names that one.
+            // It queues on the CPU it leaves, behind whoever takes over.
             self.phase = phase::QUEUED;
             self.wait_flags = slice_flags::WAIT_PREEMPTED;
-            self.holder = NO_TID;
+            self.holder = how.next;
             self.queued_cpu = cpu;
         } else {
             self.phase = phase::BLOCKED;
             self.wait_flags = slice_flags::WAIT_NONE;
         }
-        self.version = self.version.wrapping_add(1);
+        self.end_change();
     }
 
     /// Adds an ended turn to the counters.
@@ -415,8 +444,8 @@ impl TaskState {
 mod tests {
     use super::*;
 
-    const PREEMPTED: SwitchOut = SwitchOut { preempt: true, prev_state: 0, state_now: 0 };
-    const SLEEPS: SwitchOut = SwitchOut { preempt: false, prev_state: 1, state_now: 1 };
+    const PREEMPTED: SwitchOut = SwitchOut { preempt: true, prev_state: 0, state_now: 0, next: 11, voluntary: false };
+    const SLEEPS: SwitchOut = SwitchOut { preempt: false, prev_state: 1, state_now: 1, next: 0, voluntary: true };
 
     fn task() -> TaskState {
         let mut task = TaskState { tid: 7, tgid: 5, ..TaskState::default() };
@@ -440,6 +469,7 @@ mod tests {
         t.switch_in(450, 2, 11, 0);
         let second = t.switch_out(460, 2, SLEEPS).expect("a whole turn");
         assert_eq!((second.wait_ns, second.slice_ns, second.waker), (50, 10, NO_TID));
+        assert_eq!(second.holder, 11);
         assert_eq!((second.header.cpu, second.header.cpu2), (2, 3));
         assert_eq!(second.flags & slice_flags::WAIT_MASK, slice_flags::WAIT_PREEMPTED);
         assert_eq!((t.wakeup_count, t.preempted_count, t.voluntary, t.involuntary), (1, 1, 1, 1));
@@ -469,7 +499,7 @@ mod tests {
         let mut t = task();
         t.wakeup(100, false, false, 0, 1);
         t.switch_in(110, 0, 1, 0);
-        let how = SwitchOut { preempt: false, prev_state: 1, state_now: 0 };
+        let how = SwitchOut { preempt: false, prev_state: 1, state_now: 0, next: 0, voluntary: true };
         let turn = t.switch_out(120, 0, how).expect("a whole turn");
         assert_eq!(turn.flags & slice_flags::OUT_RUNNABLE, slice_flags::OUT_RUNNABLE);
         assert_eq!((t.voluntary, t.phase), (1, phase::QUEUED));

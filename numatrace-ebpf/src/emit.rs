@@ -83,17 +83,17 @@ pub fn emit<T: Copy + 'static>(path: Path, cpu: u32, record: T) -> bool {
 
 /// Counts a turn and the wait before it, and writes its record, which is made in place.
 #[inline(always)]
-pub fn emit_turn(cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> Slice) -> bool {
+pub fn emit_turn(path: Path, cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> Slice) -> bool {
     let counters = counters(cpu);
     // SAFETY: members of a live static.
     unsafe {
-        add_hot(&raw mut (*counters).slices, 1);
+        add(path, &raw mut (*counters).slices, 1);
         if waited {
-            add_hot(&raw mut (*counters).waits, 1);
-            add_hot(&raw mut (*counters).wait_ns, wait_ns);
+            add(path, &raw mut (*counters).waits, 1);
+            add(path, &raw mut (*counters).wait_ns, wait_ns);
         }
     }
-    write(Path::Hot, cpu, counters, record)
+    write(path, cpu, counters, record)
 }
 
 #[inline(always)]

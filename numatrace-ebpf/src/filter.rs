@@ -23,8 +23,8 @@ pub fn is_own<A: Access>(task: Task<A>) -> bool {
 pub fn matches<A: Access>(task: Task<A>) -> bool {
     match config!(filter) {
         filter::ALL => true,
-        filter::PROCESS => contains(task.tgid()),
-        filter::THREAD => contains(task.pid()),
+        filter::PROCESS => contains(task.tgid()) && task.process_start_time() <= config!(began),
+        filter::THREAD => contains(task.pid()) && task.start_time() <= config!(began),
         filter::COMM => comm_matches(&task.comm()),
         filter::CGROUP => in_cgroup(task),
         _ => false,

@@ -62,7 +62,7 @@ fn visit<A: Access>(task: Task<A>) {
             if filter::can_leave() && !filter::matches(task) {
                 leave(task, state);
             } else {
-                tell(state);
+                tell(task, state);
             }
         }
         None => {
@@ -84,9 +84,9 @@ fn begin<A: Access>(task: Task<A>) {
         (phase::BLOCKED, now)
     };
     if let Some(state) = state::create(task, phase, since) {
-        let cpu = this_cpu();
-        emit(Path::Cold, cpu, task_record::new(task, task_event::SEEN, now, cpu));
-        emit(Path::Cold, cpu, state.totals(now));
+        // Odd: no totals were told yet.
+        state.told_version = 1;
+        tell(task, state);
     }
 }
 
@@ -94,14 +94,19 @@ fn begin<A: Access>(task: Task<A>) {
 fn leave<A: Access>(task: Task<A>, state: &mut TaskState) {
     let now = now();
     let cpu = this_cpu();
-    emit(Path::Cold, cpu, state.totals(now));
+    if let Some((totals, _)) = steady_totals(state) {
+        emit(Path::Cold, cpu, totals);
+    }
     emit(Path::Cold, cpu, task_record::new(task, task_event::UNTRACKED, now, cpu));
     state::remove(task);
 }
 
 /// Emits totals of a thread that did anything since they were last told, or is running or waiting now.
 #[inline(always)]
-fn tell(state: &mut TaskState) {
+fn tell<A: Access>(task: Task<A>, state: &mut TaskState) {
+    if state.life_told == 0 {
+        task_record::tell(task, state, task_event::SEEN, now(), this_cpu());
+    }
     if state.phase == phase::BLOCKED && state.told_version == state.version {
         return;
     }

@@ -148,6 +148,19 @@ impl<A: Access> Task<A> {
         probe::<[u8; 16]>(self.ptr, config!(offsets.comm)).unwrap_or([0; 16])
     }
 
+    /// The kernel's count of voluntary switches, its low half.
+    #[inline(always)]
+    pub fn nvcsw(self) -> Option<u32> {
+        read::<A, u64>(self.ptr, config!(offsets.nvcsw)).map(|count| count as u32)
+    }
+
+    /// `CLOCK_MONOTONIC` at the start of its process: a leader keeps it when another thread takes its place at exec.
+    #[inline(always)]
+    pub fn process_start_time(self) -> u64 {
+        let Some(leader) = probe::<*const u8>(self.ptr, config!(offsets.group_leader)) else { return 0 };
+        probe::<u64>(leader, config!(offsets.start_time)).unwrap_or(0)
+    }
+
     /// The process id of its parent.
     #[inline(always)]
     pub fn parent_tgid(self) -> u32 {

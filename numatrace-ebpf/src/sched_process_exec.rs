@@ -12,13 +12,13 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use numatrace_common::{
-    abi::task_event,
+    abi::{NO_TID, task_event},
     config::filter,
     wait::{SwitchOut, TASK_DEAD, TaskState, phase},
 };
 
 use crate::{
-    emit::{Path, emit},
+    emit::{Path, emit, emit_turn},
     filter::{comm_matches, is_own},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     state, task_record,
@@ -45,12 +45,14 @@ fn try_sched_process_exec<A: Access>(task: Task<A>) {
             if state.tid != task.pid() {
                 change_id(task, state, now, cpu);
             }
-            emit(Path::Cold, cpu, task_record::new(task, task_event::EXEC, now, cpu));
+            if emit(Path::Cold, cpu, task_record::new(task, task_event::EXEC, now, cpu)) {
+                state.life_told = 1;
+            }
         }
         None => {
             let wanted = config!(filter) == filter::COMM && comm_matches(&task.comm()) && !is_own(task);
-            if wanted && state::create(task, phase::RUNNING, now).is_some() {
-                emit(Path::Cold, cpu, task_record::new(task, task_event::SEEN, now, cpu));
+            if wanted && let Some(state) = state::create(task, phase::RUNNING, now) {
+                task_record::tell(task, state, task_event::SEEN, now, cpu);
             }
         }
     }
@@ -59,12 +61,21 @@ fn try_sched_process_exec<A: Access>(task: Task<A>) {
 /// Ends the counts of the old id and begins those of the new one.
 #[inline(always)]
 fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
-    let how = SwitchOut { preempt: false, prev_state: TASK_DEAD, state_now: TASK_DEAD };
-    if let Some(slice) = state.switch_out(now, cpu as u16, how) {
-        if !emit(Path::Cold, cpu, slice) {
+    let how = SwitchOut {
+        preempt: false,
+        prev_state: TASK_DEAD,
+        state_now: TASK_DEAD,
+        next: NO_TID,
+        voluntary: true,
+    };
+    state.switch_out_with(now, cpu as u16, how, |state, turn| {
+        let slice = state.slice(now, cpu as u16, turn);
+        if !emit_turn(Path::Cold, cpu, turn.waited(), state.wait_ns, || slice) {
             state.lost = state.lost.wrapping_add(1);
         }
-    }
+    });
+    // It did not switch: only its id did.
+    state.voluntary = state.voluntary.wrapping_sub(1);
     emit(Path::Cold, cpu, state.totals(now));
     let mut record = task_record::new(task, task_event::EXIT, now, cpu);
     record.tid = state.tid;
@@ -72,5 +83,6 @@ fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32
     *state = TaskState::EMPTY;
     state.tid = task.pid();
     state.tgid = task.tgid();
+    state.nvcsw = task.nvcsw().unwrap_or(0);
     state.seed(phase::RUNNING, now, cpu as u16);
 }

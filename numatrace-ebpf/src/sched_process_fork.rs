@@ -13,7 +13,6 @@ use aya_ebpf::{
 use numatrace_common::{abi::task_event, config::filter, wait::phase};
 
 use crate::{
-    emit::{Path, emit},
     filter::{inherits, is_own},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     state, task_record,
@@ -38,8 +37,7 @@ fn try_sched_process_fork<A: Access>(parent: Task<A>, child: Task<A>) {
         return;
     }
     let now = now();
-    if state::create(child, phase::BLOCKED, now).is_some() {
-        let cpu = this_cpu();
-        emit(Path::Cold, cpu, task_record::new(child, task_event::NEW, now, cpu));
+    if let Some(state) = state::create(child, phase::BLOCKED, now) {
+        task_record::tell(child, state, task_event::NEW, now, this_cpu());
     }
 }

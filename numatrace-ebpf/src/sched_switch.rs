@@ -40,7 +40,7 @@ fn try_sched_switch<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, prev
     // One after the other, each null test apart: the verifier refuses the two pointers merged into one test.
     let mut left = None;
     if let Some(task) = state::lookup(prev) {
-        left = Some(leave(preempt, prev, task, prev_state));
+        left = Some(leave(preempt, prev, next, task, prev_state));
     }
     if let Some(task) = state::lookup(next) {
         enter(prev, task, left);
@@ -55,14 +55,24 @@ struct Left {
 }
 
 #[inline(always)]
-fn leave<A: Access>(preempt: bool, prev: Task<A>, task: &mut TaskState, prev_state: u32) -> Left {
+fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut TaskState, prev_state: u32) -> Left {
     let now = now();
     let cpu = this_cpu();
-    let how = SwitchOut { preempt, prev_state, state_now: prev.state() };
+    let taker = if config!(culprits) != 0 { next.pid() } else { NO_TID };
+    // Counted before the hook is called. On 6.18 a pending signal clears `prev_state`, and it counts all the same.
+    let voluntary = match prev.nvcsw() {
+        Some(count) => {
+            let grown = count != task.nvcsw;
+            task.nvcsw = count;
+            grown
+        }
+        None => !preempt && prev_state != 0,
+    };
+    let how = SwitchOut { preempt, prev_state, state_now: prev.state(), next: taker, voluntary };
     let mut ran = 0;
     task.switch_out_with(now, cpu as u16, how, |task, turn| {
         ran = turn.ran;
-        if !emit_turn(cpu, turn.waited(), task.wait_ns, || task.slice(now, cpu as u16, turn)) {
+        if !emit_turn(Path::Hot, cpu, turn.waited(), task.wait_ns, || task.slice(now, cpu as u16, turn)) {
             task.lost = task.lost.wrapping_add(1);
         }
     });
@@ -101,7 +111,10 @@ fn units(ns: u64) -> u32 {
 #[inline(always)]
 fn last_words<A: Access>(prev: Task<A>, task: &mut TaskState, now: u64, cpu: u32) {
     emit(Path::Hot, cpu, task.totals(now));
-    let record = task_record::new(prev, task_event::EXIT, now, cpu);
+    let mut record = task_record::new(prev, task_event::EXIT, now, cpu);
+    // A leader that another thread replaces at exec has the other's id by now.
+    record.tid = task.tid;
+    record.tgid = task.tgid;
     emit(Path::Hot, cpu, record);
     state::forget_dead(prev, task);
 }

@@ -45,13 +45,13 @@ static TASKS: TaskStorage<TaskState> = TaskStorage {
 static RAW_TASKS: HashMap<u64, TaskState> = HashMap::with_max_entries(1, 0);
 
 #[inline(always)]
-fn storage_get(ptr: *const u8, flags: u64) -> *mut TaskState {
-    // SAFETY: the verifier checks that `ptr` is a task; a null initial value means zeroes.
+fn storage_get(ptr: *const u8, initial: *mut TaskState, flags: u64) -> *mut TaskState {
+    // SAFETY: the verifier checks that `ptr` is a task, and `initial` null or a whole state.
     unsafe {
         bpf_task_storage_get(
             (&raw const TASKS).cast_mut().cast(),
             ptr.cast_mut().cast::<task_struct>(),
-            ptr::null_mut(),
+            initial.cast(),
             flags,
         )
         .cast::<TaskState>()
@@ -65,7 +65,7 @@ pub fn lookup<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
         if task.has_no_storage() {
             return None;
         }
-        storage_get(task.ptr(), 0)
+        storage_get(task.ptr(), ptr::null_mut(), 0)
     } else {
         RAW_TASKS.get_ptr_mut(&(task.ptr() as u64))?
     };
@@ -82,11 +82,17 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
         emit::count_refused_task();
         return None;
     }
+    // Whole before anybody sees it: a hook on another CPU can come as soon as it is there.
+    let mut initial = TaskState::EMPTY;
+    initial.tid = task.pid();
+    initial.tgid = task.tgid();
+    initial.nvcsw = task.nvcsw().unwrap_or(0);
+    initial.seed(phase, since, task.cpu() as u16);
     let state = if A::BTF {
-        storage_get(task.ptr(), u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+        storage_get(task.ptr(), &raw mut initial, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     } else {
         let key = task.ptr() as u64;
-        if RAW_TASKS.insert(&key, &TaskState::EMPTY, 0).is_ok() {
+        if RAW_TASKS.insert(&key, &initial, 0).is_ok() {
             RAW_TASKS.get_ptr_mut(&key).unwrap_or(ptr::null_mut())
         } else {
             ptr::null_mut()
@@ -98,10 +104,11 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
         return None;
     };
     emit::count_tracked();
-    state.tid = task.pid();
-    state.tgid = task.tgid();
-    let cpu = task.cpu() as u16;
-    state.seed(phase, since, cpu);
+    if task.exit_state() != 0 && state.phase != phase::UNKNOWN {
+        // It died meanwhile, and its last switch may have passed unseen.
+        remove(task);
+        return None;
+    }
     Some(state)
 }
 

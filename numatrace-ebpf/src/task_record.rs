@@ -1,8 +1,11 @@
 //! Builds the record of a thread's life from its `task_struct`.
 
-use numatrace_common::abi;
+use numatrace_common::{abi, wait::TaskState};
 
-use crate::kernel::{Access, Task};
+use crate::{
+    emit::{Path, emit},
+    kernel::{Access, Task},
+};
 
 /// The record of `event` for `task`.
 #[inline(always)]
@@ -18,5 +21,14 @@ pub fn new<A: Access>(task: Task<A>, event: u16, now: u64, cpu: u32) -> abi::Tas
         static_prio: task.static_prio(),
         reserved: 0,
         comm: task.comm(),
+    }
+}
+
+/// Writes the record of the beginning of tracking, and remembers whether it went into a ring: the task iterator says
+/// it again where it did not.
+#[inline(always)]
+pub fn tell<A: Access>(task: Task<A>, state: &mut TaskState, event: u16, now: u64, cpu: u32) {
+    if emit(Path::Cold, cpu, new(task, event, now, cpu)) {
+        state.life_told = 1;
     }
 }

@@ -46,7 +46,7 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
 
 Rights: root, or CAP_BPF and CAP_PERFMON (and CAP_SYS_PTRACE for processes of other users):
-  sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep \"$(command -v numatrace)\"";
+  sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_nice+ep \"$(command -v numatrace)\"";
 
 const TARGET_NEEDED: &str = "no target was given: name one with --pid, --tid, --comm, --cgroup or --all, or put a \
                              command to start after --";
@@ -245,8 +245,8 @@ pub struct OutputArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Tracing")]
 pub struct TraceArgs {
-    /// Memory of each ring that carries records from the kernel, 4K to 1G, rounded up to a power of two [default:
-    /// chosen from the machine]
+    /// Memory of each ring that carries records from the kernel, 4K to 1G, rounded up to a power of two [default: 4M,
+    /// or 32M where real-time priority is not granted]
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, allow_hyphen_values = true)]
     pub ring_size: Option<u32>,
     /// Do not find out who wakes whom: leaves the sched_waking hook out, which makes tracing cheaper

@@ -301,7 +301,7 @@ fn without_rights_the_missing_capabilities_are_named() {
     };
     let nothing = told("0000000000000000").expect_err("nothing is granted");
     assert!(nothing.contains("lacks CAP_BPF and CAP_PERFMON;"), "{nothing}");
-    assert!(nothing.contains("sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep /"), "{nothing}");
+    assert!(nothing.contains("sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_nice+ep /"), "{nothing}");
     let perfmon = told("0000008000000000").expect_err("CAP_BPF alone");
     assert!(perfmon.contains("lacks CAP_PERFMON;"), "{perfmon}");
     let bpf = told("0000004000000000").expect_err("CAP_PERFMON alone");

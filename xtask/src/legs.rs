@@ -147,13 +147,20 @@ fn lint() -> Result<()> {
     if failed.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(failed.join("; "))) }
 }
 
+/// Builds the program itself, which the tests of it run from beside them: cargo builds no other package's binaries for a test.
+fn build_program() -> Result<()> {
+    step(&mut on_rebuilt(cargo(&["build", "--package", "numatrace", "--package", "numatrace-tests", "--bins"])))
+}
+
 fn unit() -> Result<()> {
+    build_program()?;
     let tests = step(&mut on_rebuilt(cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "-E", NOT_UNIT])));
     let docs = step(&mut on_rebuilt(cargo(&["test", "--workspace", "--doc"])));
     tests.and(docs)
 }
 
 fn live() -> Result<()> {
+    build_program()?;
     let mut nextest =
         on_rebuilt(cargo(&["nextest", "run", "--package", "numatrace-tests", "--test", "live", "--no-fail-fast"]));
     if Privilege::detect() == Privilege::Sudo {

@@ -3,7 +3,7 @@
 //! They come on a timer, never on a wakeup for each record, copy what is there into buffers that go round between
 //! them and the engine, and do nothing else. They run ahead of everything they trace, so their time is bounded:
 //! after [`BUDGET`] of copying they sleep as long. What the engine has not taken yet is bounded too: beyond
-//! [`IN_FLIGHT`] bytes a ring's records stay in the ring, where the kernel counts what no longer fits.
+//! its part of [`IN_FLIGHT`] a ring's records stay in the ring, where the kernel counts what no longer fits.
 
 use std::{
     sync::{
@@ -23,8 +23,8 @@ use super::{rings, rings::Ring, system};
 const BUDGET: Duration = Duration::from_millis(2);
 /// Shortest and longest sleep between two looks at a ring.
 const NAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
-/// Bytes of one ring that may be on the way to the engine.
-const IN_FLIGHT: usize = 32 << 20;
+/// Bytes of all rings that may be on the way to the engine, and the least of one ring.
+const IN_FLIGHT: (usize, usize) = (64 << 20, 2 << 20);
 /// Records between two looks at the clock and the limits.
 const BATCH: u64 = 1024;
 /// Buffers are handed over when they reach this size, or when the ring is empty.
@@ -40,6 +40,8 @@ pub struct Chunk {
 
 struct Shared {
     stop: AtomicBool,
+    /// Bytes of one ring that may be on the way.
+    most_in_flight: usize,
     in_flight: Vec<AtomicUsize>,
     /// For each ring: everything written before this moment (ns of `CLOCK_MONOTONIC`) has been handed over.
     seen: Vec<AtomicU64>,
@@ -63,6 +65,7 @@ impl Drains {
     pub fn start(rings: Vec<Ring>) -> std::io::Result<Drains> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
+            most_in_flight: (IN_FLIGHT.0 / rings.len().max(1)).max(IN_FLIGHT.1),
             in_flight: rings.iter().map(|_| AtomicUsize::new(0)).collect(),
             seen: rings.iter().map(|_| AtomicU64::new(0)).collect(),
         });
@@ -196,7 +199,7 @@ impl Worker {
             if self.buffer.len() >= CHUNK {
                 self.hand_over();
             }
-            let full = self.shared.in_flight[self.ring].load(Ordering::Relaxed) > IN_FLIGHT;
+            let full = self.shared.in_flight[self.ring].load(Ordering::Relaxed) > self.shared.most_in_flight;
             if !stopping && (full || started.elapsed() > BUDGET) {
                 break false;
             }

@@ -42,6 +42,8 @@ const LOOK_FOR_TARGETS_NS: u64 = 100_000_000;
 /// After detaching, the last running probes get this many looks of [`SETTLE`] to end.
 const SETTLE_LOOKS: u32 = 50;
 const SETTLE: Duration = Duration::from_millis(2);
+/// Visits at the end, at most.
+const LAST_VISITS: u32 = 500;
 
 /// When a run ends by itself.
 #[derive(Clone, Debug)]
@@ -80,6 +82,8 @@ pub struct Live {
     /// Ticks that are in the merge.
     pending_ticks: u32,
     end: Option<End>,
+    /// Threads that the last visit could not begin to track.
+    refused: u64,
     sources: Vec<SourceInfo>,
 }
 
@@ -110,6 +114,7 @@ impl Live {
             next_look: start_ns,
             pending_ticks: 0,
             end: None,
+            refused: 0,
             sources,
         })
     }
@@ -168,14 +173,26 @@ impl Live {
             self.merger.push(chunk.ring, &chunk.bytes);
             self.drains.recycle(chunk);
             wait = Duration::ZERO;
+            if self.merger.held_bytes() > MERGE_BYTES {
+                // The rest waits with the drain threads, whose room is limited, and then in the rings.
+                break;
+            }
         }
     }
 
     /// Counters first: the model counts what is open up to the moment before the totals are read.
     fn tick(&mut self) -> Result<(), LoadError> {
         self.push_counters()?;
-        self.probes.visit_tasks()?;
+        self.visit_tasks()?;
         self.push_tick()
+    }
+
+    /// Lets the iterator tell totals. It meets each thread that cannot be tracked once, which is how many there are.
+    fn visit_tasks(&mut self) -> Result<(), LoadError> {
+        let before = self.probes.counters()?.sum.tasks_refused;
+        self.probes.visit_tasks()?;
+        self.refused = self.probes.counters()?.sum.tasks_refused - before;
+        Ok(())
     }
 
     /// The kernel side's counters, as a record. Returns its time.
@@ -187,7 +204,7 @@ impl Live {
             wanted: counters.wanted,
             lost_ring_full: counters.lost_ring_full,
             lost_no_ring: counters.lost_no_ring,
-            tasks_refused: counters.tasks_refused,
+            tasks_refused: self.refused,
             slices: counters.slices,
             waits: counters.waits,
             wait_ns: counters.wait_ns,
@@ -203,6 +220,27 @@ impl Live {
         let tick = Tick { header: Tick::header(now, 0, 0), wall_ns: realtime_ns() };
         self.merger.push(self.own_lane, tick.as_bytes());
         self.pending_ticks += 1;
+        Ok(())
+    }
+
+    /// Visits all threads until the totals of each found room in its ring: in a small ring a visit fills it, and those
+    /// that were told are not told again.
+    fn tell_everything(&mut self) -> Result<(), LoadError> {
+        for _ in 0..LAST_VISITS {
+            let before = self.probes.counters()?.sum;
+            self.visit_tasks()?;
+            let after = self.probes.counters()?.sum;
+            if after.lost_ring_full == before.lost_ring_full {
+                return Ok(());
+            }
+            let given = after.wanted - after.lost_ring_full - after.lost_no_ring;
+            for _ in 0..SETTLE_LOOKS {
+                if self.drains.records() >= given {
+                    break;
+                }
+                self.gather(SETTLE);
+            }
+        }
         Ok(())
     }
 
@@ -238,9 +276,15 @@ impl Live {
             }
             wanted = again;
         }
-        self.probes.visit_tasks()?;
+        self.tell_everything()?;
         self.drains.stop();
-        self.gather(Duration::ZERO);
+        loop {
+            self.gather(Duration::ZERO);
+            if self.merger.held_bytes() <= MERGE_BYTES {
+                break;
+            }
+            self.merger.drain_until(u64::MAX, &mut *sink);
+        }
         self.push_tick()?;
         self.merger.flush(sink);
         self.pending_ticks = 0;

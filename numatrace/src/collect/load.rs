@@ -5,7 +5,7 @@ use std::{io::Read as _, path::Path};
 use aya::{
     Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData},
-    programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint},
 };
 use numatrace_common::config::{Config, CpuCounters, CpuRings, MAX_CPUS, MAX_RINGS, NO_RING, filter};
 use thiserror::Error;
@@ -15,6 +15,7 @@ use super::{
     hooks::{Flavour, HOOKS, Hook, ITERATOR, WAKING},
     offsets,
     rings::{self, Ring, RingError},
+    system,
 };
 use crate::{
     snapshot::{Source, SourceState},
@@ -160,6 +161,7 @@ pub struct Probes {
     ebpf: Ebpf,
     shared: Array<MapData, PodShared>,
     iterator: &'static str,
+    flavour: Flavour,
     /// What works, and what does not.
     pub sources: Vec<Source>,
 }
@@ -220,7 +222,7 @@ fn attempt(
     load_iterator(&mut ebpf, iterator, &types)?;
     sources.push(on(ITERATOR));
     sources.extend(feature_sources(plan, features));
-    Ok((Probes { ebpf, shared, iterator, sources }, rings))
+    Ok((Probes { ebpf, shared, iterator, flavour, sources }, rings))
 }
 
 fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Features), LoadError> {
@@ -240,6 +242,7 @@ fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Fe
         culprits: u32::from(plan.culprits && features.culprits),
         cgroup_v1: u32::from(v1),
         reserved: 0,
+        began: system::monotonic_ns(),
         cgroup,
         comm,
     };
@@ -431,11 +434,13 @@ impl Probes {
 
     /// Detaches every hook; the task iterator and the counters still work.
     pub fn detach(&mut self) {
-        for (_, program) in self.ebpf.programs_mut() {
+        // In the order in which they were attached: once no switch is seen, no turn ends whose wakeup was not seen.
+        for hook in &HOOKS {
+            let Some(program) = self.ebpf.program_mut(&hook.program(self.flavour)) else { continue };
             // Unloading drops the links. A program that was never loaded has nothing to drop.
             let _ = match program {
-                aya::programs::Program::BtfTracePoint(program) => program.unload(),
-                aya::programs::Program::RawTracePoint(program) => program.unload(),
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::RawTracePoint(program) => program.unload(),
                 _ => Ok(()),
             };
         }

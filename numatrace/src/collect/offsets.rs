@@ -59,6 +59,8 @@ pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'s
         cgroup_kn: optional("cgroup", "kn"),
         kn_id: optional("kernfs_node", "id"),
         cgroup_parent: optional("cgroup", "self.parent"),
+        group_leader: needed("group_leader")?,
+        nvcsw: optional("task_struct", "nvcsw"),
         reserved: MISSING,
     };
     let has = |members: &[u32]| members.iter().all(|m| *m != MISSING);

@@ -27,7 +27,6 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     preflight::check_kernel(&machine)?;
     let workload = demo::spawn().context("cannot start the demo's workload")?;
     let pid = workload.pid();
-    // One report at the end, unless an interval was asked for: ten in a row say less.
     let session = Session {
         target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
         selection: Selection::Processes(vec![pid]),
@@ -37,6 +36,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         trace: &args.trace,
         started: &mut || Ok(()),
         default_duration: Some(DURATION),
+        one_report: true,
     };
     session.run()?;
     Ok(ExitCode::SUCCESS)

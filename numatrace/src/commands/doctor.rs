@@ -180,7 +180,8 @@ fn write_text(diagnosis: &Diagnosis, out: &mut impl Write) -> io::Result<()> {
             SourceState::Sampled => "sampled",
         };
         let reason = source.reason.as_deref().unwrap_or_default();
-        writeln!(out, "  {:<28} {state:<12} {reason}", source.name)?;
+        let line = format!("  {:<28} {state:<12} {reason}", source.name);
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }

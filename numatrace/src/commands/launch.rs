@@ -10,12 +10,26 @@ use std::{
     process::{Child, Command, ExitStatus},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow, bail};
 
 use crate::text::display_bytes;
+
+/// How long a command may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Where the command's output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// Where ours goes.
+    Inherited,
+    /// Its standard output to our standard error: ours holds reports.
+    OutputToStderr,
+    /// Nowhere, and its input is empty: the dashboard has the terminal.
+    Null,
+}
 
 /// A command that is held before exec, or runs.
 pub struct Launched {
@@ -48,13 +62,14 @@ impl Launched {
     ///
     /// # Errors
     /// When there can be no more processes.
-    pub fn hold(command: &[OsString]) -> anyhow::Result<Launched> {
+    pub fn hold(command: &[OsString], stdio: Stdio) -> anyhow::Result<Launched> {
         use std::os::unix::ffi::OsStrExt;
         let (program, arguments) = command.split_first().context("no command was given")?;
         let (pid_reader, pid_writer) = io::pipe().context("cannot make a pipe")?;
         let (gate_reader, gate) = io::pipe().context("cannot make a pipe")?;
         let mut child = Command::new(program);
         child.args(arguments);
+        redirect(&mut child, stdio)?;
         become_invoking_user(&mut child);
         wait_before_exec(&mut child, pid_writer, gate_reader);
         let (sender, spawned) = channel();
@@ -98,29 +113,37 @@ impl Launched {
         Ok(())
     }
 
-    /// Ends it if it still runs, and returns the exit code that a shell would: its own, or 128 and the signal.
+    /// Ends it if it still runs (SIGTERM, and SIGKILL after [`GRACE`]), and returns the exit code that a shell would: its own, or 128 and the signal.
     pub fn end(&mut self) -> u8 {
-        let Some(child) = self.child.as_mut() else { return 1 };
-        let status = match child.try_wait() {
-            Ok(Some(status)) => Ok(status),
-            _ => {
-                // SAFETY: no preconditions; the child was not waited for, so its id is still its own.
-                unsafe { libc::kill(self.pid.cast_signed(), libc::SIGTERM) };
-                child.wait()
+        let Some(mut child) = self.child.take() else { return 1 };
+        if let Ok(Some(status)) = child.try_wait() {
+            return code_of(status);
+        }
+        // SAFETY: no preconditions; the child was not waited for, so its id is still its own.
+        unsafe { libc::kill(self.pid.cast_signed(), libc::SIGTERM) };
+        let asked = Instant::now();
+        while asked.elapsed() < GRACE {
+            if let Ok(Some(status)) = child.try_wait() {
+                return code_of(status);
             }
-        };
-        status.map_or(1, code_of)
+            thread::sleep(Duration::from_millis(5));
+        }
+        // It may have ended since; then there is nothing to kill.
+        let _ = child.kill();
+        child.wait().map_or(1, code_of)
     }
 }
 
 impl Drop for Launched {
     fn drop(&mut self) {
-        if self.child.is_none() {
+        if self.gate.take().is_some() {
             // Never released: closing the gate makes it end before exec.
-            self.gate = None;
-            if let Ok(Ok(mut child)) = self.spawned.recv_timeout(Duration::from_secs(5)) {
+            if let Ok(Ok(mut child)) = self.spawned.recv_timeout(GRACE) {
                 let _ = child.wait();
             }
+        } else {
+            // The run failed: what it started ends with it.
+            self.end();
         }
     }
 }
@@ -131,6 +154,21 @@ fn code_of(status: ExitStatus) -> u8 {
         (None, Some(signal)) => 128 + signal as u8,
         (None, None) => 1,
     }
+}
+
+fn redirect(child: &mut Command, stdio: Stdio) -> anyhow::Result<()> {
+    use std::{os::fd::AsFd, process::Stdio as To};
+    match stdio {
+        Stdio::Inherited => {}
+        Stdio::OutputToStderr => {
+            let stderr = io::stderr().as_fd().try_clone_to_owned().context("cannot pass standard error on")?;
+            child.stdout(stderr);
+        }
+        Stdio::Null => {
+            child.stdin(To::null()).stdout(To::null()).stderr(To::null());
+        }
+    }
+    Ok(())
 }
 
 fn become_invoking_user(child: &mut Command) {

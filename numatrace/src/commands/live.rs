@@ -8,7 +8,21 @@ use crate::{
     target::{self, Filter, Machine, preflight},
 };
 
-use super::{launch::Launched, session::Session};
+use super::{
+    launch::{Launched, Stdio},
+    session::{self, Session},
+};
+
+/// Where a command's output goes, so that it and ours do not mix.
+fn stdio(args: &LiveArgs) -> Stdio {
+    if session::is_interactive(&args.output) {
+        Stdio::Null
+    } else if args.output.output.as_deref().is_some_and(|path| path != std::path::Path::new("-")) {
+        Stdio::Inherited
+    } else {
+        Stdio::OutputToStderr
+    }
+}
 
 /// Traces what the arguments name.
 ///
@@ -21,7 +35,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     preflight::check_kernel(&machine)?;
     preflight::check_access(&spec, &machine)?;
     let mut command = match &spec.filter {
-        Filter::Command(command) => Some(Launched::hold(command)?),
+        Filter::Command(command) => Some(Launched::hold(command, stdio(args))?),
         _ => None,
     };
     if let Some(command) = &command {
@@ -44,6 +58,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         trace: &args.trace,
         started: &mut || command.as_mut().map_or(Ok(()), Launched::release),
         default_duration: None,
+        one_report: false,
     };
     session.run()?;
     Ok(command.map_or(ExitCode::SUCCESS, |mut command| ExitCode::from(command.end())))

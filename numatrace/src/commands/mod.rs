@@ -6,5 +6,6 @@ pub mod doctor;
 mod interrupt;
 mod launch;
 pub mod live;
+mod output;
 mod session;
 mod slow;

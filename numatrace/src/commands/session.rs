@@ -1,9 +1,8 @@
 //! One traced run, whatever the target: probes, model, and where the numbers go. Shared by `live` and `demo`.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, IsTerminal, Write},
-    path::{Path, PathBuf},
+    io::{self, IsTerminal, Write},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,7 +32,7 @@ use crate::{
     tui::{self, UiMessage},
 };
 
-use super::slow::SlowWaits;
+use super::{output::OutputFile, slow::SlowWaits};
 
 /// Bytes of a ring when the drain threads run at real-time priority, and when they do not.
 const RING_BYTES: (u32, u32) = (4 << 20, 32 << 20);
@@ -58,6 +57,8 @@ pub struct Session<'a> {
     pub started: &'a mut dyn FnMut() -> anyhow::Result<()>,
     /// For a run without dashboard that was given no end.
     pub default_duration: Option<Duration>,
+    /// Without a dashboard, print one report when the run ends and none before.
+    pub one_report: bool,
 }
 
 /// The engine: source and model, advanced from tick to tick.
@@ -93,19 +94,19 @@ impl Engine {
     }
 }
 
-impl Session<'_> {
-    /// Whether this run draws a dashboard: on a terminal, and nothing else was asked for.
-    fn interactive(&self) -> bool {
-        let plain = self.output.format.is_some() || self.output.output.is_some() || self.output.slower_than.is_some();
-        !plain && io::stdout().is_terminal() && io::stdin().is_terminal()
-    }
+/// Whether such a run draws a dashboard: on a terminal, and nothing else was asked for.
+pub fn is_interactive(output: &OutputArgs) -> bool {
+    let plain = output.format.is_some() || output.output.is_some() || output.slower_than.is_some();
+    !plain && io::stdout().is_terminal() && io::stdin().is_terminal()
+}
 
+impl Session<'_> {
     /// Traces until the run ends, and tells what it found.
     ///
     /// # Errors
     /// One sentence about what could not be done; nothing stays attached.
     pub fn run(self) -> anyhow::Result<()> {
-        let interactive = self.interactive();
+        let interactive = is_interactive(self.output);
         let file = OutputFile::open(self.output.output.as_deref())?;
         let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
         let stop = if interactive { Arc::default() } else { super::interrupt::catch()? };
@@ -168,11 +169,11 @@ impl Session<'_> {
     }
 
     /// Without a dashboard: a report each interval, or one into a file at the end, or a line for each slow wait.
-    fn print(&self, mut engine: Engine, mut file: OutputFile) -> anyhow::Result<()> {
+    fn print(&self, mut engine: Engine, file: OutputFile) -> anyhow::Result<()> {
         if !self.output.quiet {
             self.note(&engine);
         }
-        let to_stdout = matches!(file, OutputFile::None) && self.output.slower_than.is_none();
+        let to_stdout = file.is_none() && self.output.slower_than.is_none();
         let mut failed = None;
         if let Some(slow) = &engine.slow {
             slow.write_header(&mut io::stdout().lock())?;
@@ -187,7 +188,7 @@ impl Session<'_> {
             if let Some(error) = failed {
                 return Err(anyhow!(error).context("cannot write to standard output"));
             }
-            if to_stdout {
+            if to_stdout && (end.is_some() || !self.one_report) {
                 self.write(&engine.model.snapshot(), &mut io::stdout().lock())
                     .context("cannot write to standard output")?;
             }
@@ -196,16 +197,14 @@ impl Session<'_> {
             }
         }
         let last = engine.model.snapshot();
-        if let Some(mut out) = file.writer() {
-            self.write(&last, &mut out).with_context(|| file.failure())?;
-        }
+        file.finish(|out| self.write(&last, out))?;
         if !self.output.quiet || last.loss.records_lost > 0 {
             self.closing_note(&last, &engine);
         }
         Ok(())
     }
 
-    fn write(&self, snapshot: &Snapshot, out: &mut impl Write) -> anyhow::Result<()> {
+    fn write(&self, snapshot: &Snapshot, out: &mut dyn Write) -> anyhow::Result<()> {
         // In one piece, so that a reader that stops in the middle costs one write.
         let mut buffer = Vec::new();
         match self.output.format.unwrap_or_default() {
@@ -312,41 +311,5 @@ fn advance(mut engine: Engine, sender: &Sender<UiMessage>) {
         // The dashboard may be gone already.
         let _ = sender.send(message);
         return;
-    }
-}
-
-/// Where the report at the end goes. Opened before anything is attached, so that a wrong path fails at once.
-enum OutputFile {
-    None,
-    Stdout(io::Stdout),
-    File(PathBuf, BufWriter<File>),
-}
-
-impl OutputFile {
-    fn open(path: Option<&Path>) -> anyhow::Result<OutputFile> {
-        match path {
-            None => Ok(OutputFile::None),
-            Some(path) if path == Path::new("-") => Ok(OutputFile::Stdout(io::stdout())),
-            Some(path) => {
-                let file = File::create(path)
-                    .with_context(|| format!("cannot create {}", text::display_str(&path.to_string_lossy())))?;
-                Ok(OutputFile::File(path.to_owned(), BufWriter::new(file)))
-            }
-        }
-    }
-
-    fn writer(&mut self) -> Option<&mut dyn Write> {
-        match self {
-            OutputFile::None => None,
-            OutputFile::Stdout(out) => Some(out),
-            OutputFile::File(_, out) => Some(out),
-        }
-    }
-
-    fn failure(&self) -> String {
-        match self {
-            OutputFile::File(path, _) => format!("cannot write {}", text::display_str(&path.to_string_lossy())),
-            _ => "cannot write to standard output".into(),
-        }
     }
 }

@@ -49,8 +49,8 @@ impl SlowWaits {
     pub fn write_header(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:<12} {:<16} {:>8} {:>9}  {:<9} {:>4}  INSTEAD (ran before it, held the CPU when it queued)",
-            "TIME", "NAME", "TID", "WAIT", "AFTER", "CPU"
+            "{:<12} {:<16} {:>8} {:>9}  {:<9} {:>4}  {}",
+            "TIME", "NAME", "TID", "WAIT", "AFTER", "CPU", "RAN INSTEAD (last, first)"
         )
     }
 
@@ -103,11 +103,13 @@ impl SlowWaits {
 }
 
 fn describe(wait: &SlowWait, model: &Model) -> String {
-    let name = |tid: u32| match (tid, model.name_of(tid)) {
-        (NO_TID, _) => "?".to_owned(),
-        (0, _) => "idle".to_owned(),
-        (tid, Some(name)) => format!("{name}/{tid}"),
-        (tid, None) => tid.to_string(),
+    let name = |tid: u32| match tid {
+        NO_TID => "?".to_owned(),
+        0 => "idle".to_owned(),
+        tid => match model.name_of(tid).map(str::to_owned).or_else(|| name_now(tid)) {
+            Some(name) => format!("{name}/{tid}"),
+            None => tid.to_string(),
+        },
     };
     let after = match wait.flags & slice_flags::WAIT_MASK {
         slice_flags::WAIT_PREEMPTED => "preempted",
@@ -127,6 +129,12 @@ fn describe(wait: &SlowWait, model: &Model) -> String {
         text::duration(wait.wait_ns),
         wait.cpu,
     )
+}
+
+/// A name that the model does not have yet: it learns names of threads that are no targets at ticks only.
+fn name_now(tid: u32) -> Option<String> {
+    let comm = std::fs::read(format!("/proc/{tid}/comm")).ok()?;
+    Some(text::display_bytes(comm.strip_suffix(b"\n").unwrap_or(&comm)))
 }
 
 /// Local time of day with milliseconds.

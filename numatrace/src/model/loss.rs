@@ -15,6 +15,8 @@ pub(super) struct LossLedger {
     received: u64,
     reasons: LossReasons,
     refused: u64,
+    /// Waits that ended and their sum, as the kernel counts them whatever is lost.
+    waits: (u64, u64),
     /// Lost up to the end of the last interval, and that end.
     settled: u64,
     settled_ns: u64,
@@ -30,6 +32,7 @@ impl LossLedger {
             received: 0,
             reasons: LossReasons::default(),
             refused: 0,
+            waits: (0, 0),
             settled: 0,
             settled_ns: start_ns,
             intervals: VecDeque::new(),
@@ -43,6 +46,7 @@ impl LossLedger {
         self.reasons.ring_full = self.reasons.ring_full.max(counters.lost_ring_full);
         self.reasons.no_ring = self.reasons.no_ring.max(counters.lost_no_ring);
         self.refused = self.refused.max(counters.tasks_refused);
+        self.waits = (self.waits.0.max(counters.waits), self.waits.1.max(counters.wait_ns));
     }
 
     /// Records that came but could not be read.
@@ -53,6 +57,12 @@ impl LossLedger {
     /// Threads that the kernel side could not track.
     pub(super) const fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Number and sum of the waits that ended, where records were lost and threads may be missing; else nothing, for
+    /// then the threads hold them all.
+    pub(super) fn waits_under_loss(&self) -> Option<(u64, u64)> {
+        (self.lost() > 0).then_some(self.waits)
     }
 
     fn lost(&self) -> u64 {

@@ -85,8 +85,14 @@ impl Model {
         both.add(&self.preempted);
         let flat = |heavy: Heavy| heavy.into_iter().map(|(tid, (weight, count))| (tid, weight, count));
         let sums = sum.numbers.sums;
+        let mut runq = run_queue(&sums, &self.wakeup, &self.preempted, &both);
+        if let Some((count, total_ns)) = self.loss.waits_under_loss() {
+            // Threads can be missing, all of whose last records were lost: the kernel's own sums have their waits.
+            runq.all.count = runq.all.count.max(count);
+            runq.all.total_ns = runq.all.total_ns.max(total_ns);
+        }
         ThreadStats {
-            runq: run_queue(&sums, &self.wakeup, &self.preempted, &both),
+            runq,
             wakers: self.wakers(flat(sum.wakers)),
             waited_behind: self.culprits(flat(sum.culprits)),
             ..self.stats(&sum.numbers, &sums, &sum.open, &residency)

@@ -96,7 +96,7 @@ fn loss(page: &mut Page, loss: &Loss) {
     if !when.is_empty() {
         page.entry("", &when.join(", "), Tone::Plain);
     }
-    let meaning = "counts and sums stay exact; percentiles, wakers and who ran instead miss the lost ones";
+    let meaning = "time, waits and switches stay exact; percentiles, migrations, residency, wakers and who ran instead miss the lost ones";
     page.entry("", meaning, Tone::Plain);
 }
 

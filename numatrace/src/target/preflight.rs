@@ -21,7 +21,7 @@ const CAP_BPF: u32 = 39;
 pub enum PrivilegeError {
     /// Not root, and not the capabilities.
     #[error(
-        "numatrace may not use BPF here: it lacks {missing}; run it with sudo, or grant the capabilities once with: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep {program}",
+        "numatrace may not use BPF here: it lacks {missing}; run it with sudo, or grant the capabilities once with: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_nice+ep {program}",
         program = .program.display()
     )]
     Capabilities {
@@ -37,7 +37,7 @@ pub enum PrivilegeError {
     UserNamespace,
     /// The process belongs to somebody else.
     #[error(
-        "process {pid} ({comm}) belongs to user id {owner}, and numatrace, as user id {own}, may watch only its own processes: run it with sudo, or grant CAP_SYS_PTRACE with: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep {program}",
+        "process {pid} ({comm}) belongs to user id {owner}, and numatrace, as user id {own}, may watch only its own processes: run it with sudo, or grant CAP_SYS_PTRACE with: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_nice+ep {program}",
         program = .program.display()
     )]
     NotYours {

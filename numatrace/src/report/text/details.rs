@@ -27,7 +27,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions)
     page.heading(&format!("Who ran instead and who woke, for {which} above"), "");
     for thread in threads {
         let mut parts = Vec::new();
-        if let Some(now) = thread.stats.waiting_now_ns {
+        if let Some(now) = thread.stats.waiting_now_ns.filter(|now| *now > 0) {
             parts.push(format!("waiting now for {}", duration(now)));
         }
         if let Some(list) = list(&thread.stats.waited_behind, culprit) {

@@ -26,7 +26,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         duration(totals.wait_ns),
         duration(totals.blocked_ns)
     );
-    if let Some(longest) = totals.waiting_now_ns {
+    if let Some(longest) = totals.waiting_now_ns.filter(|longest| *longest > 0) {
         time += &format!("; a thread has been waiting for {} by now", duration(longest));
     }
     page.entry("time", &time, Tone::Plain);

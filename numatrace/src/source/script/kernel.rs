@@ -85,7 +85,13 @@ impl Kernel {
                     return Err(ScriptError::NotThere { at, cpu: *cpu, prev: *prev, runs });
                 }
                 let state_now = state_now.unwrap_or(*prev_state);
-                let how = SwitchOut { preempt: *preempt, prev_state: *prev_state, state_now };
+                let how = SwitchOut {
+                    preempt: *preempt,
+                    prev_state: *prev_state,
+                    state_now,
+                    next: *next,
+                    voluntary: !*preempt && *prev_state != 0,
+                };
                 self.switch(now, *cpu, *prev, *next, how);
             }
             E::MoveNuma { tid, .. } => self.with(*tid, |task| task.state.numa_pending = 1),
@@ -231,10 +237,18 @@ impl Kernel {
         if let Some(mut task) = old_tid.and_then(|old| self.tasks.remove(&old)) {
             let old = task.state.tid;
             let cpu = self.cpu_of(old).unwrap_or(ITERATOR_CPU);
-            let how = SwitchOut { preempt: false, prev_state: TASK_DEAD, state_now: TASK_DEAD };
+            let how = SwitchOut {
+                preempt: false,
+                prev_state: TASK_DEAD,
+                state_now: TASK_DEAD,
+                next: NO_TID,
+                voluntary: true,
+            };
             if let Some(slice) = task.state.switch_out(now, cpu, how) {
                 self.emit(cpu, &slice);
             }
+            // It did not switch: only its id did.
+            task.state.voluntary = task.state.voluntary.wrapping_sub(1);
             self.emit(cpu, &task.state.totals(now));
             self.emit(cpu, &life(&task, task_event::EXIT, now, cpu));
             task.state = TaskState { tid, tgid: task.state.tgid, ..TaskState::EMPTY };

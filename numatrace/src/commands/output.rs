@@ -1,0 +1,107 @@
+//! `-o FILE`: the report at the end of a run. Opened before anything is attached, so that a wrong path fails at once;
+//! written beside the file and renamed, so that a run that fails leaves what was there.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+use crate::text;
+
+/// Where the report goes.
+pub enum OutputFile {
+    /// Nowhere: `-o` was not given.
+    None,
+    /// `-o -`.
+    Stdout,
+    /// A device, a pipe: written as it is.
+    InPlace(PathBuf, File),
+    /// A regular file, new or replaced.
+    Beside(Beside),
+}
+
+/// A file that is not yet what it will be; dropping it removes it.
+pub struct Beside {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: Option<File>,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // Nothing more can be done about a file that cannot be removed.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+impl OutputFile {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// One sentence that names the path.
+    pub fn open(path: Option<&Path>) -> anyhow::Result<OutputFile> {
+        let Some(path) = path else { return Ok(OutputFile::None) };
+        if path == Path::new("-") {
+            return Ok(OutputFile::Stdout);
+        }
+        let failed = || format!("cannot create {}", shown(path));
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() => {
+                let file = File::options().write(true).open(path).with_context(failed)?;
+                Ok(OutputFile::InPlace(path.to_owned(), file))
+            }
+            _ => {
+                // A link is followed, so that it stays one.
+                let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+                let mut name = path.file_name().unwrap_or_default().to_owned();
+                name.push(format!(".{}.tmp", std::process::id()));
+                let temporary = path.with_file_name(name);
+                let file = File::options().write(true).create_new(true).open(&temporary).with_context(failed)?;
+                Ok(OutputFile::Beside(Beside { path, temporary, file: Some(file) }))
+            }
+        }
+    }
+
+    /// No file was asked for.
+    pub fn is_none(&self) -> bool {
+        matches!(self, OutputFile::None)
+    }
+
+    /// Writes what `write` writes, and puts it in place.
+    ///
+    /// # Errors
+    /// One sentence that names the path; then what was there before still is.
+    pub fn finish(self, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        match self {
+            OutputFile::None => Ok(()),
+            OutputFile::Stdout => write(&mut io::stdout().lock()).context("cannot write to standard output"),
+            OutputFile::InPlace(path, mut file) => write(&mut file).with_context(|| cannot_write(&path)),
+            OutputFile::Beside(mut beside) => {
+                let file = beside.file.as_ref().context("the file was written already")?;
+                let mut out = BufWriter::new(file);
+                write(&mut out)
+                    .and_then(|()| Ok(out.flush()?))
+                    .and_then(|()| Ok(file.sync_all()?))
+                    .and_then(|()| Ok(fs::rename(&beside.temporary, &beside.path)?))
+                    .with_context(|| cannot_write(&beside.path))?;
+                drop(out);
+                // In place: nothing to remove any more.
+                beside.file = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    text::display_str(&path.to_string_lossy())
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", shown(path))
+}
