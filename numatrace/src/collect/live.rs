@@ -19,7 +19,7 @@ use zerocopy::IntoBytes;
 use super::{
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
-    system::{monotonic_ns, realtime_ns},
+    system::{self, monotonic_ns, realtime_ns},
 };
 use crate::{
     merge::Merger,
@@ -95,6 +95,7 @@ impl Live {
     /// [`LoadError`]; nothing stays attached.
     pub fn start(plan: &Plan, topology: &Topology, pace: Pace, stop: Arc<AtomicBool>) -> Result<Live, LoadError> {
         let (mut probes, rings) = load::load(plan, topology)?;
+        system::raise_priority();
         let lanes = rings.len() + 1;
         let drains = Drains::start(rings).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();

@@ -249,9 +249,15 @@ fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Fe
     Ok((config, features))
 }
 
+/// Up to this many CPUs each has a ring of its own: CPUs that share one wait for each other.
+const OWN_RINGS: usize = 8;
+
 /// The groups of CPUs, at most [`MAX_RINGS`]: beyond that, neighbours share.
 fn ring_groups(topology: &Topology) -> Vec<Vec<u32>> {
     let mut groups = topology.ring_groups();
+    if topology.cpus.len() <= OWN_RINGS {
+        groups = groups.into_iter().flatten().map(|cpu| vec![cpu]).collect();
+    }
     while groups.len() > MAX_RINGS {
         let last = groups.pop().unwrap_or_default();
         let into = groups.len() - 1;

@@ -46,7 +46,7 @@ impl Load {
                 )
             }
             Load::Pairs { pairs, millis } => {
-                format!("nice -n -20 {} --now pipes {pairs} --millis {millis}", program("workload")?.display())
+                format!("{} --now pipes {pairs} --millis {millis}", program("workload")?.display())
             }
         };
         Ok(line.split(' ').map(ToOwned::to_owned).collect())
