@@ -182,7 +182,8 @@ pub struct FilterArgs {
     #[arg(short, long, group = "target")]
     pub all: bool,
     /// A command to start and trace from its first instruction, with what it forks; under sudo it runs as the
-    /// user who called sudo
+    /// user who called sudo. Its output goes to standard error while reports are printed, and nowhere while the
+    /// dashboard is drawn (-o FILE leaves it alone). It ends when tracing does
     #[arg(last = true, group = "target", num_args = 1.., value_name = "CMD")]
     pub command: Vec<OsString>,
 }
@@ -203,8 +204,8 @@ impl FilterArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Time")]
 pub struct RunArgs {
-    /// Stop after this long: 30s, 5m, 1h 30m, or plain seconds [default: when interrupted, or when every target
-    /// has exited]
+    /// Stop after this long: 30s, 5m, 1h 30m, or plain seconds; a command started with -- is ended then [default:
+    /// when interrupted, or when every target has exited; demo: 10s where it is not drawn]
     #[arg(short, long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true)]
     pub duration: Option<Duration>,
     /// Time between updates of the screen or reports, 50ms to 1h

@@ -148,9 +148,9 @@ impl Live {
         self.merger.late()
     }
 
-    /// Looks up the names of threads that are no targets, as records like any other. A thread that is gone stays
-    /// without a name.
-    pub fn look_up_names(&mut self, tids: &[u32]) {
+    /// Looks up the names of threads that are no targets, as records like any other, which are given out at once. A
+    /// thread that is gone stays without a name.
+    pub fn look_up_names(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
         for tid in tids {
             let Ok(name) = fs::read(format!("/proc/{tid}/comm")) else { continue };
             let mut comm = [0; COMM_LEN];
@@ -163,7 +163,7 @@ impl Live {
                 comm,
                 ..Task::default()
             };
-            self.merger.push(self.own_lane, record.as_bytes());
+            sink(record.as_bytes());
         }
     }
 

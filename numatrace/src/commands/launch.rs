@@ -120,7 +120,11 @@ impl Launched {
             return code_of(status);
         }
         // SAFETY: no preconditions; the child was not waited for, so its id is still its own.
-        unsafe { libc::kill(self.pid.cast_signed(), libc::SIGTERM) };
+        unsafe {
+            libc::kill(self.pid.cast_signed(), libc::SIGTERM);
+            // One that is stopped sees it only when it goes on.
+            libc::kill(self.pid.cast_signed(), libc::SIGCONT);
+        }
         let asked = Instant::now();
         while asked.elapsed() < GRACE {
             if let Ok(Some(status)) = child.try_wait() {

@@ -86,7 +86,7 @@ impl Engine {
         model.note_undecodable(pieces - *undecodable);
         *undecodable = pieces;
         let unnamed = model.unnamed_tids(NAMES_PER_TICK);
-        live.look_up_names(&unnamed);
+        live.look_up_names(&unnamed, &mut |record| crate::source::apply(record, model));
         match status {
             SourceStatus::More => Ok(live.end()),
             SourceStatus::Ended => Ok(live.end().or(Some(End::Stopped))),
@@ -152,7 +152,8 @@ impl Session<'_> {
             start_wall_ns: system::realtime_ns() - elapsed,
         };
         let model = Model::new(meta, topology.clone(), Limits::default());
-        let slow = self.output.slower_than.map(SlowWaits::new);
+        let json = self.output.format == Some(Format::Json);
+        let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json));
         Ok(Engine { live, model, slow, undecodable: 0 })
     }
 

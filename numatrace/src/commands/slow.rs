@@ -19,6 +19,8 @@ const REMEMBERED: usize = 65_536;
 /// Finds slow waits among events.
 pub struct SlowWaits {
     threshold_ns: u64,
+    /// One JSON object a line instead of text.
+    json: bool,
     /// Threads whose current turn was told already, with the number that its record will have.
     told: HashMap<u32, u32>,
 }
@@ -37,16 +39,19 @@ struct SlowWait {
 
 impl SlowWaits {
     /// Waits of `threshold` and longer.
-    pub fn new(threshold: Duration) -> SlowWaits {
+    pub fn new(threshold: Duration, json: bool) -> SlowWaits {
         let threshold_ns = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
-        SlowWaits { threshold_ns, told: HashMap::new() }
+        SlowWaits { threshold_ns, json, told: HashMap::new() }
     }
 
-    /// The heading of the lines.
+    /// The heading of the lines; JSON has none.
     ///
     /// # Errors
     /// When `out` cannot be written.
     pub fn write_header(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
         writeln!(
             out,
             "{:<12} {:<16} {:>8} {:>9}  {:<9} {:>4}  {}",
@@ -63,7 +68,7 @@ impl SlowWaits {
             _ => None,
         };
         if let Some(wait) = found {
-            line(&describe(&wait, model));
+            line(&if self.json { to_json(&wait, model) } else { describe(&wait, model) });
         }
     }
 
@@ -102,20 +107,46 @@ impl SlowWaits {
     }
 }
 
+/// A name that is known, or that /proc tells now.
+fn name_of(tid: u32, model: &Model) -> Option<String> {
+    model.name_of(tid).filter(|name| !name.is_empty()).map(str::to_owned).or_else(|| name_now(tid))
+}
+
+/// How the wait began.
+fn after(wait: &SlowWait) -> &'static str {
+    match wait.flags & slice_flags::WAIT_MASK {
+        slice_flags::WAIT_PREEMPTED => "preempted",
+        slice_flags::WAIT_NEW => "fork",
+        _ => "wakeup",
+    }
+}
+
+/// One wait as a JSON object: durations and times in ns, `time_ns` since the epoch; who is not known is null.
+fn to_json(wait: &SlowWait, model: &Model) -> String {
+    let who = |tid: u32| (tid != NO_TID).then(|| serde_json::json!({"tid": tid, "comm": name_of(tid, model)}));
+    serde_json::json!({
+        "time_ns": model.wall_ns(wait.ended),
+        "tid": wait.tid,
+        "comm": name_of(wait.tid, model),
+        "wait_ns": wait.wait_ns,
+        "after": after(wait),
+        "cpu": wait.cpu,
+        "ran_last": who(wait.prev),
+        "ran_first": who(wait.holder),
+    })
+    .to_string()
+}
+
 fn describe(wait: &SlowWait, model: &Model) -> String {
     let name = |tid: u32| match tid {
         NO_TID => "?".to_owned(),
         0 => "idle".to_owned(),
-        tid => match model.name_of(tid).map(str::to_owned).or_else(|| name_now(tid)) {
+        tid => match name_of(tid, model) {
             Some(name) => format!("{name}/{tid}"),
             None => tid.to_string(),
         },
     };
-    let after = match wait.flags & slice_flags::WAIT_MASK {
-        slice_flags::WAIT_PREEMPTED => "preempted",
-        slice_flags::WAIT_NEW => "fork",
-        _ => "wakeup",
-    };
+    let after = after(wait);
     let mut instead = name(wait.prev);
     if wait.holder != NO_TID && wait.holder != wait.prev {
         instead = format!("{instead}, {}", name(wait.holder));

@@ -1,11 +1,14 @@
 //! Keys from the terminal.
 //!
-//! crossterm reads and parses them, but only after this module has seen that there is something to read: on a terminal
-//! that has hung up, crossterm's own wait never returns.
+//! crossterm reads and parses them on a thread of its own: in the middle of a sequence, or of a character, it waits
+//! for the rest without limit, and on a terminal that has hung up it never returns. The dashboard waits for what the
+//! thread sends, sees signals and the end of the terminal meanwhile, and leaves the thread behind when it ends.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -15,8 +18,7 @@ use super::state::Key;
 /// Where keys come from: stdin, or the controlling terminal when stdin is something else, as crossterm chooses.
 pub struct Input {
     terminal: OwnedFd,
-    /// Bytes were there, but no key: half of a sequence. Waiting again would return at once.
-    half: bool,
+    events: Receiver<io::Result<Event>>,
 }
 
 /// What a wait found.
@@ -29,7 +31,7 @@ pub enum Found {
 }
 
 impl Input {
-    /// Opens the terminal for waiting.
+    /// Opens the terminal and begins to read it.
     ///
     /// # Errors
     /// When there is none.
@@ -40,40 +42,52 @@ impl Input {
         } else {
             File::options().read(true).write(true).open("/dev/tty")?.into()
         };
-        Ok(Input { terminal, half: false })
+        let (sender, events) = channel();
+        thread::Builder::new().name("numatrace-keys".into()).spawn(move || {
+            loop {
+                let event = event::read();
+                let failed = event.is_err();
+                if sender.send(event).is_err() || failed {
+                    return;
+                }
+            }
+        })?;
+        Ok(Input { terminal, events })
     }
 
-    /// Waits at most `timeout` for keys. A signal ends the wait early.
+    /// Waits at most `timeout` for keys.
     ///
     /// # Errors
     /// When the terminal cannot be read.
     pub fn wait(&mut self, timeout: Duration) -> io::Result<Found> {
-        if self.half {
-            std::thread::sleep(timeout.min(Duration::from_millis(20)));
-        }
-        let mut fd = libc::pollfd { fd: self.terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let wait = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: one pollfd, which lives across the call.
-        if unsafe { libc::poll(&raw mut fd, 1, wait) } < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(Found::Keys(Vec::new())) } else { Err(error) };
-        }
-        if fd.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
+        if self.hung_up()? {
             return Ok(Found::HungUp);
         }
-        if fd.revents & libc::POLLIN == 0 {
-            self.half = false;
-            return Ok(Found::Keys(Vec::new()));
-        }
-        let (mut keys, mut events) = (Vec::new(), 0);
-        while event::poll(Duration::ZERO)? {
-            events += 1;
-            if let Event::Key(key) = event::read()? {
-                keys.extend(translate(key));
+        let mut keys = Vec::new();
+        let mut next = self.events.recv_timeout(timeout);
+        loop {
+            match next {
+                Ok(event) => {
+                    if let Event::Key(key) = event? {
+                        keys.extend(translate(key));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(Found::Keys(keys)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Found::HungUp),
             }
+            next = self.events.recv_timeout(Duration::ZERO);
         }
-        self.half = events == 0;
-        Ok(Found::Keys(keys))
+    }
+
+    fn hung_up(&self) -> io::Result<bool> {
+        // The end of a terminal is told whatever is asked for.
+        let mut fd = libc::pollfd { fd: self.terminal.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one pollfd, which lives across the call.
+        if unsafe { libc::poll(&raw mut fd, 1, 0) } < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) };
+        }
+        Ok(fd.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0)
     }
 }
 
