@@ -61,13 +61,7 @@ fn try_sched_process_exec<A: Access>(task: Task<A>) {
 /// Ends the counts of the old id and begins those of the new one.
 #[inline(always)]
 fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
-    let how = SwitchOut {
-        preempt: false,
-        prev_state: TASK_DEAD,
-        state_now: TASK_DEAD,
-        next: NO_TID,
-        voluntary: true,
-    };
+    let how = SwitchOut { preempt: false, prev_state: TASK_DEAD, state_now: TASK_DEAD, next: NO_TID, voluntary: true };
     state.switch_out_with(now, cpu as u16, how, |state, turn| {
         let slice = state.slice(now, cpu as u16, turn);
         if !emit_turn(Path::Cold, cpu, turn.waited(), state.wait_ns, || slice) {

@@ -37,8 +37,9 @@ const MERGE_BYTES: usize = 64 << 20;
 const CYCLE: Duration = Duration::from_millis(50);
 /// The same while a tick is on its way through the merge, so that its snapshot is not late.
 const TICK_CYCLE: Duration = Duration::from_millis(4);
-/// How often it is asked whether targets are left.
-const LOOK_FOR_TARGETS_NS: u64 = 100_000_000;
+/// How often it is asked whether targets are left: an eighth of the time so far, within these bounds, so that the
+/// report of a short command is not mostly about the time after it.
+const LOOK_FOR_TARGETS_NS: (u64, u64) = (1_000_000, 100_000_000);
 /// After detaching, the last running probes get this many looks of [`SETTLE`] to end.
 const SETTLE_LOOKS: u32 = 50;
 const SETTLE: Duration = Duration::from_millis(2);
@@ -254,7 +255,8 @@ impl Live {
             return Ok(Some(End::Duration));
         }
         if self.pace.end_with_targets && now >= self.next_look {
-            self.next_look = now + LOOK_FOR_TARGETS_NS;
+            let pause = (now - self.start_ns) / 8;
+            self.next_look = now + pause.clamp(LOOK_FOR_TARGETS_NS.0, LOOK_FOR_TARGETS_NS.1);
             if self.probes.counters()?.tracked == 0 {
                 return Ok(Some(End::TargetsGone));
             }
@@ -298,6 +300,9 @@ impl Live {
         let mut due = self.next_tick;
         if let Some(limit) = self.pace.duration {
             due = due.min(self.start_ns + as_ns(limit));
+        }
+        if self.pace.end_with_targets {
+            due = due.min(self.next_look);
         }
         longest.min(Duration::from_nanos(due.saturating_sub(now)))
     }

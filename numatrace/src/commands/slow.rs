@@ -54,8 +54,8 @@ impl SlowWaits {
         }
         writeln!(
             out,
-            "{:<12} {:<16} {:>8} {:>9}  {:<9} {:>4}  {}",
-            "TIME", "NAME", "TID", "WAIT", "AFTER", "CPU", "RAN INSTEAD (last, first)"
+            "{:<12} {:<16} {:>8} {:>9}  {:<9} {:>4}  RAN INSTEAD (last, first)",
+            "TIME", "NAME", "TID", "WAIT", "AFTER", "CPU"
         )
     }
 

@@ -118,7 +118,7 @@ fn findings(page: &mut Page, findings: &[Finding]) {
 fn sources(page: &mut Page, sources: &[Source]) {
     page.heading("Sources", "");
     let on = sources.iter().filter(|s| s.state == SourceState::On).count();
-    page.paragraph("  ", &format!("{on} of {} on and exact", sources.len()));
+    page.paragraph("  ", &format!("{on} of {} fully on", sources.len()));
     for source in sources.iter().filter(|s| s.state != SourceState::On) {
         let state = match source.state {
             SourceState::On => "on",
