@@ -85,7 +85,7 @@ impl Drains {
             };
             let ready = ready.clone();
             let thread = thread::Builder::new().name(format!("numatrace-drain{index}")).spawn(move || {
-                rings::pin_current_thread(&ring.cpus);
+                rings::pin_current_thread(&ring.home);
                 // The receiver waits for exactly one message of each thread.
                 let _ = ready.send(system::become_realtime());
                 worker.run(ring.buffer);

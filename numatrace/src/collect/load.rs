@@ -252,24 +252,39 @@ fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Fe
 /// Up to this many CPUs each has a ring of its own: CPUs that share one wait for each other.
 const OWN_RINGS: usize = 8;
 
+/// CPUs that share a ring, and the CPUs that its drain thread may run on.
+struct Group {
+    writers: Vec<u32>,
+    /// All of the node's group, also where each CPU has a ring of its own: a drain thread that is bound to one CPU
+    /// cannot come while a thread of higher real-time priority holds it.
+    home: Vec<u32>,
+}
+
 /// The groups of CPUs, at most [`MAX_RINGS`]: beyond that, neighbours share.
-fn ring_groups(topology: &Topology) -> Vec<Vec<u32>> {
-    let mut groups = topology.ring_groups();
-    if topology.cpus.len() <= OWN_RINGS {
-        groups = groups.into_iter().flatten().map(|cpu| vec![cpu]).collect();
+fn ring_groups(topology: &Topology) -> Vec<Group> {
+    let own = topology.cpus.len() <= OWN_RINGS;
+    let mut groups = Vec::new();
+    for home in topology.ring_groups() {
+        if own {
+            groups.extend(home.iter().map(|cpu| Group { writers: vec![*cpu], home: home.clone() }));
+        } else {
+            groups.push(Group { writers: home.clone(), home });
+        }
     }
     while groups.len() > MAX_RINGS {
-        let last = groups.pop().unwrap_or_default();
-        let into = groups.len() - 1;
-        groups[into].extend(last);
+        let Some(last) = groups.pop() else { break };
+        if let Some(into) = groups.last_mut() {
+            into.writers.extend(last.writers);
+            into.home.extend(last.home);
+        }
     }
     groups
 }
 
-fn assign_rings(groups: &[Vec<u32>]) -> CpuRings {
+fn assign_rings(groups: &[Group]) -> CpuRings {
     let mut rings = [NO_RING; MAX_CPUS];
     for (index, group) in groups.iter().enumerate() {
-        for cpu in group {
+        for cpu in &group.writers {
             rings[(*cpu as usize).min(MAX_CPUS - 1)] = index as u8;
         }
     }
@@ -287,7 +302,7 @@ fn fill_targets(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError>
     Ok(())
 }
 
-fn make_rings(ebpf: &mut Ebpf, groups: Vec<Vec<u32>>, bytes: u32) -> Result<Vec<Ring>, LoadError> {
+fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32) -> Result<Vec<Ring>, LoadError> {
     let access = |source| LoadError::MapAccess { map: "RINGS", source };
     let map = ebpf.map_mut("RINGS").ok_or(LoadError::Map("RINGS"))?;
     let mut outer: ArrayOfMaps<&mut MapData, MapData> = match map {
@@ -295,10 +310,10 @@ fn make_rings(ebpf: &mut Ebpf, groups: Vec<Vec<u32>>, bytes: u32) -> Result<Vec<
         _ => return Err(LoadError::Map("RINGS")),
     };
     let mut made = Vec::with_capacity(groups.len());
-    for (index, cpus) in groups.into_iter().enumerate() {
-        let ring = rings::create(&cpus, bytes)?;
+    for (index, Group { home, .. }) in groups.into_iter().enumerate() {
+        let ring = rings::create(&home, bytes)?;
         outer.set(index as u32, &ring, 0).map_err(access)?;
-        made.push(Ring { buffer: rings::open(ring, bytes)?, cpus });
+        made.push(Ring { buffer: rings::open(ring, bytes)?, home });
     }
     Ok(made)
 }

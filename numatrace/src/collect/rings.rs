@@ -6,12 +6,12 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use thiserror::Error;
 
-/// A ring and the CPUs that write to it.
+/// A ring, and where it is emptied.
 pub struct Ring {
     /// The reader's end.
     pub buffer: RingBuf<MapData>,
-    /// The CPUs.
-    pub cpus: Vec<u32>,
+    /// The CPUs that its drain thread may run on: its node's.
+    pub home: Vec<u32>,
 }
 
 /// Why a ring cannot be made.

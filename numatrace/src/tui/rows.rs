@@ -102,8 +102,8 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// Positions of the threads that match `filter`, sorted. A thread without a value comes last either way; equal ones
-/// come in order of thread id, so that rows do not dance.
+/// Positions of the threads that match `filter`, sorted. Threads that ended come last in any order, and before them
+/// those without a value; equal ones come in order of thread id, so that rows do not dance.
 pub fn order(snapshot: &Snapshot, rows: &[Row], sort: Sort, filter: &str) -> Vec<usize> {
     let needle = filter.to_lowercase();
     let mut order: Vec<usize> = snapshot
@@ -116,7 +116,12 @@ pub fn order(snapshot: &Snapshot, rows: &[Row], sort: Sort, filter: &str) -> Vec
         .collect();
     order.sort_by(|a, b| {
         let value = |at: usize| value(sort.column, &snapshot.threads[at], &rows[at]);
-        compare(value(*a), value(*b), sort.descending).then_with(|| rows[*a].key.cmp(&rows[*b].key))
+        // Threads that ended come last in any order: they would bury the living.
+        let ended = |at: usize| snapshot.threads[at].exited;
+        ended(*a)
+            .cmp(&ended(*b))
+            .then_with(|| compare(value(*a), value(*b), sort.descending))
+            .then_with(|| rows[*a].key.cmp(&rows[*b].key))
     });
     order
 }

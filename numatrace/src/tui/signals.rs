@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
 /// What ends the dashboard, and what stops it for a while.
-const CAUGHT: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGTSTP];
+const CAUGHT: [libc::c_int; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP];
 
 /// Signals are caught while this lives; dropping it puts back what was there before.
 pub struct Signals {
