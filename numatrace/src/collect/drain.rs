@@ -22,7 +22,9 @@ use super::{rings, rings::Ring, system};
 /// Longest time a drain thread copies before it yields, and then the time it yields.
 const BUDGET: Duration = Duration::from_millis(2);
 /// Shortest and longest sleep between two looks at a ring.
-const NAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
+const NAP: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
+/// Bytes of a turn's record in a ring, with the ring's own header: by far the most records are turns.
+const RECORD: u64 = 72;
 /// Bytes of all rings that may be on the way to the engine, and the least of one ring.
 const IN_FLIGHT: (usize, usize) = (64 << 20, 2 << 20);
 /// Records between two looks at the clock and the limits.
@@ -58,11 +60,11 @@ pub struct Drains {
 }
 
 impl Drains {
-    /// Starts a thread for each ring.
+    /// Starts a thread for each ring; each ring has `ring_bytes`.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(rings: Vec<Ring>) -> std::io::Result<Drains> {
+    pub fn start(rings: Vec<Ring>, ring_bytes: u32) -> std::io::Result<Drains> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             most_in_flight: (IN_FLIGHT.0 / rings.len().max(1)).max(IN_FLIGHT.1),
@@ -82,6 +84,7 @@ impl Drains {
                 out: sender.clone(),
                 spare,
                 buffer: Vec::new(),
+                ring_bytes: u64::from(ring_bytes),
             };
             let ready = ready.clone();
             let thread = thread::Builder::new().name(format!("numatrace-drain{index}")).spawn(move || {
@@ -109,9 +112,9 @@ impl Drains {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// The next chunk, waiting at most `timeout`.
-    pub fn next(&self, timeout: Duration) -> Option<Chunk> {
-        self.chunks.recv_timeout(timeout).ok()
+    /// The next chunk, if there is one.
+    pub fn next(&self) -> Option<Chunk> {
+        self.chunks.try_recv().ok()
     }
 
     /// Gives a chunk's buffer back for reuse.
@@ -156,6 +159,7 @@ struct Worker {
     out: Sender<Chunk>,
     spare: Receiver<Vec<u8>>,
     buffer: Vec<u8>,
+    ring_bytes: u64,
 }
 
 impl Worker {
@@ -172,15 +176,18 @@ impl Worker {
             if stopping {
                 return;
             }
+            // Rarely enough to leave the CPUs alone, often enough that no more than a quarter of the ring is ever full.
+            let taken = records * RECORD;
             nap = if !emptied {
                 BUDGET
-            } else if records == 0 {
-                (nap * 2).min(NAP.1)
+            } else if taken > self.ring_bytes / 4 {
+                nap / 2
+            } else if taken < self.ring_bytes / 16 {
+                nap * 2
             } else {
-                // Twice as often as it takes to gather a quarter of a chunk, within the bounds.
-                let full = (CHUNK / 4 / 72) as u64;
-                if records > full { NAP.0 } else { (nap + NAP.0).min(NAP.1 / 2) }
+                nap
             };
+            nap = nap.clamp(NAP.0, NAP.1);
             thread::park_timeout(nap);
         }
     }

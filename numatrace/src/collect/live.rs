@@ -98,7 +98,7 @@ impl Live {
         let (mut probes, rings) = load::load(plan, topology)?;
         system::raise_priority();
         let lanes = rings.len() + 1;
-        let drains = Drains::start(rings).map_err(LoadError::Threads)?;
+        let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
         let start_ns = monotonic_ns();
@@ -168,13 +168,15 @@ impl Live {
         }
     }
 
-    /// Takes the chunks that are there, waiting for the first one at most `timeout`.
-    fn gather(&mut self, timeout: Duration) {
-        let mut wait = timeout;
-        while let Some(chunk) = self.drains.next(wait) {
+    /// Sleeps for `pause`, then takes the chunks that are there. Not woken by the first one: under load chunks come
+    /// a thousand times a second, and each wakeup would take a CPU from the traced.
+    fn gather(&mut self, pause: Duration) {
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
+        while let Some(chunk) = self.drains.next() {
             self.merger.push(chunk.ring, &chunk.bytes);
             self.drains.recycle(chunk);
-            wait = Duration::ZERO;
             if self.merger.held_bytes() > MERGE_BYTES {
                 // The rest waits with the drain threads, whose room is limited, and then in the rings.
                 break;
