@@ -68,6 +68,14 @@ impl Options {
 /// When there is no terminal, or it fails; the screen is restored first.
 pub fn run(feed: &Receiver<UiMessage>, options: &Options) -> anyhow::Result<Exit> {
     let mut input = Input::open().context("cannot read keys: no terminal")?;
+    match drive(feed, options, &mut input) {
+        // Whatever failed first: a terminal that is gone is no failure of ours.
+        Err(_) if input.hung_up().unwrap_or(true) => Ok(Exit::Signal(libc::SIGHUP)),
+        result => result,
+    }
+}
+
+fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> anyhow::Result<Exit> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let mut screen = Screen::take().context("cannot draw on this terminal")?;
     let size = screen.terminal().size().context("cannot tell the size of the terminal")?;

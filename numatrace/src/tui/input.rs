@@ -79,7 +79,11 @@ impl Input {
         }
     }
 
-    fn hung_up(&self) -> io::Result<bool> {
+    /// Whether the terminal is gone.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn hung_up(&self) -> io::Result<bool> {
         // The end of a terminal is told whatever is asked for.
         let mut fd = libc::pollfd { fd: self.terminal.as_raw_fd(), events: 0, revents: 0 };
         // SAFETY: one pollfd, which lives across the call.
