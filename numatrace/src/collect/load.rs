@@ -91,12 +91,15 @@ pub enum LoadError {
     NoCgroups,
     /// A ring could not be made.
     #[error(
-        "{0}; ask for smaller rings with --ring-size, or raise the limit (ulimit -l, or the memory limit of the cgroup)"
+        "{0}: ask for smaller rings with --ring-size, or raise the memory limit of the cgroup that numatrace runs in"
     )]
-    Ring(#[from] RingError),
+    Ring(RingError),
     /// The kernel refused the object or one of its maps.
-    #[error("the kernel refused the eBPF object: {}", chain(.0))]
-    Object(#[source] Box<aya::EbpfError>),
+    #[error(
+        "the kernel refused the eBPF object ({}): look for a seccomp filter, a security module or a container that forbids BPF",
+        root(.0)
+    )]
+    Object(Box<aya::EbpfError>),
     /// A program that nothing works without was refused.
     #[error("the kernel refused the eBPF program for {hook}: {reason}")]
     Program {
@@ -109,12 +112,12 @@ pub enum LoadError {
     #[error("the eBPF object has no usable map {0}: it does not belong to this build of numatrace")]
     Map(&'static str),
     /// A map could not be filled or read.
-    #[error("cannot use the eBPF map {map}: {}", chain(.source))]
+    #[error("cannot use the eBPF map {map}: {}", chain(.cause))]
     MapAccess {
         /// Which.
         map: &'static str,
         /// Why.
-        source: aya::maps::MapError,
+        cause: aya::maps::MapError,
     },
     /// The drain threads could not be started.
     #[error("cannot start the threads that drain the rings: {0}")]
@@ -122,6 +125,15 @@ pub enum LoadError {
     /// The task iterator could not run.
     #[error("cannot visit the machine's threads: {0}")]
     Iterate(#[source] std::io::Error),
+}
+
+/// The last cause of an error: what the kernel said.
+pub(super) fn root(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
 }
 
 /// An error and all its causes in one line.
@@ -211,7 +223,7 @@ fn attempt(
     fill_targets(&mut ebpf, &plan.selection)?;
     let rings = make_rings(&mut ebpf, groups, plan.ring_bytes)?;
     let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
-    let shared = Array::try_from(map).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
+    let shared = Array::try_from(map).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
     let types =
         Btf::from_sys_fs().map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
     let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour, &types)?;
@@ -293,7 +305,7 @@ fn assign_rings(groups: &[Group]) -> CpuRings {
 
 fn fill_targets(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError> {
     let (Selection::Processes(ids) | Selection::Threads(ids)) = selection else { return Ok(()) };
-    let access = |source| LoadError::MapAccess { map: "TARGETS", source };
+    let access = |cause| LoadError::MapAccess { map: "TARGETS", cause };
     let map = ebpf.map_mut("TARGETS").ok_or(LoadError::Map("TARGETS"))?;
     let mut targets: HashMap<&mut MapData, u32, u8> = HashMap::try_from(map).map_err(access)?;
     for id in ids {
@@ -303,7 +315,7 @@ fn fill_targets(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError>
 }
 
 fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32) -> Result<Vec<Ring>, LoadError> {
-    let access = |source| LoadError::MapAccess { map: "RINGS", source };
+    let access = |cause| LoadError::MapAccess { map: "RINGS", cause };
     let map = ebpf.map_mut("RINGS").ok_or(LoadError::Map("RINGS"))?;
     let mut outer: ArrayOfMaps<&mut MapData, MapData> = match map {
         Map::ArrayOfMaps(_) => ArrayOfMaps::try_from(map).map_err(access)?,
@@ -311,9 +323,9 @@ fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32) -> Result<Vec<Rin
     };
     let mut made = Vec::with_capacity(groups.len());
     for (index, Group { home, .. }) in groups.into_iter().enumerate() {
-        let ring = rings::create(&home, bytes)?;
+        let ring = rings::create(&home, bytes).map_err(LoadError::Ring)?;
         outer.set(index as u32, &ring, 0).map_err(access)?;
-        made.push(Ring { buffer: rings::open(ring, bytes)?, home });
+        made.push(Ring { buffer: rings::open(ring, bytes).map_err(LoadError::Ring)?, home });
     }
     Ok(made)
 }
@@ -439,7 +451,7 @@ impl Probes {
     /// # Errors
     /// When the map cannot be read.
     pub fn counters(&self) -> Result<KernelCounters, LoadError> {
-        let shared = self.shared.get(&0, 0).map_err(|source| LoadError::MapAccess { map: ".bss", source })?;
+        let shared = self.shared.get(&0, 0).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
         let mut sum = CpuCounters::default();
         for cpu in &shared.counters {
             sum.wanted += cpu.wanted;

@@ -6,6 +6,8 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use thiserror::Error;
 
+use super::load;
+
 /// A ring, and where it is emptied.
 pub struct Ring {
     /// The reader's end.
@@ -18,12 +20,12 @@ pub struct Ring {
 #[derive(Debug, Error)]
 pub enum RingError {
     /// The kernel refused.
-    #[error("the kernel refused {} for a ring: {source}", crate::text::bytes(u64::from(*.bytes)))]
+    #[error("the kernel refused {} for a ring ({})", crate::text::bytes(u64::from(*.bytes)), load::root(.cause))]
     Create {
         /// Bytes asked for.
         bytes: u32,
         /// Why.
-        source: aya::maps::MapError,
+        cause: aya::maps::MapError,
     },
     /// The thread that makes it could not be started.
     #[error("cannot start a thread to make a ring: {0}")]
@@ -41,7 +43,7 @@ pub fn create(cpus: &[u32], bytes: u32) -> Result<MapData, RingError> {
         // Best effort: an offline group gets its memory anywhere.
         pin_current_thread(&online);
         let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, bytes, 0);
-        MapData::create(definition, "numatrace_ring", None).map_err(|source| RingError::Create { bytes, source })
+        MapData::create(definition, "numatrace_ring", None).map_err(|cause| RingError::Create { bytes, cause })
     };
     let handle = thread::Builder::new().name("numatrace-alloc".into()).spawn(make).map_err(RingError::Thread)?;
     match handle.join() {
@@ -55,7 +57,7 @@ pub fn create(cpus: &[u32], bytes: u32) -> Result<MapData, RingError> {
 /// # Errors
 /// When its memory cannot be mapped.
 pub fn open(map: MapData, bytes: u32) -> Result<RingBuf<MapData>, RingError> {
-    RingBuf::try_from(Map::RingBuf(map)).map_err(|source| RingError::Create { bytes, source })
+    RingBuf::try_from(Map::RingBuf(map)).map_err(|cause| RingError::Create { bytes, cause })
 }
 
 /// Lets the calling thread run on these CPUs only; says whether the kernel agreed.

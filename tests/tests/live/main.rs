@@ -9,6 +9,7 @@ mod filters;
 mod hostile;
 mod lifetimes;
 mod loss;
+mod refused;
 mod rights;
 mod second_opinion;
 mod waits;
@@ -40,6 +41,7 @@ fn main() -> std::process::ExitCode {
         filters::CASES,
         hostile::CASES,
         rights::CASES,
+        refused::CASES,
         behind::CASES,
         second_opinion::CASES,
     ];

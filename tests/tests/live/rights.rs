@@ -61,7 +61,7 @@ fn become_nobody(capabilities: &[u32]) -> io::Result<()> {
 }
 
 /// Exit code 1 and one sentence with these words; nothing left behind.
-fn refused(mut command: Command, words: &[&str]) -> Result<()> {
+pub fn refused(mut command: Command, words: &[&str]) -> Result<()> {
     let before = bpf::programs()?;
     let output = command.stdin(Stdio::null()).output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -69,7 +69,7 @@ fn refused(mut command: Command, words: &[&str]) -> Result<()> {
     ensure!(output.stdout.is_empty(), "it printed {}", String::from_utf8_lossy(&output.stdout));
     let missing: Vec<_> = words.iter().filter(|word| !stderr.contains(**word)).collect();
     ensure!(missing.is_empty(), "{missing:?} is not in: {stderr}");
-    ensure!(!stderr.contains("panicked"), "{stderr}");
+    ensure!(stderr.lines().count() == 1, "not one sentence: {stderr}");
     nothing_left(&before)
 }
 
