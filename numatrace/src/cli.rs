@@ -183,7 +183,8 @@ pub struct FilterArgs {
     pub all: bool,
     /// A command to start and trace from its first instruction, with what it forks; under sudo it runs as the
     /// user who called sudo. Its output goes to standard error while reports are printed, and nowhere while the
-    /// dashboard is drawn (-o FILE leaves it alone). It ends when tracing does
+    /// dashboard is drawn (-o FILE leaves it alone). When numatrace is told to stop, so is the command, which
+    /// then has ten seconds to end in its own way
     #[arg(last = true, group = "target", num_args = 1.., value_name = "CMD")]
     pub command: Vec<OsString>,
 }

@@ -55,6 +55,9 @@ pub struct Pace {
     pub duration: Option<Duration>,
     /// End when no target is left.
     pub end_with_targets: bool,
+    /// When it is told to stop, go on for at most this time until no target is left: a command that we started is
+    /// asked to end as well, and its end belongs to the run.
+    pub linger: Option<Duration>,
 }
 
 /// Why a run ended.
@@ -82,6 +85,8 @@ pub struct Live {
     next_look: u64,
     /// Ticks that are in the merge.
     pending_ticks: u32,
+    /// When it was told to stop.
+    stopping: Option<u64>,
     end: Option<End>,
     /// Threads that the last visit could not begin to track.
     refused: u64,
@@ -115,6 +120,7 @@ impl Live {
             next_tick,
             next_look: start_ns,
             pending_ticks: 0,
+            stopping: None,
             end: None,
             refused: 0,
             sources,
@@ -251,7 +257,10 @@ impl Live {
     /// Why to end now, if so.
     fn wants_to_end(&mut self, now: u64) -> Result<Option<End>, LoadError> {
         if self.stop.load(Ordering::Relaxed) {
-            return Ok(Some(End::Stopped));
+            let since = *self.stopping.get_or_insert(now);
+            if now >= since + self.pace.linger.map_or(0, as_ns) {
+                return Ok(Some(End::Stopped));
+            }
         }
         if self.pace.duration.is_some_and(|limit| now >= self.start_ns + as_ns(limit)) {
             return Ok(Some(End::Duration));

@@ -31,6 +31,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
         selection: Selection::Processes(vec![pid]),
         end_with_targets: true,
+        linger: false,
         run: &args.run,
         output: &args.output,
         trace: &args.trace,

@@ -4,17 +4,31 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
 };
 
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-extern "C" fn note(_: libc::c_int) {
-    // A load and a store to atomics are all that happens here, which is safe in a signal handler.
+/// The command that we started, which is told as well; 0 for none.
+static COMMAND: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn note(signal: libc::c_int) {
+    // Atomics and kill(2) are safe in a signal handler.
     if let Some(stop) = STOP.get() {
         stop.store(true, Ordering::Relaxed);
     }
+    let command = COMMAND.load(Ordering::Relaxed);
+    // Ctrl-C reaches the command by itself: the terminal sends it to all in the foreground.
+    if command > 0 && signal != libc::SIGINT {
+        // SAFETY: no preconditions; the command is not waited for while this is set, so its id is its own.
+        unsafe { libc::kill(command, signal) };
+    }
+}
+
+/// Passes SIGTERM and SIGHUP on to this process from now on; `None` ends that.
+pub fn pass_on_to(command: Option<u32>) {
+    COMMAND.store(command.map_or(0, u32::cast_signed), Ordering::Relaxed);
 }
 
 /// A flag that SIGINT, SIGTERM and SIGHUP set. Signals that are ignored (`nohup`) stay ignored.

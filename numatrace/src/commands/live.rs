@@ -9,6 +9,7 @@ use crate::{
 };
 
 use super::{
+    interrupt,
     launch::{Launched, Stdio},
     session::{self, Session},
 };
@@ -49,10 +50,12 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         (Filter::Cgroup { id, v1, .. }, _) => (Selection::Cgroup { id: *id, v1: *v1 }, false),
         (Filter::All | Filter::Command(_), _) => (Selection::All, false),
     };
+    interrupt::pass_on_to(command.as_ref().map(Launched::pid));
     let session = Session {
         target: spec.describe(),
         selection,
         end_with_targets,
+        linger: command.is_some(),
         run: &args.run,
         output: &args.output,
         trace: &args.trace,
@@ -60,6 +63,8 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         default_duration: None,
         one_report: false,
     };
-    session.run()?;
+    let result = session.run();
+    interrupt::pass_on_to(None);
+    result?;
     Ok(command.map_or(ExitCode::SUCCESS, |mut command| ExitCode::from(command.end())))
 }

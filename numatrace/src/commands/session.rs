@@ -36,6 +36,8 @@ use super::{output::OutputFile, slow::SlowWaits};
 
 /// Bytes of a ring when the drain threads run at real-time priority, and when they do not.
 const RING_BYTES: (u32, u32) = (4 << 20, 32 << 20);
+/// How long a command may take to end by itself once the run was told to stop.
+const LINGER: Duration = Duration::from_secs(10);
 /// Names of threads that are no targets, looked up on each tick at most.
 const NAMES_PER_TICK: usize = 64;
 
@@ -47,6 +49,8 @@ pub struct Session<'a> {
     pub selection: Selection,
     /// End when no target is left (the target is one or more processes or threads).
     pub end_with_targets: bool,
+    /// The target is a command that we started: when told to stop, see it end first.
+    pub linger: bool,
     /// How long and how often.
     pub run: &'a RunArgs,
     /// What to write, and where.
@@ -137,6 +141,7 @@ impl Session<'_> {
             interval: self.run.interval,
             duration: self.run.duration.or(if interactive { None } else { self.default_duration }),
             end_with_targets: self.end_with_targets,
+            linger: (self.linger && !interactive).then_some(LINGER),
         };
         let live = Live::start(&plan, topology, pace, Arc::clone(stop))?;
         if self.end_with_targets && live.targets()? == 0 {

@@ -1,9 +1,9 @@
 //! Threads and processes that come, go, and become others.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use numatrace_tests::live::{Tracer, Workload, numatrace, program, trace};
+use numatrace_tests::live::{Tracer, Workload, eventually, numatrace, program, trace};
 
 use crate::{Case, Scratch, busy_cpu};
 
@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("the_run_ends_when_the_target_exits", target_exits),
     ("a_command_is_traced_from_its_first_instruction", command),
     ("a_command_returns_its_exit_code", exit_code),
+    ("a_command_may_end_in_its_own_way", own_end),
     ("the_demo_runs_and_leaves_nothing", demo),
 ];
 
@@ -135,6 +136,30 @@ fn exit_code() -> Result<()> {
     let missing = numatrace(&["live", "--", "/no/such/program"])?;
     ensure!(missing.status.code() == Some(1), "{}", missing.status);
     ensure!(missing.stderr.contains("/no/such/program"), "{}", missing.stderr);
+    Ok(())
+}
+
+/// Told to stop, numatrace tells the command, waits for it, and returns its code; a command that will not end is ended.
+fn own_end() -> Result<()> {
+    let scratch = Scratch::new("own-end")?;
+    let (out, ready) = (scratch.0.join("report.json"), scratch.0.join("ready"));
+    let script = format!("trap 'exit 4' TERM; touch {}; while :; do sleep 0.02; done", ready.display());
+    let mut tracer = Command::new(program("numatrace")?)
+        .args(["live", "-q", "-f", "json", "-o"])
+        .arg(&out)
+        .args(["--", "sh", "-c", &script])
+        .spawn()?;
+    eventually("the command waits for its signal", Duration::from_secs(20), || Ok(ready.exists()))?;
+    // SAFETY: no preconditions; the process was not waited for, so its id is its own.
+    unsafe { libc::kill(tracer.id().cast_signed(), libc::SIGTERM) };
+    let status = tracer.wait()?;
+    ensure!(status.code() == Some(4), "it ended with {status}");
+    let report = numatrace_tests::live::Report(serde_json::from_slice(&std::fs::read(&out)?)?);
+    ensure!(report.threads().count() >= 1, "no thread in the report");
+    let stubborn =
+        ["live", "-q", "-o", "/dev/null", "-d", "300ms", "--", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"];
+    let ended = numatrace(&stubborn)?;
+    ensure!(ended.status.code() == Some(128 + libc::SIGKILL), "{}: {}", ended.status, ended.stderr);
     Ok(())
 }
 
