@@ -52,8 +52,6 @@ pub struct Offsets {
     pub on_rq: u32,
     /// `task_struct.thread_info.cpu`, or `task_struct.cpu` before it moved
     pub cpu: u32,
-    /// `task_struct.flags`
-    pub flags: u32,
     /// `task_struct.policy`
     pub policy: u32,
     /// `task_struct.static_prio`
@@ -96,8 +94,6 @@ pub struct Offsets {
     pub group_leader: u32,
     /// `task_struct.nvcsw`
     pub nvcsw: u32,
-    /// Always [`MISSING`]; keeps the size a multiple of 8.
-    pub reserved: u32,
 }
 
 impl Offsets {
@@ -110,7 +106,6 @@ impl Offsets {
         on_cpu: MISSING,
         on_rq: MISSING,
         cpu: MISSING,
-        flags: MISSING,
         policy: MISSING,
         static_prio: MISSING,
         start_time: MISSING,
@@ -132,7 +127,6 @@ impl Offsets {
         exit_state: MISSING,
         group_leader: MISSING,
         nvcsw: MISSING,
-        reserved: MISSING,
     };
 }
 
@@ -234,6 +228,6 @@ impl Shared {
 const _: () = {
     assert!(core::mem::size_of::<Shared>() == MAX_CPUS * 64 + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
-    assert!(core::mem::size_of::<Config>() == 30 * 4 + 6 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TaskState>() <= 256);
 };

@@ -41,6 +41,13 @@ pub enum Filter {
     Command(Vec<OsString>),
 }
 
+impl Filter {
+    /// Whether it can come to an end: when every process or thread that it names, and what they forked, has exited.
+    pub const fn ends(&self) -> bool {
+        matches!(self, Filter::Processes(_) | Filter::Threads(_) | Filter::Command(_))
+    }
+}
+
 /// A target that exists, and its name in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {

@@ -19,41 +19,21 @@ use super::{
 };
 use crate::{
     snapshot::{Source, SourceState},
+    target::Filter,
     topology::Topology,
 };
 
 /// The object of this architecture: the committed one, or what `NUMATRACE_EBPF_OBJECT` named at build time.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/numatrace.bpf.o"));
 
-/// Which tasks the probes take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// All but our own.
-    All,
-    /// Processes, and what they fork from now on.
-    Processes(Vec<u32>),
-    /// Threads, nothing else.
-    Threads(Vec<u32>),
-    /// A command name, NUL-padded.
-    Comm([u8; 16]),
-    /// A cgroup and those below it.
-    Cgroup {
-        /// Inode number of its directory.
-        id: u64,
-        /// It is one of the v1 cpu controller's hierarchy.
-        v1: bool,
-    },
-}
-
-impl Selection {
-    const fn kind(&self) -> u32 {
-        match self {
-            Selection::All => filter::ALL,
-            Selection::Processes(_) => filter::PROCESS,
-            Selection::Threads(_) => filter::THREAD,
-            Selection::Comm(_) => filter::COMM,
-            Selection::Cgroup { .. } => filter::CGROUP,
-        }
+/// The filter as the probes know it. A command is the process that it was started as: by itself it names none.
+const fn kind(filter: &Filter) -> u32 {
+    match filter {
+        Filter::All => filter::ALL,
+        Filter::Processes(_) | Filter::Command(_) => filter::PROCESS,
+        Filter::Threads(_) => filter::THREAD,
+        Filter::Comm(_) => filter::COMM,
+        Filter::Cgroup { .. } => filter::CGROUP,
     }
 }
 
@@ -61,7 +41,7 @@ impl Selection {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Targets.
-    pub selection: Selection,
+    pub filter: Filter,
     /// Bytes of each ring, a power of two and a multiple of the page size.
     pub ring_bytes: u32,
     /// Most threads tracked at one time.
@@ -220,7 +200,7 @@ fn attempt(
         .map_max_entries("RAW_TASKS", raw_tasks)
         .load(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error)))?;
-    fill_targets(&mut ebpf, &plan.selection)?;
+    fill_targets(&mut ebpf, &plan.filter)?;
     let rings = make_rings(&mut ebpf, groups, plan.ring_bytes)?;
     let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
     let shared = Array::try_from(map).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
@@ -238,17 +218,17 @@ fn attempt(
 }
 
 fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Features), LoadError> {
-    let v1 = matches!(plan.selection, Selection::Cgroup { v1: true, .. });
+    let v1 = matches!(plan.filter, Filter::Cgroup { v1: true, .. });
     let (found, features) = offsets::find(kernel, v1).map_err(LoadError::Member)?;
-    let (cgroup, comm) = match &plan.selection {
-        Selection::Cgroup { id, .. } if features.cgroups => (*id, [0; 16]),
-        Selection::Cgroup { .. } => return Err(LoadError::NoCgroups),
-        Selection::Comm(comm) => (0, *comm),
+    let (cgroup, comm) = match &plan.filter {
+        Filter::Cgroup { id, .. } if features.cgroups => (*id, [0; 16]),
+        Filter::Cgroup { .. } => return Err(LoadError::NoCgroups),
+        Filter::Comm(comm) => (0, *comm),
         _ => (0, [0; 16]),
     };
     let config = Config {
         offsets: found,
-        filter: plan.selection.kind(),
+        filter: kind(&plan.filter),
         own_tgid: std::process::id(),
         max_tasks: plan.max_tasks,
         culprits: u32::from(plan.culprits && features.culprits),
@@ -303,8 +283,8 @@ fn assign_rings(groups: &[Group]) -> CpuRings {
     rings
 }
 
-fn fill_targets(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError> {
-    let (Selection::Processes(ids) | Selection::Threads(ids)) = selection else { return Ok(()) };
+fn fill_targets(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), LoadError> {
+    let (Filter::Processes(ids) | Filter::Threads(ids)) = filter else { return Ok(()) };
     let access = |cause| LoadError::MapAccess { map: "TARGETS", cause };
     let map = ebpf.map_mut("TARGETS").ok_or(LoadError::Map("TARGETS"))?;
     let mut targets: HashMap<&mut MapData, u32, u8> = HashMap::try_from(map).map_err(access)?;

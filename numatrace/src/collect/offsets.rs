@@ -39,7 +39,6 @@ pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'s
         on_cpu: needed("on_cpu")?,
         on_rq: needed("on_rq")?,
         cpu: btf.offset_of("task_struct", "thread_info.cpu").or(btf.offset_of("task_struct", "cpu")).ok_or("cpu")?,
-        flags: needed("flags")?,
         policy: needed("policy")?,
         static_prio: needed("static_prio")?,
         start_time: needed("start_time")?,
@@ -61,7 +60,6 @@ pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'s
         cgroup_parent: optional("cgroup", "self.parent"),
         group_leader: needed("group_leader")?,
         nvcsw: optional("task_struct", "nvcsw"),
-        reserved: MISSING,
     };
     let has = |members: &[u32]| members.iter().all(|m| *m != MISSING);
     let features = Features {

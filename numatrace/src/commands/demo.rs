@@ -6,10 +6,9 @@ use anyhow::Context;
 
 use crate::{
     cli::DemoArgs,
-    collect::load::Selection,
     demo,
     snapshot::Target,
-    target::{Machine, preflight},
+    target::{Filter, Machine, preflight},
 };
 
 use super::session::Session;
@@ -29,8 +28,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let pid = workload.pid();
     let session = Session {
         target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
-        selection: Selection::Processes(vec![pid]),
-        end_with_targets: true,
+        filter: Filter::Processes(vec![pid]),
         linger: false,
         run: &args.run,
         output: &args.output,

@@ -12,11 +12,11 @@ use crate::{
     cli::{DoctorArgs, Format},
     collect::{
         hooks::{Flavour, HOOKS, ITERATOR, ITERATOR_WITHOUT},
-        load::{self, Plan, Selection},
+        load::{self, Plan},
         system,
     },
     snapshot::{Host, Source, SourceState},
-    target::{Machine, preflight},
+    target::{Filter, Machine, preflight},
     text,
     topology::Topology,
 };
@@ -100,7 +100,7 @@ fn attach(topology: &Topology) -> Result<(Flavour, Vec<Source>), String> {
     let mut first = None;
     for flavour in [Flavour::TpBtf, Flavour::RawTp] {
         let plan = Plan {
-            selection: Selection::Threads(Vec::new()),
+            filter: Filter::Threads(Vec::new()),
             ring_bytes: RING_BYTES,
             max_tasks: 1,
             wakers: true,

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::{
     cli::LiveArgs,
-    collect::load::Selection,
     target::{self, Filter, Machine, preflight},
 };
 
@@ -42,19 +41,14 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     if let Some(command) = &command {
         spec.ids = vec![command.pid()];
     }
-    let (selection, end_with_targets) = match (&spec.filter, &command) {
-        (_, Some(command)) => (Selection::Processes(vec![command.pid()]), true),
-        (Filter::Processes(ids), _) => (Selection::Processes(ids.clone()), true),
-        (Filter::Threads(ids), _) => (Selection::Threads(ids.clone()), true),
-        (Filter::Comm(comm), _) => (Selection::Comm(*comm), false),
-        (Filter::Cgroup { id, v1, .. }, _) => (Selection::Cgroup { id: *id, v1: *v1 }, false),
-        (Filter::All | Filter::Command(_), _) => (Selection::All, false),
+    let filter = match &command {
+        Some(command) => Filter::Processes(vec![command.pid()]),
+        None => spec.filter.clone(),
     };
     interrupt::pass_on_to(command.as_ref().map(Launched::pid));
     let session = Session {
         target: spec.describe(),
-        selection,
-        end_with_targets,
+        filter,
         linger: command.is_some(),
         run: &args.run,
         output: &args.output,

@@ -19,7 +19,7 @@ use crate::{
     collect::{
         hooks::Flavour,
         live::{End, Live, Pace},
-        load::{DEFAULT_MAX_TASKS, Plan, Selection},
+        load::{DEFAULT_MAX_TASKS, Plan},
         system,
     },
     decode::decode,
@@ -27,6 +27,7 @@ use crate::{
     report::{self, text::TextOptions},
     snapshot::{Snapshot, SourceState, Target},
     source::{Source, SourceStatus},
+    target::Filter,
     text,
     topology::Topology,
     tui::{self, UiMessage},
@@ -46,9 +47,7 @@ pub struct Session<'a> {
     /// The target as reports show it.
     pub target: Target,
     /// What the probes take.
-    pub selection: Selection,
-    /// End when no target is left (the target is one or more processes or threads).
-    pub end_with_targets: bool,
+    pub filter: Filter,
     /// The target is a command that we started: when told to stop, see it end first.
     pub linger: bool,
     /// How long and how often.
@@ -126,7 +125,7 @@ impl Session<'_> {
             None => RING_BYTES.1,
         };
         let plan = Plan {
-            selection: self.selection.clone(),
+            filter: self.filter.clone(),
             ring_bytes,
             max_tasks: DEFAULT_MAX_TASKS,
             wakers: !self.trace.no_wakers,
@@ -140,11 +139,11 @@ impl Session<'_> {
         let pace = Pace {
             interval: self.run.interval,
             duration: self.run.duration.or(if interactive { None } else { self.default_duration }),
-            end_with_targets: self.end_with_targets,
+            end_with_targets: self.filter.ends(),
             linger: (self.linger && !interactive).then_some(LINGER),
         };
         let live = Live::start(&plan, topology, pace, Arc::clone(stop))?;
-        if self.end_with_targets && live.targets()? == 0 {
+        if self.filter.ends() && live.targets()? == 0 {
             return Err(self.nothing_found());
         }
         let (release, machine) = system::uname();
