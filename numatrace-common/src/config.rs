@@ -146,8 +146,8 @@ pub struct Config {
     pub culprits: u32,
     /// Not 0: the cgroup is one of the v1 hierarchy of the cpu controller.
     pub cgroup_v1: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Slots of each lane, a power of two.
+    pub lane_slots: u32,
     /// When tracing began, ns of `CLOCK_MONOTONIC`: a process or thread that started later and has an id that was
     /// asked for is another one, which got the id anew.
     pub began: u64,
@@ -166,7 +166,7 @@ impl Config {
         max_tasks: 0,
         culprits: 0,
         cgroup_v1: 0,
-        reserved: 0,
+        lane_slots: 1,
         began: u64::MAX,
         cgroup: 0,
         comm: [0; 16],
@@ -191,8 +191,8 @@ pub struct CpuCounters {
     pub waits: u64,
     /// Sum of these waits in ns.
     pub wait_ns: u64,
-    /// Always 0.
-    pub reserved: u64,
+    /// When the scheduler's clock of this CPU was last compared with `CLOCK_MONOTONIC`.
+    pub clock_compared: u64,
 }
 
 impl CpuCounters {
@@ -205,8 +205,25 @@ impl CpuCounters {
         slices: 0,
         waits: 0,
         wait_ns: 0,
-        reserved: 0,
+        clock_compared: 0,
     };
+}
+
+/// How far the lane of one CPU is written and read: counts of turns since the start, of which the low bits are the
+/// slot. Memory that the probes and the drain thread see at once; each side writes to cache lines of its own.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct LaneEnds {
+    /// Turns written. The probes write it, after the turn itself.
+    pub written: u64,
+    /// `taken`, as the probes last saw it: they look only when the lane seems full.
+    pub taken_seen: u64,
+    /// Fills the cache line.
+    pub probes_line: [u64; 6],
+    /// Turns that user space has copied. User space writes it.
+    pub taken: u64,
+    /// Fills the cache line.
+    pub reader_line: [u64; 7],
 }
 
 /// What the probes write and the loader reads back: the whole of the object's `.bss`.
@@ -214,6 +231,8 @@ impl CpuCounters {
 pub struct Shared {
     /// One entry a CPU.
     pub counters: [CpuCounters; MAX_CPUS],
+    /// For each CPU, what its scheduler's clock lacks of `CLOCK_MONOTONIC` (modulo 2^64); 0: not compared yet.
+    pub clock_offsets: [u64; MAX_CPUS],
     /// Threads tracked now.
     pub tracked: u64,
     /// Fills the last cache line.
@@ -222,12 +241,14 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing counted.
-    pub const ZERO: Shared = Shared { counters: [CpuCounters::ZERO; MAX_CPUS], tracked: 0, reserved: [0; 7] };
+    pub const ZERO: Shared =
+        Shared { counters: [CpuCounters::ZERO; MAX_CPUS], clock_offsets: [0; MAX_CPUS], tracked: 0, reserved: [0; 7] };
 }
 
 const _: () = {
-    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * 64 + 64);
+    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 8) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
+    assert!(core::mem::size_of::<LaneEnds>() == 128);
     assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TaskState>() <= 256);
 };

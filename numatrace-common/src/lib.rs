@@ -7,5 +7,6 @@
 
 pub mod abi;
 pub mod cause;
+pub mod clock;
 pub mod config;
 pub mod wait;

@@ -260,7 +260,7 @@ impl TaskState {
         self.phase = phase;
     }
 
-    /// `sched_waking`: `waker` is about to wake this thread.
+    /// `sched_waking`: `waker` is about to wake this thread ([`NO_TID`]: not known).
     #[inline(always)]
     pub fn waking(&mut self, waker: u32) {
         self.waker_plus_1 = waker.wrapping_add(1);

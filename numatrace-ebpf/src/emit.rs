@@ -1,23 +1,25 @@
-//! The only place that writes to rings, and that counts: everything wanted, and every drop with its reason.
+//! The only place that writes records, and that counts: everything wanted, and every drop with its reason.
 //!
-//! Records never wake the reader: it comes on a timer (a wakeup for each record would make most of the records
-//! the tracer's own). Counters are one cache line a CPU. Hot hooks run with interrupts off and add plainly; cold
-//! ones can be interrupted by them on the same CPU, so they add with one atomic instruction.
+//! Turns, by far the most records, go into the *lane* of their CPU: slots that one CPU fills and user space reads
+//! from memory that both see, without a helper call or an atomic instruction. Everything else goes into the BPF
+//! ring of the CPU's node. Neither wakes the reader: it comes on a timer (a wakeup for each record would make most
+//! of the records the tracer's own).
 
-use core::{
-    cell::UnsafeCell,
-    intrinsics::{AtomicOrdering, atomic_xadd},
-};
+use core::ptr;
 
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
-    btf_maps::{ArrayOfMaps, RingBuf},
+    bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP, bpf_map_type::BPF_MAP_TYPE_ARRAY},
+    btf_maps::{Array, ArrayOfMaps, RingBuf},
+    helpers::generated::bpf_map_lookup_elem,
     macros::btf_map,
 };
 use numatrace_common::abi::Slice;
-use numatrace_common::config::{CpuCounters, CpuRings, MAX_CPUS, MAX_RINGS, NO_RING, Shared};
+use numatrace_common::config::{CpuCounters, CpuRings, LaneEnds, MAX_CPUS, MAX_RINGS, NO_RING};
 
-use crate::kernel::this_cpu;
+use crate::{
+    kernel::config,
+    shared::{Path, add, counters, slot},
+};
 
 /// The rings: one for each group of CPUs that share a node. The loader puts them in; the inner size is a stand-in.
 #[btf_map]
@@ -27,64 +29,66 @@ static RINGS: ArrayOfMaps<RingBuf<u64, 4096>, MAX_RINGS> = ArrayOfMaps::new();
 #[unsafe(no_mangle)]
 static CPU_RINGS: CpuRings = [NO_RING; MAX_CPUS];
 
-/// What the loader reads back.
-#[repr(transparent)]
-struct SharedCell(UnsafeCell<Shared>);
+const LANE_FLAGS: usize = (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize;
 
-// SAFETY: each CPU writes its own counters; the rest is atomic.
-unsafe impl Sync for SharedCell {}
-
-#[unsafe(no_mangle)]
-static SHARED: SharedCell = SharedCell(UnsafeCell::new(Shared::ZERO));
-
-#[inline(always)]
-fn slot(cpu: u32) -> usize {
-    if (cpu as usize) < MAX_CPUS { cpu as usize } else { MAX_CPUS - 1 }
+/// An array of slices that is described by sizes alone. With types, kernels before 6.2 take only maps into [`LANES`]
+/// that name the types of this very object (`bpf_map_meta_equal` compares `timer_off`), which the loader cannot.
+#[repr(C)]
+struct Lane {
+    r#type: *const [i32; BPF_MAP_TYPE_ARRAY as usize],
+    key_size: *const [i32; size_of::<u32>()],
+    value_size: *const [i32; Slice::SIZE],
+    max_entries: *const [i32; 1],
+    map_flags: *const [i32; LANE_FLAGS],
 }
 
-#[inline(always)]
-fn counters(cpu: u32) -> *mut CpuCounters {
-    // SAFETY: the slot is in bounds; the pointer is into a static.
-    unsafe { (&raw mut (*SHARED.0.get()).counters).cast::<CpuCounters>().add(slot(cpu)) }
-}
-
-#[inline(always)]
-fn add_hot(counter: *mut u64, n: u64) {
-    // SAFETY: a counter of this CPU; interrupts are off, so nothing on this CPU comes between.
-    unsafe { core::ptr::write_volatile(counter, core::ptr::read_volatile(counter).wrapping_add(n)) };
-}
-
-#[inline(always)]
-fn add_cold(counter: *mut u64, n: u64) {
-    // SAFETY: an aligned counter in a static. The intrinsic, because `core` offers no `fetch_add` for this target.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, n) };
-}
-
-/// Whether a hook runs with interrupts off.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    Hot,
-    Cold,
-}
-
-#[inline(always)]
-fn add(path: Path, counter: *mut u64, n: u64) {
-    match path {
-        Path::Hot => add_hot(counter, n),
-        Path::Cold => add_cold(counter, n),
+impl Lane {
+    #[inline(always)]
+    fn slot(&self, at: u32) -> *mut Slice {
+        // SAFETY: the verifier checks that this is a map, whose key is 4 bytes long; null where there is no such slot.
+        unsafe { bpf_map_lookup_elem(ptr::from_ref(self).cast_mut().cast(), (&raw const at).cast()).cast() }
     }
 }
 
-/// Writes one record. Says whether it went into the ring; a drop is counted with its reason.
+/// The lane of each CPU. The loader puts them in; the inner size is a stand-in.
+#[btf_map]
+static LANES: ArrayOfMaps<Lane, MAX_CPUS> = ArrayOfMaps::new();
+
+/// How far each lane is written and read.
+#[btf_map]
+static LANE_ENDS: Array<LaneEnds, MAX_CPUS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Writes one record into the ring. Says whether it went in; a drop is counted with its reason.
 #[inline(always)]
 pub fn emit<T: Copy + 'static>(path: Path, cpu: u32, record: T) -> bool {
-    write(path, cpu, counters(cpu), || record)
+    let counters = counters(cpu);
+    count_wanted(path, counters);
+    write_ring(path, cpu, counters, || record)
 }
 
-/// Counts a turn and the wait before it, and writes its record, which is made in place.
+/// Counts a turn and the wait before it, and writes its record, which is made in place, into the lane. Only from
+/// `sched_switch`: interrupts are off. A CPU without a lane (one that came online later) writes into the ring.
 #[inline(always)]
-pub fn emit_turn(path: Path, cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> Slice) -> bool {
+pub fn emit_turn(cpu: u32, waited: bool, wait_ns: u64, record: impl Fn() -> Slice) -> bool {
     let counters = counters(cpu);
+    count_turn(Path::Hot, counters, waited, wait_ns);
+    match write_lane(cpu, counters, &record) {
+        Some(written) => written,
+        None => write_ring(Path::Hot, cpu, counters, record),
+    }
+}
+
+/// As [`emit_turn`], for the last turn of a thread: it goes into the ring, ahead of the thread's last words, which
+/// have the same time.
+#[inline(always)]
+pub fn emit_last_turn(path: Path, cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> Slice) -> bool {
+    let counters = counters(cpu);
+    count_turn(path, counters, waited, wait_ns);
+    write_ring(path, cpu, counters, record)
+}
+
+#[inline(always)]
+fn count_turn(path: Path, counters: *mut CpuCounters, waited: bool, wait_ns: u64) {
     // SAFETY: members of a live static.
     unsafe {
         add(path, &raw mut (*counters).slices, 1);
@@ -93,18 +97,70 @@ pub fn emit_turn(path: Path, cpu: u32, waited: bool, wait_ns: u64, record: impl 
             add(path, &raw mut (*counters).wait_ns, wait_ns);
         }
     }
-    write(path, cpu, counters, record)
+    count_wanted(path, counters);
 }
 
 #[inline(always)]
-fn write<T: Copy + 'static>(path: Path, cpu: u32, counters: *mut CpuCounters, record: impl FnOnce() -> T) -> bool {
+fn count_wanted(path: Path, counters: *mut CpuCounters) {
+    // SAFETY: a member of a live static.
+    add(path, unsafe { &raw mut (*counters).wanted }, 1);
+}
+
+/// Writes into the lane of this CPU; nothing when it has none.
+#[inline(always)]
+fn write_lane(cpu: u32, counters: *mut CpuCounters, record: impl Fn() -> Slice) -> Option<bool> {
+    let ends = LANE_ENDS.get_ptr_mut(cpu)?;
+    let slots = config!(lane_slots);
+    // SAFETY: members of a map's value; only this CPU writes the first two, user space the third.
+    unsafe {
+        let written = (*ends).written;
+        if written.wrapping_sub((*ends).taken_seen) >= u64::from(slots) {
+            (*ends).taken_seen = ptr::read_volatile(&raw const (*ends).taken);
+            if written.wrapping_sub((*ends).taken_seen) >= u64::from(slots) {
+                add(Path::Hot, &raw mut (*counters).lost_ring_full, 1);
+                return Some(false);
+            }
+        }
+        let slot = LANES.get(cpu)?.slot(written as u32 & (slots - 1));
+        if slot.is_null() {
+            return None;
+        }
+        slot.write(record());
+        publish(&raw mut (*ends).written, written.wrapping_add(1));
+    }
+    Some(true)
+}
+
+/// Stores a count after everything that was stored before it: x86 does not reorder stores.
+///
+/// # Safety
+/// `count` must be valid for a store.
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn publish(count: *mut u64, value: u64) {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
+    // SAFETY: as above.
+    unsafe { ptr::write_volatile(count, value) };
+}
+
+/// Stores a count after everything that was stored before it. An exchange is BPF's only store that is a barrier on
+/// every kernel that is supported.
+///
+/// # Safety
+/// `count` must be valid for a store.
+#[cfg(not(bpf_target_arch = "x86_64"))]
+#[inline(always)]
+unsafe fn publish(count: *mut u64, value: u64) {
+    // SAFETY: as above.
+    unsafe { core::intrinsics::atomic_xchg::<u64, { core::intrinsics::AtomicOrdering::SeqCst }>(count, value) };
+}
+
+#[inline(always)]
+fn write_ring<T: Copy + 'static>(path: Path, cpu: u32, counters: *mut CpuCounters, record: impl FnOnce() -> T) -> bool {
     // SAFETY: members of a live static.
-    let (wanted, full, no_ring) = unsafe {
-        (&raw mut (*counters).wanted, &raw mut (*counters).lost_ring_full, &raw mut (*counters).lost_no_ring)
-    };
-    add(path, wanted, 1);
+    let (full, no_ring) = unsafe { (&raw mut (*counters).lost_ring_full, &raw mut (*counters).lost_no_ring) };
     // SAFETY: in bounds; volatile because the loader changes the bytes after compilation.
-    let ring = unsafe { core::ptr::read_volatile((&raw const CPU_RINGS).cast::<u8>().add(slot(cpu))) };
+    let ring = unsafe { ptr::read_volatile((&raw const CPU_RINGS).cast::<u8>().add(slot(cpu))) };
     let Some(ring) = RINGS.get(u32::from(ring)) else {
         add(path, no_ring, 1);
         return false;
@@ -116,33 +172,4 @@ fn write<T: Copy + 'static>(path: Path, cpu: u32, counters: *mut CpuCounters, re
     entry.write(record());
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     true
-}
-
-/// Threads tracked now.
-#[inline(always)]
-pub fn tracked() -> u64 {
-    // SAFETY: a member of a live static, which other CPUs change.
-    unsafe { core::ptr::read_volatile(&raw const (*SHARED.0.get()).tracked) }
-}
-
-/// One thread more is tracked.
-#[inline(always)]
-pub fn count_tracked() {
-    // SAFETY: a member of a live static.
-    add_cold(unsafe { &raw mut (*SHARED.0.get()).tracked }, 1);
-}
-
-/// One thread less is tracked.
-#[inline(always)]
-pub fn count_untracked() {
-    // SAFETY: a member of a live static. Adding the two's complement of 1 subtracts it.
-    add_cold(unsafe { &raw mut (*SHARED.0.get()).tracked }, u64::MAX);
-}
-
-/// A thread that matches the filter cannot be tracked.
-#[inline(always)]
-pub fn count_refused_task() {
-    let counters = counters(this_cpu());
-    // SAFETY: a member of a live static.
-    add_cold(unsafe { &raw mut (*counters).tasks_refused }, 1);
 }

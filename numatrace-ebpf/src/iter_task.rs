@@ -19,9 +19,10 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{Path, emit},
+    emit::emit,
     filter,
     kernel::{Access, Btf, Raw, Task, now, this_cpu},
+    shared::Path,
     state, task_record,
 };
 

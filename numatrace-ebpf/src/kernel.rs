@@ -186,6 +186,16 @@ impl<A: Access> Task<A> {
         read::<A, *const u8>(cfs_rq, config!(offsets.cfs_rq_rq))
     }
 
+    /// The scheduler's own clock of the CPU whose queue it belongs to. Current only where the kernel has just
+    /// brought it up to date, as in `sched_wakeup` of a thread that is not on a CPU.
+    #[inline(always)]
+    pub fn rq_clock(self) -> Option<u64> {
+        if !A::BTF {
+            return None;
+        }
+        read::<A, u64>(self.rq()?, config!(offsets.rq_clock))
+    }
+
     /// The thread that holds the CPU whose queue this task is in: `rq->curr`. Right under the queue's lock.
     #[inline(always)]
     pub fn holder(self) -> Option<u32> {

@@ -13,6 +13,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features)]
 
+mod clock;
 mod emit;
 mod empty;
 mod filter;
@@ -27,9 +28,11 @@ mod sched_switch;
 mod sched_wakeup;
 mod sched_wakeup_new;
 mod sched_waking;
+mod shared;
 mod state;
 mod task_record;
 mod task_rename;
+mod wakers;
 
 #[cfg(not(test))]
 #[panic_handler]

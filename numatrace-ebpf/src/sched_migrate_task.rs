@@ -17,8 +17,9 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{Path, emit},
+    emit::emit,
     kernel::{Access, Btf, Raw, Task, current_tid, now, this_cpu},
+    shared::Path,
     state,
 };
 

@@ -18,9 +18,10 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{Path, emit, emit_turn},
+    emit::{emit, emit_last_turn},
     filter::{comm_matches, is_own},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
+    shared::Path,
     state, task_record,
 };
 
@@ -64,7 +65,7 @@ fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32
     let how = SwitchOut { preempt: false, prev_state: TASK_DEAD, state_now: TASK_DEAD, next: NO_TID, voluntary: true };
     state.switch_out_with(now, cpu as u16, how, |state, turn| {
         let slice = state.slice(now, cpu as u16, turn);
-        if !emit_turn(Path::Cold, cpu, turn.waited(), state.wait_ns, || slice) {
+        if !emit_last_turn(Path::Cold, cpu, turn.waited(), state.wait_ns, || slice) {
             state.lost = state.lost.wrapping_add(1);
         }
     });

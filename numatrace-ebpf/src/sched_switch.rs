@@ -16,8 +16,10 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{Path, emit, emit_turn},
-    kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
+    clock,
+    emit::{emit, emit_last_turn, emit_turn},
+    kernel::{Access, Btf, Raw, Task, config, this_cpu},
+    shared::Path,
     state, task_record,
 };
 
@@ -43,7 +45,7 @@ fn try_sched_switch<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, prev
         left = Some(leave(preempt, prev, next, task, prev_state));
     }
     if let Some(task) = state::lookup(next) {
-        enter(prev, task, left);
+        enter(prev, next, task, left);
     }
 }
 
@@ -56,8 +58,8 @@ struct Left {
 
 #[inline(always)]
 fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut TaskState, prev_state: u32) -> Left {
-    let now = now();
     let cpu = this_cpu();
+    let now = clock::switch_time(prev, cpu);
     let taker = if config!(culprits) != 0 { next.pid() } else { NO_TID };
     // Counted before the hook is called. On 6.18 a pending signal clears `prev_state`, and it counts all the same.
     let voluntary = match prev.nvcsw() {
@@ -72,7 +74,13 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
     let mut ran = 0;
     task.switch_out_with(now, cpu as u16, how, |task, turn| {
         ran = turn.ran;
-        if !emit_turn(Path::Hot, cpu, turn.waited(), task.wait_ns, || task.slice(now, cpu as u16, turn)) {
+        let record = || task.slice(now, cpu as u16, turn);
+        let written = if how.dead() {
+            emit_last_turn(Path::Hot, cpu, turn.waited(), task.wait_ns, record)
+        } else {
+            emit_turn(cpu, turn.waited(), task.wait_ns, record)
+        };
+        if !written {
             task.lost = task.lost.wrapping_add(1);
         }
     });
@@ -83,10 +91,10 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
 }
 
 #[inline(always)]
-fn enter<A: Access>(prev: Task<A>, task: &mut TaskState, left: Option<Left>) {
+fn enter<A: Access>(prev: Task<A>, next: Task<A>, task: &mut TaskState, left: Option<Left>) {
     let now = match left {
         Some(left) => left.ended,
-        None => now(),
+        None => clock::switch_time(next, this_cpu()),
     };
     let mut who = NO_TID;
     let mut ran = 0;

@@ -14,8 +14,9 @@ use aya_ebpf::{
 use numatrace_common::abi::NO_TID;
 
 use crate::{
-    kernel::{Access, Btf, Raw, Task, config, now},
-    state,
+    clock,
+    kernel::{Access, Btf, Raw, Task, config},
+    state, wakers,
 };
 
 #[btf_tracepoint(function = "sched_wakeup")]
@@ -39,5 +40,9 @@ pub fn try_wakeup<A: Access>(task: Task<A>, new: bool) {
         return;
     }
     let holder = if config!(culprits) != 0 { task.holder().unwrap_or(NO_TID) } else { NO_TID };
-    state.wakeup(now(), on_cpu, new, task.cpu() as u16, holder);
+    let cpu = task.cpu();
+    // Nobody wakes a new thread, and its id may have been another's.
+    let waker = if new { None } else { wakers::of(task.pid()) };
+    state.waking(waker.unwrap_or(NO_TID));
+    state.wakeup(clock::queue_time(task, cpu), on_cpu, new, cpu as u16, holder);
 }

@@ -14,7 +14,7 @@ use aya_ebpf::{
 
 use crate::{
     kernel::{Access, Btf, Raw, Task, current_tid},
-    state,
+    wakers,
 };
 
 #[btf_tracepoint(function = "sched_waking")]
@@ -31,7 +31,8 @@ pub fn raw_sched_waking(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_sched_waking<A: Access>(task: Task<A>) {
-    if let Some(state) = state::lookup(task) {
-        state.waking(current_tid());
+    if A::BTF && task.has_no_storage() {
+        return;
     }
+    wakers::note(task.pid(), current_tid());
 }

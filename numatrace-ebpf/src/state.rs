@@ -14,8 +14,8 @@ use aya_ebpf::{
 use numatrace_common::wait::{TaskState, phase};
 
 use crate::{
-    emit,
     kernel::{Access, Task, config},
+    shared,
 };
 
 /// `BPF_MAP_TYPE_TASK_STORAGE`, `BPF_F_NO_PREALLOC`: a definition by hand, in the layout of a BTF map.
@@ -78,8 +78,8 @@ pub fn lookup<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
 #[inline(always)]
 pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'static mut TaskState> {
     // Two CPUs can pass this at once: the limit can be exceeded by the number of CPUs.
-    if emit::tracked() >= u64::from(config!(max_tasks)) {
-        emit::count_refused_task();
+    if shared::tracked() >= u64::from(config!(max_tasks)) {
+        shared::count_refused_task();
         return None;
     }
     // Whole before anybody sees it: a hook on another CPU can come as soon as it is there.
@@ -100,10 +100,10 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
     };
     // SAFETY: as in `lookup`.
     let Some(state) = (unsafe { state.as_mut() }) else {
-        emit::count_refused_task();
+        shared::count_refused_task();
         return None;
     };
-    emit::count_tracked();
+    shared::count_tracked();
     if task.exit_state() != 0 && state.phase != phase::UNKNOWN {
         // It died meanwhile, and its last switch may have passed unseen.
         remove(task);
@@ -115,7 +115,7 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
 /// Stops tracking a thread that lives on. Cold paths only.
 #[inline(always)]
 pub fn remove<A: Access>(task: Task<A>) {
-    emit::count_untracked();
+    shared::count_untracked();
     if A::BTF {
         // SAFETY: the verifier checks that this is a task.
         unsafe {
@@ -130,7 +130,7 @@ pub fn remove<A: Access>(task: Task<A>) {
 #[inline(always)]
 pub fn forget_dead<A: Access>(task: Task<A>, state: &mut TaskState) {
     state.phase = phase::UNKNOWN;
-    emit::count_untracked();
+    shared::count_untracked();
     if !A::BTF {
         let _ = RAW_TASKS.remove(&(task.ptr() as u64));
     }

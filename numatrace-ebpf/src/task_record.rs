@@ -3,8 +3,9 @@
 use numatrace_common::{abi, wait::TaskState};
 
 use crate::{
-    emit::{Path, emit},
+    emit::emit,
     kernel::{Access, Task},
+    shared::Path,
 };
 
 /// The record of `event` for `task`.

@@ -15,8 +15,9 @@ use aya_ebpf::{
 use numatrace_common::abi::task_event;
 
 use crate::{
-    emit::{Path, emit},
+    emit::emit,
     kernel::{Access, Btf, Raw, Task, now, this_cpu},
+    shared::Path,
     state, task_record,
 };
 

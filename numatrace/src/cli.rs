@@ -247,8 +247,8 @@ pub struct OutputArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Tracing")]
 pub struct TraceArgs {
-    /// Memory of each ring that carries records from the kernel, 4K to 1G, rounded up to a power of two [default: 4M,
-    /// or 32M where real-time priority is not granted]
+    /// Memory of each ring that carries records from the kernel, and of the lanes of its CPUs together, 4K to 1G,
+    /// rounded up to a power of two [default: 4M, or 32M where real-time priority is not granted]
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, allow_hyphen_values = true)]
     pub ring_size: Option<u32>,
     /// Do not find out who wakes whom: leaves the sched_waking hook out, which makes tracing cheaper

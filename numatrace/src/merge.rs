@@ -1,7 +1,6 @@
 //! Merges the records of several rings by time. Place in the flow: between the rings and `decode`.
 //!
-//! Records of one ring are nearly in order of time (CPUs that share a ring reserve and stamp in slightly different
-//! order), records of different rings are not. What was pushed is held back for a window, then given out in order
+//! Records of one ring and its lanes are a few runs in order of time, records of different rings are not. What was pushed is held back for a window, then given out in order
 //! of time; equal times in order of ring number, and within a ring in order of arrival. A record that is older than
 //! one already given out is still delivered, at once, and counted as late.
 //!
@@ -47,12 +46,12 @@ impl Lane {
         self.bytes.extend_from_slice(record);
     }
 
-    /// Equal times stay in order of arrival, which is the order of `start`.
+    /// Equal times stay in order of arrival. A sort that merges runs: each lane is one.
     fn sort(&mut self) {
         if std::mem::take(&mut self.unsorted)
             && let Some(held) = self.entries.get_mut(self.next..)
         {
-            held.sort_unstable_by_key(|entry| (entry.ts, entry.start));
+            held.sort_by_key(|entry| entry.ts);
         }
     }
 

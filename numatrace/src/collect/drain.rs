@@ -1,4 +1,4 @@
-//! Drain threads: one a ring, on its node, at real-time priority where the kernel allows it.
+//! Drain threads: one for each ring and its lanes, on their node, at real-time priority where the kernel allows it.
 //!
 //! They come on a timer, never on a wakeup for each record, copy what is there into buffers that go round between
 //! them and the engine, and do nothing else. They run ahead of everything they trace, so their time is bounded:
@@ -6,6 +6,7 @@
 //! its part of [`IN_FLIGHT`] a ring's records stay in the ring, where the kernel counts what no longer fits.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -15,16 +16,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{MapData, RingBuf};
-
-use super::{rings, rings::Ring, system};
+use super::{
+    lanes::Lane,
+    rings::{self, Ring},
+    system,
+};
 
 /// Longest time a drain thread copies before it yields, and then the time it yields.
 const BUDGET: Duration = Duration::from_millis(2);
 /// Shortest and longest sleep between two looks at a ring.
 const NAP: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
-/// Bytes of a turn's record in a ring, with the ring's own header: by far the most records are turns.
-const RECORD: u64 = 72;
+/// Bytes of a record in a ring, with the ring's own header: most are migrations and totals.
+const RECORD: u64 = 100;
 /// Bytes of all rings that may be on the way to the engine, and the least of one ring.
 const IN_FLIGHT: (usize, usize) = (64 << 20, 2 << 20);
 /// Records between two looks at the clock and the limits.
@@ -32,7 +35,7 @@ const BATCH: u64 = 1024;
 /// Buffers are handed over when they reach this size, or when the ring is empty.
 const CHUNK: usize = 1 << 20;
 
-/// Records of one ring, whole and back to back, each padded to 8 bytes.
+/// Records of one ring and its lanes, whole and back to back, each padded to 8 bytes.
 pub struct Chunk {
     /// Which ring.
     pub ring: usize,
@@ -75,7 +78,7 @@ impl Drains {
         let (sender, chunks) = channel();
         let (ready, readiness) = channel();
         let mut drains = Drains { shared, chunks, spare: Vec::new(), threads: Vec::new(), realtime: true, records };
-        for (index, ring) in rings.into_iter().enumerate() {
+        for (index, mut ring) in rings.into_iter().enumerate() {
             let (give_back, spare) = channel();
             let worker = Worker {
                 ring: index,
@@ -87,11 +90,12 @@ impl Drains {
                 ring_bytes: u64::from(ring_bytes),
             };
             let ready = ready.clone();
+            let home = mem::take(&mut ring.home);
             let thread = thread::Builder::new().name(format!("numatrace-drain{index}")).spawn(move || {
-                rings::pin_current_thread(&ring.home);
+                rings::pin_current_thread(&home);
                 // The receiver waits for exactly one message of each thread.
                 let _ = ready.send(system::become_realtime());
-                worker.run(ring.buffer);
+                worker.run(ring);
             })?;
             drains.spare.push(give_back);
             drains.threads.push(thread);
@@ -162,27 +166,36 @@ struct Worker {
     ring_bytes: u64,
 }
 
+/// What one look at a ring and its lanes found.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    records: u64,
+    /// How full the fullest was, in 1,024ths.
+    fullness: u64,
+    /// Something may be left.
+    more: bool,
+}
+
 impl Worker {
-    fn run(mut self, mut ring: RingBuf<MapData>) {
+    fn run(mut self, mut ring: Ring) {
         let mut nap = NAP.0;
         loop {
             // Read before the last look at the ring, so that nothing written before the stop is left behind.
             let stopping = self.shared.stop.load(Ordering::Acquire);
             let started = system::monotonic_ns();
-            let (records, emptied) = self.drain(&mut ring, stopping);
-            if emptied {
+            let found = self.drain(&mut ring, stopping);
+            if !found.more {
                 self.shared.seen[self.ring].store(started, Ordering::Release);
             }
             if stopping {
                 return;
             }
-            // Rarely enough to leave the CPUs alone, often enough that no more than a quarter of the ring is ever full.
-            let taken = records * RECORD;
-            nap = if !emptied {
+            // Rarely enough to leave the CPUs alone, often enough that no more than a quarter of a ring is ever full.
+            nap = if found.more {
                 BUDGET
-            } else if taken > self.ring_bytes / 4 {
+            } else if found.fullness > 1024 / 4 {
                 nap / 2
-            } else if taken < self.ring_bytes / 16 {
+            } else if found.fullness < 1024 / 16 {
                 nap * 2
             } else {
                 nap
@@ -192,34 +205,38 @@ impl Worker {
         }
     }
 
-    /// Copies what is in the ring. Returns the number of records, and whether the ring was emptied.
-    fn drain(&mut self, ring: &mut RingBuf<MapData>, stopping: bool) -> (u64, bool) {
+    /// Copies what is in the ring and its lanes, until nothing is left, or time or room is used up.
+    fn drain(&mut self, ring: &mut Ring, stopping: bool) -> Look {
         let started = Instant::now();
-        let mut records = 0;
-        let emptied = loop {
+        let fullest = ring.lanes.iter().map(Lane::fullness).max().unwrap_or(0);
+        let mut found = Look { fullness: fullest, ..Look::default() };
+        let mut of_ring = 0;
+        loop {
             // The clock and the limits are looked at once for each batch.
-            let batch = self.copy_batch(ring);
-            records += batch;
-            if batch < BATCH {
-                break true;
-            }
+            let of_lanes = ring.lanes.iter_mut().map(|lane| lane.take(BATCH, &mut self.buffer));
+            let (sum, most) = of_lanes.fold((0, 0), |(sum, most), taken| (sum + taken, most.max(taken)));
+            let taken = self.copy_ring(ring);
+            of_ring += taken;
+            found.records += sum + taken;
+            found.more = most.max(taken) == BATCH;
             if self.buffer.len() >= CHUNK {
                 self.hand_over();
             }
             let full = self.shared.in_flight[self.ring].load(Ordering::Relaxed) > self.shared.most_in_flight;
-            if !stopping && (full || started.elapsed() > BUDGET) {
-                break false;
+            if !found.more || !stopping && (full || started.elapsed() > BUDGET) {
+                break;
             }
-        };
-        self.records.fetch_add(records, Ordering::Relaxed);
+        }
+        found.fullness = found.fullness.max(of_ring * RECORD * 1024 / self.ring_bytes);
+        self.records.fetch_add(found.records, Ordering::Relaxed);
         self.hand_over();
-        (records, emptied)
+        found
     }
 
-    /// Copies at most [`BATCH`] records; fewer mean that the ring is empty.
-    fn copy_batch(&mut self, ring: &mut RingBuf<MapData>) -> u64 {
+    /// Copies at most [`BATCH`] records of the ring.
+    fn copy_ring(&mut self, ring: &mut Ring) -> u64 {
         for copied in 0..BATCH {
-            let Some(record) = ring.next() else { return copied };
+            let Some(record) = ring.buffer.next() else { return copied };
             self.buffer.extend_from_slice(&record);
             let padding = record.len().next_multiple_of(8) - record.len();
             self.buffer.extend_from_slice(&[0; 8][..padding]);
@@ -232,7 +249,7 @@ impl Worker {
             return;
         }
         let next = self.spare.try_recv().unwrap_or_default();
-        let bytes = std::mem::replace(&mut self.buffer, next);
+        let bytes = mem::replace(&mut self.buffer, next);
         self.shared.in_flight[self.ring].fetch_add(bytes.len(), Ordering::Relaxed);
         // The engine that receives outlives the threads, or is gone with all interest in records.
         let _ = self.out.send(Chunk { ring: self.ring, bytes });

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{
     btf::{self, BtfError, KernelBtf},
     hooks::{Flavour, HOOKS, Hook, ITERATOR, WAKING},
+    lanes::{self, Ends, Lane},
     offsets,
     rings::{self, Ring, RingError},
     system,
@@ -142,6 +143,7 @@ unsafe impl Pod for PodConfig {}
 #[repr(C)]
 struct PodShared {
     counters: [CpuCounters; MAX_CPUS],
+    clock_offsets: [u64; MAX_CPUS],
     tracked: u64,
     reserved: [u64; 7],
 }
@@ -188,8 +190,10 @@ fn attempt(
     kernel: &KernelBtf,
     flavour: Flavour,
 ) -> Result<(Probes, Vec<Ring>), LoadError> {
-    let (config, features) = configuration(plan, kernel)?;
     let groups = ring_groups(topology);
+    let lanes = groups.iter().map(|group| group.online.len()).max().unwrap_or(1);
+    let lane_slots = lanes::slots(plan.ring_bytes, lanes);
+    let (config, features) = configuration(plan, kernel, lane_slots)?;
     let cpu_rings = assign_rings(&groups);
     let raw_tasks = if flavour == Flavour::RawTp { plan.max_tasks } else { 1 };
     let mut ebpf = EbpfLoader::new()
@@ -201,7 +205,7 @@ fn attempt(
         .load(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error)))?;
     fill_targets(&mut ebpf, &plan.filter)?;
-    let rings = make_rings(&mut ebpf, groups, plan.ring_bytes)?;
+    let rings = make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots)?;
     let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
     let shared = Array::try_from(map).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
     let types =
@@ -217,7 +221,7 @@ fn attempt(
     Ok((Probes { ebpf, shared, iterator, flavour, sources }, rings))
 }
 
-fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Features), LoadError> {
+fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
     let v1 = matches!(plan.filter, Filter::Cgroup { v1: true, .. });
     let (found, features) = offsets::find(kernel, v1).map_err(LoadError::Member)?;
     let (cgroup, comm) = match &plan.filter {
@@ -233,7 +237,7 @@ fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Fe
         max_tasks: plan.max_tasks,
         culprits: u32::from(plan.culprits && features.culprits),
         cgroup_v1: u32::from(v1),
-        reserved: 0,
+        lane_slots,
         began: system::monotonic_ns(),
         cgroup,
         comm,
@@ -241,42 +245,31 @@ fn configuration(plan: &Plan, kernel: &KernelBtf) -> Result<(Config, offsets::Fe
     Ok((config, features))
 }
 
-/// Up to this many CPUs each has a ring of its own: CPUs that share one wait for each other.
-const OWN_RINGS: usize = 8;
-
-/// CPUs that share a ring, and the CPUs that its drain thread may run on.
+/// CPUs that share a ring and a drain thread.
 struct Group {
-    writers: Vec<u32>,
-    /// All of the node's group, also where each CPU has a ring of its own: a drain thread that is bound to one CPU
-    /// cannot come while a thread of higher real-time priority holds it.
-    home: Vec<u32>,
+    /// All of them, whether online or not.
+    cpus: Vec<u32>,
+    /// Those that get a lane: the ones that are online. One that comes later writes its turns into the ring.
+    online: Vec<u32>,
 }
 
 /// The groups of CPUs, at most [`MAX_RINGS`]: beyond that, neighbours share.
 fn ring_groups(topology: &Topology) -> Vec<Group> {
-    let own = topology.cpus.len() <= OWN_RINGS;
-    let mut groups = Vec::new();
-    for home in topology.ring_groups() {
-        if own {
-            groups.extend(home.iter().map(|cpu| Group { writers: vec![*cpu], home: home.clone() }));
-        } else {
-            groups.push(Group { writers: home.clone(), home });
-        }
-    }
+    let mut groups = topology.ring_groups();
     while groups.len() > MAX_RINGS {
         let Some(last) = groups.pop() else { break };
         if let Some(into) = groups.last_mut() {
-            into.writers.extend(last.writers);
-            into.home.extend(last.home);
+            into.extend(last);
         }
     }
-    groups
+    let lives = |cpu: &u32| (*cpu as usize) < MAX_CPUS && topology.cpu(*cpu).is_some_and(|cpu| cpu.online);
+    groups.into_iter().map(|cpus| Group { online: cpus.iter().copied().filter(lives).collect(), cpus }).collect()
 }
 
 fn assign_rings(groups: &[Group]) -> CpuRings {
     let mut rings = [NO_RING; MAX_CPUS];
     for (index, group) in groups.iter().enumerate() {
-        for cpu in &group.writers {
+        for cpu in &group.cpus {
             rings[(*cpu as usize).min(MAX_CPUS - 1)] = index as u8;
         }
     }
@@ -294,18 +287,33 @@ fn fill_targets(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32) -> Result<Vec<Ring>, LoadError> {
-    let access = |cause| LoadError::MapAccess { map: "RINGS", cause };
-    let map = ebpf.map_mut("RINGS").ok_or(LoadError::Map("RINGS"))?;
-    let mut outer: ArrayOfMaps<&mut MapData, MapData> = match map {
-        Map::ArrayOfMaps(_) => ArrayOfMaps::try_from(map).map_err(access)?,
-        _ => return Err(LoadError::Map("RINGS")),
+/// An array of maps of the object, to put maps into.
+fn outer<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<ArrayOfMaps<&'a mut MapData, MapData>, LoadError> {
+    let map = ebpf.map_mut(name).ok_or(LoadError::Map(name))?;
+    match map {
+        Map::ArrayOfMaps(_) => ArrayOfMaps::try_from(map).map_err(|cause| LoadError::MapAccess { map: name, cause }),
+        _ => Err(LoadError::Map(name)),
+    }
+}
+
+fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32, slots: u32) -> Result<Vec<Ring>, LoadError> {
+    let access = |map| move |cause| LoadError::MapAccess { map, cause };
+    let ends = match ebpf.map("LANE_ENDS") {
+        Some(Map::Array(map)) => Ends::open(map).map_err(|error| LoadError::Ring(RingError::Show(error)))?,
+        _ => return Err(LoadError::Map("LANE_ENDS")),
     };
     let mut made = Vec::with_capacity(groups.len());
-    for (index, Group { home, .. }) in groups.into_iter().enumerate() {
-        let ring = rings::create(&home, bytes).map_err(LoadError::Ring)?;
-        outer.set(index as u32, &ring, 0).map_err(access)?;
-        made.push(Ring { buffer: rings::open(ring, bytes).map_err(LoadError::Ring)?, home });
+    for (index, group) in groups.into_iter().enumerate() {
+        let maps = rings::create(&group.cpus, bytes, group.online.len(), slots).map_err(LoadError::Ring)?;
+        outer(ebpf, "RINGS")?.set(index as u32, &maps.ring, 0).map_err(access("RINGS"))?;
+        let mut lanes = Vec::with_capacity(maps.lanes.len());
+        for (cpu, map) in group.online.into_iter().zip(&maps.lanes) {
+            outer(ebpf, "LANES")?.set(cpu, map, 0).map_err(access("LANES"))?;
+            let lane = Lane::open(cpu, slots, map, &ends);
+            lanes.push(lane.map_err(|error| LoadError::Ring(RingError::Show(error)))?);
+        }
+        let buffer = rings::open(maps.ring, bytes).map_err(LoadError::Ring)?;
+        made.push(Ring { buffer, lanes, home: group.cpus });
     }
     Ok(made)
 }

@@ -4,8 +4,8 @@
 pub mod btf;
 pub mod drain;
 pub mod hooks;
+pub mod lanes;
 pub mod live;
-
 pub mod load;
 pub mod offsets;
 pub mod rings;

@@ -1,17 +1,23 @@
-//! Ring buffers: one for each group of CPUs of a node, its memory on that node.
+//! Rings and lanes: for each group of CPUs of a node one BPF ring, and for each CPU of it a lane for its turns, their
+//! memory on that node.
 
-use std::{mem, thread};
+use std::{io, mem, thread};
 
 use aya::maps::{Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use thiserror::Error;
 
-use super::load;
+use super::{
+    lanes::{self, Lane},
+    load,
+};
 
-/// A ring, and where it is emptied.
+/// What one drain thread empties, and where.
 pub struct Ring {
-    /// The reader's end.
+    /// The reader's end of the ring.
     pub buffer: RingBuf<MapData>,
+    /// The reader's ends of the lanes.
+    pub lanes: Vec<Lane>,
     /// The CPUs that its drain thread may run on: its node's.
     pub home: Vec<u32>,
 }
@@ -27,23 +33,38 @@ pub enum RingError {
         /// Why.
         cause: aya::maps::MapError,
     },
+    /// The kernel did not let this process see the memory.
+    #[error("the kernel refused to show the memory of a ring ({0})")]
+    Show(io::Error),
     /// The thread that makes it could not be started.
     #[error("cannot start a thread to make a ring: {0}")]
-    Thread(std::io::Error),
+    Thread(io::Error),
 }
 
-/// Makes the map of one ring on a CPU of the group, so that the kernel takes its pages from that CPU's node: with
-/// no node named it allocates where the calling thread runs.
+/// The maps of a group.
+pub struct Maps {
+    /// The ring.
+    pub ring: MapData,
+    /// One lane for each of the group's CPUs that are online.
+    pub lanes: Vec<MapData>,
+}
+
+/// Makes the maps of one group, with `lanes` lanes of `slots`, on one of the CPUs of `home`, so that the kernel takes
+/// their pages from that CPU's node: with no node named it allocates where the calling thread runs.
 ///
 /// # Errors
 /// [`RingError`] when the kernel refuses the memory.
-pub fn create(cpus: &[u32], bytes: u32) -> Result<MapData, RingError> {
-    let online: Vec<u32> = cpus.to_vec();
+pub fn create(home: &[u32], bytes: u32, lanes: usize, slots: u32) -> Result<Maps, RingError> {
+    let home: Vec<u32> = home.to_vec();
     let make = move || {
         // Best effort: an offline group gets its memory anywhere.
-        pin_current_thread(&online);
+        pin_current_thread(&home);
         let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, bytes, 0);
-        MapData::create(definition, "numatrace_ring", None).map_err(|cause| RingError::Create { bytes, cause })
+        let refused = |bytes| move |cause| RingError::Create { bytes, cause };
+        let ring = MapData::create(definition, "numatrace_ring", None).map_err(refused(bytes))?;
+        let lane = || lanes::create(slots).map_err(refused(slots * lanes::SLOT as u32));
+        let lanes = (0..lanes).map(|_| lane()).collect::<Result<_, _>>()?;
+        Ok(Maps { ring, lanes })
     };
     let handle = thread::Builder::new().name("numatrace-alloc".into()).spawn(make).map_err(RingError::Thread)?;
     match handle.join() {
