@@ -4,6 +4,21 @@
 //! by the time that passed since the kernel read its clock: the least one is the best, within the rate at which the
 //! two clocks can part.
 
+/// How one CPU's clock stands.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Clock {
+    /// The offset.
+    pub offset: u64,
+    /// What the clock said when it was last measured.
+    pub measured_at: u64,
+}
+
+impl Clock {
+    /// Not known yet.
+    pub const ZERO: Clock = Clock { offset: 0, measured_at: 0 };
+}
+
 /// Time between two measurements, ns.
 pub const COMPARE_NS: u64 = 1_000_000;
 
@@ -38,6 +53,6 @@ mod tests {
     fn a_lower_measurement_is_the_better_one_also_across_zero() {
         assert_eq!(next_offset(5_000, 4_700), 4_700);
         assert_eq!(next_offset(100, 50u64.wrapping_neg()), 50u64.wrapping_neg());
-        assert_eq!(next_offset(50u64.wrapping_neg(), 100), 450);
+        assert_eq!(next_offset(50u64.wrapping_neg(), 900), MOST_DRIFT_NS - 50);
     }
 }

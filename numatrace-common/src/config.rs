@@ -3,6 +3,7 @@
 //! The kernel turns reads of a frozen `.rodata` map into known values while it verifies, so an offset costs
 //! nothing at run time and a branch on a switched-off feature is removed.
 
+use crate::clock::Clock;
 use crate::wait::TaskState;
 
 /// Largest number of CPUs with counters and a ring of their own; higher CPU numbers share the last entry.
@@ -191,8 +192,8 @@ pub struct CpuCounters {
     pub waits: u64,
     /// Sum of these waits in ns.
     pub wait_ns: u64,
-    /// When the scheduler's clock of this CPU was last compared with `CLOCK_MONOTONIC`.
-    pub clock_compared: u64,
+    /// Always 0.
+    pub reserved: u64,
 }
 
 impl CpuCounters {
@@ -205,7 +206,7 @@ impl CpuCounters {
         slices: 0,
         waits: 0,
         wait_ns: 0,
-        clock_compared: 0,
+        reserved: 0,
     };
 }
 
@@ -231,8 +232,8 @@ pub struct LaneEnds {
 pub struct Shared {
     /// One entry a CPU.
     pub counters: [CpuCounters; MAX_CPUS],
-    /// For each CPU, what its scheduler's clock lacks of `CLOCK_MONOTONIC` (modulo 2^64); 0: not compared yet.
-    pub clock_offsets: [u64; MAX_CPUS],
+    /// How the scheduler's clock of each CPU stands to `CLOCK_MONOTONIC`.
+    pub clocks: [Clock; MAX_CPUS],
     /// Threads tracked now.
     pub tracked: u64,
     /// Fills the last cache line.
@@ -241,12 +242,16 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing counted.
-    pub const ZERO: Shared =
-        Shared { counters: [CpuCounters::ZERO; MAX_CPUS], clock_offsets: [0; MAX_CPUS], tracked: 0, reserved: [0; 7] };
+    pub const ZERO: Shared = Shared {
+        counters: [CpuCounters::ZERO; MAX_CPUS],
+        clocks: [Clock::ZERO; MAX_CPUS],
+        tracked: 0,
+        reserved: [0; 7],
+    };
 }
 
 const _: () = {
-    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 8) + 64);
+    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 16) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
     assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 8 + 16);

@@ -16,9 +16,8 @@ use numatrace_common::{
 };
 
 use crate::{
-    clock,
     emit::{emit, emit_last_turn, emit_turn},
-    kernel::{Access, Btf, Raw, Task, config, this_cpu},
+    kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     shared::Path,
     state, task_record,
 };
@@ -45,7 +44,7 @@ fn try_sched_switch<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, prev
         left = Some(leave(preempt, prev, next, task, prev_state));
     }
     if let Some(task) = state::lookup(next) {
-        enter(prev, next, task, left);
+        enter(prev, task, left);
     }
 }
 
@@ -58,8 +57,8 @@ struct Left {
 
 #[inline(always)]
 fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut TaskState, prev_state: u32) -> Left {
+    let now = now();
     let cpu = this_cpu();
-    let now = clock::switch_time(prev, cpu);
     let taker = if config!(culprits) != 0 { next.pid() } else { NO_TID };
     // Counted before the hook is called. On 6.18 a pending signal clears `prev_state`, and it counts all the same.
     let voluntary = match prev.nvcsw() {
@@ -91,10 +90,10 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
 }
 
 #[inline(always)]
-fn enter<A: Access>(prev: Task<A>, next: Task<A>, task: &mut TaskState, left: Option<Left>) {
+fn enter<A: Access>(prev: Task<A>, task: &mut TaskState, left: Option<Left>) {
     let now = match left {
         Some(left) => left.ended,
-        None => clock::switch_time(next, this_cpu()),
+        None => now(),
     };
     let mut who = NO_TID;
     let mut ran = 0;

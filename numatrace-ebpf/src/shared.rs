@@ -8,14 +8,17 @@ use core::{
     intrinsics::{AtomicOrdering, atomic_xadd},
 };
 
-use numatrace_common::config::{CpuCounters, MAX_CPUS, Shared};
+use numatrace_common::{
+    clock::Clock,
+    config::{CpuCounters, MAX_CPUS, Shared},
+};
 
 use crate::kernel::this_cpu;
 
 #[repr(transparent)]
 struct SharedCell(UnsafeCell<Shared>);
 
-// SAFETY: each CPU writes its own counters and clock; the rest is atomic.
+// SAFETY: each CPU writes its own counters; clocks are written under run-queue locks; the rest is atomic.
 unsafe impl Sync for SharedCell {}
 
 #[unsafe(no_mangle)]
@@ -34,11 +37,11 @@ pub fn counters(cpu: u32) -> *mut CpuCounters {
     unsafe { (&raw mut (*SHARED.0.get()).counters).cast::<CpuCounters>().add(slot(cpu)) }
 }
 
-/// What to add to a CPU's scheduler clock; see `clock.rs`.
+/// How a CPU's scheduler clock stands; see `clock.rs`.
 #[inline(always)]
-pub fn clock_offset(cpu: u32) -> *mut u64 {
+pub fn clock(cpu: u32) -> *mut Clock {
     // SAFETY: the slot is in bounds; the pointer is into a static.
-    unsafe { (&raw mut (*SHARED.0.get()).clock_offsets).cast::<u64>().add(slot(cpu)) }
+    unsafe { (&raw mut (*SHARED.0.get()).clocks).cast::<Clock>().add(slot(cpu)) }
 }
 
 #[inline(always)]

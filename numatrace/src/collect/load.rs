@@ -7,6 +7,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData},
     programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint},
 };
+use numatrace_common::clock::Clock;
 use numatrace_common::config::{Config, CpuCounters, CpuRings, MAX_CPUS, MAX_RINGS, NO_RING, filter};
 use thiserror::Error;
 
@@ -143,7 +144,7 @@ unsafe impl Pod for PodConfig {}
 #[repr(C)]
 struct PodShared {
     counters: [CpuCounters; MAX_CPUS],
-    clock_offsets: [u64; MAX_CPUS],
+    clocks: [Clock; MAX_CPUS],
     tracked: u64,
     reserved: [u64; 7],
 }
