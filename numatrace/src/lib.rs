@@ -24,3 +24,4 @@ pub mod text;
 pub mod topology;
 pub mod tui;
 pub mod units;
+pub mod window;

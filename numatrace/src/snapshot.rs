@@ -48,6 +48,30 @@ pub struct Snapshot {
     pub findings: Vec<Finding>,
 }
 
+impl Snapshot {
+    /// Stands in until the first numbers of a target come.
+    pub fn nothing_yet(target: &str) -> Snapshot {
+        Snapshot {
+            schema: SCHEMA,
+            tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+            host: Host::default(),
+            target: Target { label: target.into(), ..Target::default() },
+            start: String::new(),
+            duration_ns: 0,
+            sources: Vec::new(),
+            loss: Loss::default(),
+            totals: ThreadStats::default(),
+            threads: Vec::new(),
+            dropped_threads: 0,
+            refused_threads: 0,
+            matrices: Matrices::default(),
+            placement_pages: None,
+            throttle: None,
+            findings: Vec::new(),
+        }
+    }
+}
+
 /// Name and version of this program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tool {
@@ -177,10 +201,33 @@ pub struct Thread {
     /// The CPU of its current or last turn; not part of schema 1.
     #[serde(skip)]
     pub cpu: Option<u32>,
+    /// How many threads this stands for, where threads are grouped; 0 for one. Not part of schema 1.
+    #[serde(skip)]
+    pub members: u32,
+    /// How the kernel schedules it; `None` while that is not known.
+    pub sched: Option<Sched>,
+    /// Which CPUs it ran on lately, in order of time; not part of schema 1.
+    #[serde(skip)]
+    pub track: Vec<TrackSlot>,
     /// Its numbers.
     #[serde(flatten)]
     pub stats: ThreadStats,
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sched {
+    pub policy: std::borrow::Cow<'static, str>,
+    pub nice: Option<i32>,
+    pub rt_priority: Option<u32>,
+    pub allowed_cpus: String,
+}
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrackSlot {
+    pub start_ns: u64,
+    pub cpus: Vec<(u32, u64)>,
+}
+pub const TRACK_SLOT_NS: u64 = 250_000_000;
+pub const TRACK_SLOTS: usize = 40;
 
 /// What a thread is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -97,8 +97,21 @@ pub fn snapshot_two_nodes() -> Snapshot {
 
 /// The same a second later: everybody did a little more.
 pub fn snapshot_two_nodes_later() -> Snapshot {
-    let mut later = snapshot_two_nodes();
-    later.duration_ns += S;
+    snapshot_two_nodes_after(1)
+}
+
+/// The same some seconds later: everybody did a little more in each.
+pub fn snapshot_two_nodes_after(seconds: u32) -> Snapshot {
+    let mut snapshot = snapshot_two_nodes();
+    for _ in 0..seconds {
+        snapshot = a_second_after(snapshot);
+    }
+    snapshot
+}
+
+fn a_second_after(before: Snapshot) -> Snapshot {
+    let mut later = snapshot(before.duration_ns + S, before.threads);
+    later.loss = before.loss;
     later.loss.records_wanted += 61_500;
     later.loss.records_received += 61_500;
     for (at, thread) in
@@ -109,13 +122,32 @@ pub fn snapshot_two_nodes_later() -> Snapshot {
         stats.residency_ns[0] += 800 * MS / (at + 1);
         stats.wait_ns += 100 * MS;
         stats.blocked_ns += 900 * MS - 800 * MS / (at + 1);
+        for (latency, waits) in [(&mut stats.runq.wakeup, 2_400 / (at + 1)), (&mut stats.runq.preempted, 30 * at)] {
+            wait_more(latency, waits, 50 * MS);
+        }
+        wait_more(&mut stats.runq.all, 2_400 / (at + 1) + 30 * at, 100 * MS);
         stats.switches.voluntary += 2_400 / (at + 1);
         stats.switches.involuntary += 30 * at;
         stats.migrations.llc += 5 * at;
         stats.migrations.cross_node += 12 * at;
         stats.node_moves += 12 * at;
     }
-    later
+    let threads = std::mem::take(&mut later.threads);
+    Snapshot { loss: later.loss, ..snapshot(later.duration_ns, threads) }
+}
+
+/// So many more waits, between the median and the 99th percentile.
+fn wait_more(latency: &mut Latency, waits: u64, total_ns: u64) {
+    let edge = latency.p50_ns.midpoint(latency.p99_ns);
+    latency.count += waits;
+    latency.total_ns += total_ns;
+    if waits > 0 {
+        match latency.buckets.iter_mut().find(|(known, _)| *known == edge) {
+            Some((_, count)) => *count += waits,
+            None => latency.buckets.push((edge, waits)),
+        }
+        latency.buckets.sort_unstable();
+    }
 }
 
 /// [`snapshot_two_nodes`] with lost records.
@@ -182,7 +214,7 @@ fn thread(tid: u32, comm: &str, state: ThreadState, n: Numbers) -> Thread {
         let [p50_ns, p99_ns, max_ns] = if count > 0 { n.latency } else { [0; 3] };
         let p90_ns = p50_ns.midpoint(p99_ns);
         let p999_ns = p99_ns.midpoint(max_ns);
-        Latency { count, total_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns, buckets: Vec::new() }
+        Latency { count, total_ns, p50_ns, p90_ns, p99_ns, p999_ns, max_ns, buckets: buckets(count, n.latency) }
     };
     let waited = n.wait - n.waiting_now.unwrap_or(0);
     let [smt, llc, node, cross_node] = n.migrations;
@@ -221,7 +253,24 @@ fn thread(tid: u32, comm: &str, state: ThreadState, n: Numbers) -> Thread {
             waited_behind: culprit(waited),
             ..ThreadStats::default()
         },
+        ..Thread::default()
     }
+}
+
+/// A histogram that fits to a median, a 99th percentile and a maximum.
+fn buckets(count: u64, [p50, p99, max]: [u64; 3]) -> Vec<(u64, u64)> {
+    let middle = p50.midpoint(p99);
+    let mut buckets = vec![
+        (p50 / 3, count / 8),
+        (p50 / 2, count / 5),
+        (p50, count - count / 8 - count / 5 - count / 4 - count / 7 - count / 90),
+        (middle / 3 + p50, count / 7),
+        (p99, count / 4),
+        (max, count / 90),
+    ];
+    buckets.retain(|(_, count)| *count > 0);
+    buckets.sort_unstable();
+    buckets
 }
 
 fn waker(count: u64) -> Vec<Waker> {
@@ -251,6 +300,8 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         totals.migrations.causes.wakeup += stats.migrations.causes.wakeup;
         totals.migrations.causes.load_balance += stats.migrations.causes.load_balance;
         totals.node_moves += stats.node_moves;
+        totals.wakers = stats.wakers.clone();
+        totals.waited_behind = stats.waited_behind.iter().chain(&totals.waited_behind).take(1).cloned().collect();
         for (sum, ns) in totals.residency_ns.iter_mut().zip(&stats.residency_ns) {
             *sum += ns;
         }
@@ -304,6 +355,9 @@ fn add(sum: &mut Latency, part: &Latency) {
     sum.p99_ns = sum.p99_ns.max(part.p99_ns);
     sum.p999_ns = sum.p999_ns.max(part.p999_ns);
     sum.max_ns = sum.max_ns.max(part.max_ns);
+    let mut buckets: std::collections::BTreeMap<u64, u64> = sum.buckets.iter().copied().collect();
+    part.buckets.iter().for_each(|(edge, count)| *buckets.entry(*edge).or_default() += count);
+    sum.buckets = buckets.into_iter().collect();
 }
 
 fn sources() -> Vec<Source> {

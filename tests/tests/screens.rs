@@ -6,12 +6,13 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use numatrace::snapshot::{Snapshot, ThreadState};
 use numatrace::tui::app::App;
 use numatrace::tui::layout::{self, Column};
-use numatrace::tui::state::{Key, UiState};
+use numatrace::tui::state::{Key, Tab, UiState};
 use numatrace::tui::theme::{Depth, Theme};
 use numatrace::tui::{Options, UiMessage, help};
 use numatrace::units::Tid;
@@ -27,7 +28,12 @@ fn app(width: u16, height: u16) -> App {
 }
 
 fn with_theme(width: u16, height: u16, depth: Depth) -> App {
-    App::new(&Options { target: "pid 4711 (redis-server)".into(), theme: Theme::new(depth) }, width, height)
+    let theme = Theme::new(depth);
+    let mut app =
+        App::new(&Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None }, width, height);
+    // Most of these are about the table.
+    app.press(Key::Char('2'));
+    app
 }
 
 fn show(app: &mut App, snapshot: Snapshot) {
@@ -82,8 +88,184 @@ fn check(name: &str, app: &mut App, width: u16, height: u16) {
 
 #[test]
 fn threads() {
-    for (width, height) in [(80, 24), (120, 40), (200, 60), (40, 8)] {
+    for (width, height) in [(80, 24), (120, 40), (200, 60), (40, 9)] {
         check(&format!("threads-{width}x{height}"), &mut running(width, height), width, height);
+    }
+}
+
+const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 9)];
+
+#[test]
+fn overview() {
+    for (width, height) in SIZES {
+        let mut app = running(width, height);
+        app.press(Key::Char('1'));
+        check(&format!("overview-{width}x{height}"), &mut app, width, height);
+    }
+    let mut app = running(40, 9);
+    press(&mut app, &[Key::Char('1'), Key::End]);
+    check("overview-end-40x9", &mut app, 40, 9);
+}
+
+#[test]
+fn thread_detail() {
+    for (width, height) in SIZES {
+        let mut app = running(width, height);
+        press(&mut app, &[Key::Enter]);
+        check(&format!("thread-{width}x{height}"), &mut app, width, height);
+    }
+    let mut app = running(80, 24);
+    press(&mut app, &[Key::Enter, Key::PageDown]);
+    check("thread-page-2-80x24", &mut app, 80, 24);
+    press(&mut app, &[Key::End]);
+    check("thread-end-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn the_detail_of_a_thread_that_did_nothing_says_so() {
+    let mut app = running(120, 40);
+    app.press(Key::Char('/'));
+    type_in(&mut app, "4712");
+    press(&mut app, &[Key::Enter, Key::Enter]);
+    check("thread-idle-120x40", &mut app, 120, 40);
+}
+
+#[test]
+fn views_are_reached_by_tab_and_by_digit_and_left_by_escape() {
+    let mut app = running(80, 24);
+    let tabs = |app: &mut App, keys: &[Key]| -> Vec<Tab> {
+        keys.iter()
+            .map(|key| {
+                app.press(*key);
+                app.state().tab()
+            })
+            .collect()
+    };
+    let [one, two, three] = ['1', '2', '3'].map(Key::Char);
+    assert_eq!(tabs(&mut app, &[three, one, two]), [Tab::Thread, Tab::Overview, Tab::Threads]);
+    assert_eq!(tabs(&mut app, &[Key::Tab, Key::Tab, Key::Tab]), [Tab::Thread, Tab::Overview, Tab::Threads]);
+    assert_eq!(tabs(&mut app, &[Key::BackTab, Key::Enter]), [Tab::Overview, Tab::Threads]);
+    assert_eq!(tabs(&mut app, &[Key::Enter, Key::Esc]), [Tab::Thread, Tab::Threads]);
+}
+
+#[test]
+fn the_detail_goes_from_thread_to_thread() {
+    let mut app = running(80, 24);
+    press(&mut app, &[Key::Enter]);
+    let first = screen(&mut app, 80, 24);
+    assert!(first.contains("io_thd_1  tid 4713"), "{first}");
+    app.press(Key::Right);
+    let second = screen(&mut app, 80, 24);
+    assert!(second.contains("jemalloc_bg_thd  tid 4720"), "{second}");
+    app.press(Key::Left);
+    assert_eq!(screen(&mut app, 80, 24), first);
+    app.press(Key::Left);
+    assert_eq!(screen(&mut app, 80, 24), first, "there is none above the top row");
+}
+
+#[test]
+fn a_thread_that_is_gone_leaves_a_sentence() {
+    let mut app = running(80, 24);
+    app.press(Key::Enter);
+    let mut without = fixture::snapshot_two_nodes_after(2);
+    without.threads.retain(|thread| thread.tid != Tid(4713));
+    show(&mut app, without);
+    check("thread-gone-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn groups() {
+    let mut app = app(120, 40);
+    let mut snapshot = fixture::snapshot_of_threads(12);
+    for (at, thread) in snapshot.threads.iter_mut().enumerate() {
+        thread.comm = ["io", "worker", "gc"][at % 3].into();
+    }
+    show(&mut app, snapshot);
+    app.press(Key::Char('g'));
+    check("groups-120x40", &mut app, 120, 40);
+    assert_eq!(app.state().thread_count(), 3);
+    app.press(Key::Enter);
+    check("group-detail-120x40", &mut app, 120, 40);
+    press(&mut app, &[Key::Char('g')]);
+    assert_eq!((app.state().tab(), app.state().thread_count()), (Tab::Threads, 12));
+}
+
+/// A snapshot a second, for so many seconds.
+fn ran_for(seconds: u32, width: u16, height: u16) -> App {
+    let mut app = app(width, height);
+    (0..=seconds).for_each(|second| show(&mut app, fixture::snapshot_two_nodes_after(second)));
+    app
+}
+
+#[test]
+fn windows() {
+    let mut app = ran_for(15, 120, 40);
+    app.press(Key::Char('1'));
+    let durations: Vec<u64> = (0..4)
+        .map(|at| {
+            app.press(Key::Char('i'));
+            if at == 1 {
+                check("window-ten-seconds-120x40", &mut app, 120, 40);
+            }
+            app.numbers().duration_ns / 1_000_000_000
+        })
+        .collect();
+    // The last interval, ten seconds, a minute (as much of it as there is), and since the start again.
+    assert_eq!(durations, [1, 10, 25, 25]);
+}
+
+#[test]
+fn what_was_shown_can_be_looked_at_again() {
+    let mut app = ran_for(15, 80, 24);
+    let seconds = |app: &App| app.state().shown().now_ns / 1_000_000_000;
+    let after = |app: &mut App, key: char| {
+        app.press(Key::Char(key));
+        seconds(app)
+    };
+    assert_eq!([after(&mut app, ','), after(&mut app, ',')], [24, 23]);
+    check("looking-back-80x24", &mut app, 80, 24);
+    show(&mut app, fixture::snapshot_two_nodes_after(16));
+    assert_eq!(seconds(&app), 23, "what is looked at stays");
+    assert_eq!([after(&mut app, '<'), after(&mut app, '<'), after(&mut app, '>')], [13, 10, 20]);
+    assert_eq!([after(&mut app, '.'), after(&mut app, '>'), after(&mut app, '.')], [21, 26, 26]);
+    assert!(app.state().paused());
+    app.press(Key::Char(' '));
+    assert!(!app.state().paused());
+    // After the end as well.
+    app.tell(UiMessage::Ended("the target has exited".into()));
+    assert_eq!(after(&mut app, ','), 25);
+}
+
+#[test]
+fn the_interval_is_changed_in_steps_and_the_engine_sees_it() {
+    let interval = Arc::new(AtomicU64::new(1_000_000_000));
+    let theme = Theme::new(Depth::Indexed);
+    let options = Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)) };
+    let mut app = App::new(&options, 80, 24);
+    let mut after = |key| {
+        app.press(Key::Char(key));
+        (interval.load(Ordering::Relaxed) / 1_000_000, app.state().interval_ns().map(|ns| ns / 1_000_000))
+    };
+    assert_eq!([after('+'), after('-'), after('-')].map(|(ms, _)| ms), [2_000, 1_000, 500]);
+    (0..20).for_each(|_| _ = after('-'));
+    assert_eq!(after('-'), (100, Some(100)));
+    (0..20).for_each(|_| _ = after('+'));
+    assert_eq!(after('+'), (60_000, Some(60_000)));
+}
+
+#[test]
+fn every_view_keeps_within_the_screen_in_every_theme() {
+    for (width, height) in [(40, 9), (79, 24), (80, 24), (119, 30), (120, 40), (200, 60)] {
+        for depth in [Depth::Mono, Depth::Ansi, Depth::Indexed, Depth::True] {
+            let mut app = with_theme(width, height, depth);
+            show(&mut app, fixture::snapshot_two_nodes());
+            for key in ['1', '2', '3', 't', '1', '2', '3', 't', '1'].map(Key::Char) {
+                app.press(key);
+                let shown = screen(&mut app, width, height);
+                assert_eq!(shown.lines().count(), usize::from(height));
+                assert!(shown.starts_with("pid 4711"), "{shown}");
+            }
+        }
     }
 }
 
@@ -109,7 +291,7 @@ fn too_small_says_so_in_a_sentence() {
 
 #[test]
 fn lost_records_are_marked_and_never_cut_off() {
-    for (width, height) in [(80, 24), (120, 40), (40, 8)] {
+    for (width, height) in [(80, 24), (120, 40), (40, 9)] {
         let mut app = app(width, height);
         show(&mut app, fixture::snapshot_with_loss());
         check(&format!("loss-{width}x{height}"), &mut app, width, height);
@@ -304,7 +486,7 @@ fn frames_are_drawn_when_something_changed_and_ten_a_second_at_most() {
     assert_eq!(app.due(start), Some(ms(0)));
     app.draw(&mut terminal, start).expect("a test terminal never fails");
     assert_eq!(app.due(start + ms(5_000)), None, "nothing changed");
-    app.press(Key::Tab);
+    app.press(Key::Backspace);
     app.resize(80, 24);
     assert_eq!(app.due(start), None, "a key without meaning and the same size change nothing");
     app.press(Key::Down);
@@ -352,12 +534,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Enter,
         Key::Esc,
         Key::Tab,
+        Key::BackTab,
         Key::Backspace,
         Key::Interrupt,
         Key::Suspend,
         Key::Repaint,
     ]);
-    let chars = prop::sample::select("?/sSqhjkl 19wor".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let chars = prop::sample::select("?/sSqhjkl 123wor,.<>igt+-".chars().collect::<Vec<_>>()).prop_map(Key::Char);
     prop_oneof![
         6 => named.prop_map(Happening::Press),
         6 => chars.prop_map(Happening::Press),
@@ -380,6 +563,8 @@ fn check_state(state: &UiState, height: u16) {
         }
     }
     assert!(state.order().iter().all(|at| state.row(*at).is_some()));
+    let (first, lines) = state.page();
+    assert!(first <= lines.saturating_sub(layout::page_rows(height)), "{first} of {lines} lines");
 }
 
 proptest! {

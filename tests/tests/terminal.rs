@@ -259,7 +259,7 @@ fn stop_and_go_on() -> Result<(), String> {
     if !tty.seen[..stopped].contains(LEAVE) {
         return Err("the screen was not given back before the stop".into());
     }
-    tty.wait_until("a second screen", |seen| seen[stopped..].contains(ENTER) && seen[stopped..].contains("CPU%"))?;
+    tty.wait_until("a second screen", |seen| seen[stopped..].contains(ENTER) && seen[stopped..].contains("Run-queue latency"))?;
     tty.send(b"q")?;
     tty.wait_for("shell ends")?;
     tty.check_restored("end: Quit")
@@ -271,7 +271,8 @@ fn another_size() -> Result<(), String> {
     let size = libc::winsize { ws_row: 60, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the descriptor is open, and the size lives across the call.
     unsafe { libc::ioctl(tty.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-    tty.wait_for("on nodes")?;
+    // Below the end of a low screen.
+    tty.wait_for("Who waits most")?;
     tty.send(b"q")?;
     tty.wait_for("end: Quit")
 }

@@ -8,7 +8,7 @@ use std::{
     fs,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -49,8 +49,8 @@ const LAST_VISITS: u32 = 500;
 /// When a run ends by itself.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Time between ticks.
-    pub interval: Duration,
+    /// Time between ticks in ns, which can change meanwhile.
+    pub interval_ns: Arc<AtomicU64>,
     /// End after this time.
     pub duration: Option<Duration>,
     /// End when no target is left.
@@ -58,6 +58,12 @@ pub struct Pace {
     /// When it is told to stop, go on for at most this time until no target is left: a command that we started is
     /// asked to end as well, and its end belongs to the run.
     pub linger: Option<Duration>,
+}
+
+impl Pace {
+    fn interval(&self) -> u64 {
+        self.interval_ns.load(Ordering::Relaxed).clamp(1, u64::MAX / 4)
+    }
 }
 
 /// Why a run ended.
@@ -108,7 +114,7 @@ impl Live {
         sources.push(drain_source(drains.realtime()));
         let start_ns = monotonic_ns();
         probes.visit_tasks()?;
-        let next_tick = start_ns + as_ns(pace.interval);
+        let next_tick = start_ns + pace.interval();
         Ok(Live {
             probes,
             drains,
@@ -325,9 +331,11 @@ impl Live {
             self.finish(sink)?;
             return Ok(true);
         }
+        // An interval that was made shorter counts from now on.
+        self.next_tick = self.next_tick.min(now.saturating_add(self.pace.interval()));
         if now >= self.next_tick {
             self.tick()?;
-            let interval = as_ns(self.pace.interval);
+            let interval = self.pace.interval();
             // Ticks that could not be made in time are left out, not made up.
             self.next_tick += interval * (1 + (now - self.next_tick) / interval);
         }

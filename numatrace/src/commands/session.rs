@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Sender, channel},
     },
     time::Duration,
@@ -113,12 +113,19 @@ impl Session<'_> {
         let file = OutputFile::open(self.output.output.as_deref())?;
         let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
         let stop = if interactive { Arc::default() } else { super::interrupt::catch()? };
-        let engine = self.start(&topology, &stop, interactive)?;
+        let interval_ns = Arc::new(AtomicU64::new(u64::try_from(self.run.interval.as_nanos()).unwrap_or(u64::MAX)));
+        let engine = self.start(&topology, &stop, &interval_ns, interactive)?;
         (self.started)()?;
-        if interactive { self.draw(engine, &stop) } else { self.print(engine, file) }
+        if interactive { self.draw(engine, &stop, interval_ns) } else { self.print(engine, file) }
     }
 
-    fn start(&self, topology: &Topology, stop: &Arc<AtomicBool>, interactive: bool) -> anyhow::Result<Engine> {
+    fn start(
+        &self,
+        topology: &Topology,
+        stop: &Arc<AtomicBool>,
+        interval_ns: &Arc<AtomicU64>,
+        interactive: bool,
+    ) -> anyhow::Result<Engine> {
         let ring_bytes = match self.trace.ring_size {
             Some(bytes) => bytes,
             None if system::realtime_allowed() => RING_BYTES.0,
@@ -137,7 +144,7 @@ impl Session<'_> {
             },
         };
         let pace = Pace {
-            interval: self.run.interval,
+            interval_ns: Arc::clone(interval_ns),
             duration: self.run.duration.or(if interactive { None } else { self.default_duration }),
             end_with_targets: self.filter.ends(),
             linger: (self.linger && !interactive).then_some(LINGER),
@@ -274,9 +281,9 @@ impl Session<'_> {
     }
 
     /// The dashboard: the engine works on a thread of its own, the terminal on this one.
-    fn draw(&self, engine: Engine, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    fn draw(&self, engine: Engine, stop: &Arc<AtomicBool>, interval_ns: Arc<AtomicU64>) -> anyhow::Result<()> {
         let (sender, feed) = channel();
-        let options = tui::Options::new(self.target.label.clone());
+        let options = tui::Options { interval_ns: Some(interval_ns), ..tui::Options::new(self.target.label.clone()) };
         std::thread::scope(|scope| {
             let worker = std::thread::Builder::new()
                 .name("numatrace-engine".into())

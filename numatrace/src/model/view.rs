@@ -70,7 +70,10 @@ impl Model {
             comm: thread.comm.clone(),
             exited: matches!(thread.end, Some((End::Exited, _))),
             state: state(thread, self.before_ns),
+            members: 0,
             cpu: (thread.cpu != NO_CPU).then(|| u32::from(thread.cpu)),
+            sched: None,
+            track: Vec::new(),
             stats,
         }
     }

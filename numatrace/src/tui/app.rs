@@ -1,6 +1,7 @@
 //! The loop: keys and snapshots in, frames out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -8,21 +9,22 @@ use anyhow::{Context, bail};
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 
+use super::history::History;
 use super::input::{Found, Input};
 use super::signals::Signals;
-use super::state::{Action, Key, Status, UiState, update};
+use super::state::{Action, Key, Shown, Status, UiState, update};
 use super::terminal::Screen;
 use super::theme::{Depth, Theme};
 use super::view;
-use crate::snapshot::{Host, Loss, Matrices, SCHEMA, Snapshot, Target, ThreadStats, Tool};
+use crate::snapshot::Snapshot;
+use crate::window;
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
 /// Longest wait for a key while nothing is to be drawn: so late a snapshot, a signal or a new size can be seen.
 const IDLE: Duration = Duration::from_millis(100);
-/// Snapshots that are closer together than this (the last one comes right after the one before) are taken as one
-/// interval, for rates over less mean nothing.
-const MIN_INTERVAL_NS: u64 = 100_000_000;
+/// Times between numbers that `+` and `-` go through, in ms.
+const INTERVALS: [u64; 9] = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
 
 /// What the engine tells the dashboard.
 #[derive(Clone, Debug)]
@@ -53,12 +55,15 @@ pub struct Options {
     pub target: String,
     /// Colours.
     pub theme: Theme,
+    /// Time between numbers in ns, which the engine looks at and the user changes; `None` where it is fixed.
+    pub interval_ns: Option<Arc<AtomicU64>>,
 }
 
 impl Options {
     /// For this target, with the colours that the environment asks for.
     pub fn new(target: impl Into<String>) -> Options {
-        Options { target: target.into(), theme: Theme::new(Depth::detect(|name| std::env::var(name).ok())) }
+        let theme = Theme::new(Depth::detect(|name| std::env::var(name).ok()));
+        Options { target: target.into(), theme, interval_ns: None }
     }
 }
 
@@ -106,27 +111,9 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
                 Action::Quit => return Ok(app.exit()),
                 Action::Suspend => app.suspend(&mut screen, &signals)?,
                 Action::Repaint => screen.repaint().context("cannot draw on this terminal")?,
-                Action::Draw | Action::None => {}
+                Action::Draw | Action::None | Action::Theme | Action::Slower | Action::Faster => {}
             }
         }
-    }
-}
-
-/// The last two snapshots: rates are the difference between them.
-#[derive(Clone, Debug)]
-struct Window {
-    before: Option<Arc<Snapshot>>,
-    now: Arc<Snapshot>,
-}
-
-impl Window {
-    fn push(&mut self, next: Arc<Snapshot>) {
-        if next.duration_ns >= self.now.duration_ns.saturating_add(MIN_INTERVAL_NS) {
-            // The one before the first numbers is made up, and says nothing about a rate.
-            let real = self.now.duration_ns > 0;
-            self.before = real.then(|| Arc::clone(&self.now));
-        }
-        self.now = next;
     }
 }
 
@@ -134,10 +121,11 @@ impl Window {
 pub struct App {
     state: UiState,
     theme: Theme,
+    interval_ns: Option<Arc<AtomicU64>>,
     /// What has come.
-    live: Window,
-    /// What is shown: the same, or what it was when the user paused.
-    shown: Window,
+    history: History,
+    /// What is shown.
+    shown: Arc<Snapshot>,
     size: (u16, u16),
     changed: bool,
     drawn: Option<Instant>,
@@ -146,16 +134,19 @@ pub struct App {
 impl App {
     /// A dashboard without data, on a terminal of this size.
     pub fn new(options: &Options, width: u16, height: u16) -> App {
-        let window = Window { before: None, now: Arc::new(nothing_yet(&options.target)) };
         let mut app = App {
             state: UiState::new(width, height),
             theme: options.theme,
-            live: window.clone(),
-            shown: window,
+            interval_ns: options.interval_ns.clone(),
+            history: History::default(),
+            shown: Arc::new(Snapshot::nothing_yet(&options.target)),
             size: (width, height),
             changed: true,
             drawn: None,
         };
+        if let Some(interval) = &app.interval_ns {
+            app.state.set_interval(interval.load(Ordering::Relaxed));
+        }
         app.show();
         app
     }
@@ -163,6 +154,11 @@ impl App {
     /// What is shown.
     pub fn state(&self) -> &UiState {
         &self.state
+    }
+
+    /// The numbers that are shown.
+    pub fn numbers(&self) -> &Snapshot {
+        &self.shown
     }
 
     /// Takes everything that has come.
@@ -186,7 +182,11 @@ impl App {
     pub fn tell(&mut self, message: UiMessage) {
         match message {
             UiMessage::Snapshot(next) => {
-                self.live.push(next);
+                let newest_ns = next.duration_ns;
+                self.history.push(next);
+                if let Some(reel) = self.history.range() {
+                    self.state.set_reel(reel, newest_ns);
+                }
                 if !self.state.paused() {
                     self.show();
                 }
@@ -198,20 +198,36 @@ impl App {
 
     /// Takes a key; says what is left to do.
     pub fn press(&mut self, key: Key) -> Action {
-        let paused = self.state.paused();
-        let action = update(&mut self.state, key, &self.shown.now);
+        let choice = self.state.choice();
+        let action = update(&mut self.state, key, &self.shown);
+        match action {
+            Action::Theme => self.theme = self.theme.next(),
+            Action::Slower => self.change_interval(1),
+            Action::Faster => self.change_interval(-1),
+            _ => {}
+        }
         self.changed |= action != Action::None;
-        if paused && !self.state.paused() {
+        if choice != self.state.choice() {
             self.show();
         }
         action
+    }
+
+    fn change_interval(&mut self, by: isize) {
+        let Some(interval) = &self.interval_ns else { return };
+        let now = interval.load(Ordering::Relaxed) / 1_000_000;
+        let longer = INTERVALS.iter().position(|ms| *ms > now).unwrap_or(INTERVALS.len() - 1);
+        let shorter = INTERVALS.iter().rposition(|ms| *ms < now).unwrap_or(0);
+        let next = INTERVALS[if by > 0 { longer } else { shorter }] * 1_000_000;
+        interval.store(next, Ordering::Relaxed);
+        self.state.set_interval(next);
     }
 
     /// The terminal has this size.
     pub fn resize(&mut self, width: u16, height: u16) {
         if self.size != (width, height) {
             self.size = (width, height);
-            self.state.resize(width, height, &self.shown.now);
+            self.state.resize(width, height, &self.shown);
             self.changed = true;
         }
     }
@@ -227,7 +243,7 @@ impl App {
     /// # Errors
     /// When the terminal fails.
     pub fn draw<B: Backend>(&mut self, terminal: &mut Terminal<B>, now: Instant) -> Result<(), B::Error> {
-        terminal.draw(|frame| view::render(frame, frame.area(), &self.shown.now, &self.state, &self.theme))?;
+        terminal.draw(|frame| view::render(frame, frame.area(), &self.shown, &self.state, &self.theme))?;
         self.changed = false;
         self.drawn = Some(now);
         Ok(())
@@ -238,10 +254,28 @@ impl App {
         screen.lend(|| signals.stop_self()).context("cannot take the terminal back")
     }
 
+    /// Makes the numbers that were chosen, of the snapshots that there are.
     fn show(&mut self) {
-        self.shown = self.live.clone();
-        self.state.observe(&self.shown.now, self.shown.before.as_deref());
         self.changed = true;
+        let choice = self.state.choice();
+        let newest = self.history.range().map(|(_, last)| last);
+        let found = choice.at.or(newest).and_then(|number| {
+            let now = self.history.at(number)?;
+            Some((number, now.duration_ns, self.history.numbers(number, choice.window)?))
+        });
+        let Some((number, now_ns, mut found)) = found else {
+            let rates = Arc::clone(&self.shown);
+            self.state.observe(&self.shown, Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None });
+            return;
+        };
+        if choice.grouped {
+            found.numbers = Arc::new(window::by_name(&found.numbers));
+            found.rates = Arc::new(window::by_name(&found.rates));
+        }
+        self.shown = found.numbers;
+        let p99s = self.history.p99s(number, usize::from(u16::MAX));
+        let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate };
+        self.state.observe(&self.shown, shown);
     }
 
     fn end(&mut self, status: Status) {
@@ -254,27 +288,5 @@ impl App {
             Status::Failed(why) => Exit::Failed(why.clone()),
             Status::Live | Status::Ended(_) => Exit::Quit,
         }
-    }
-}
-
-/// Stands in until the first snapshot comes.
-fn nothing_yet(target: &str) -> Snapshot {
-    Snapshot {
-        schema: SCHEMA,
-        tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-        host: Host::default(),
-        target: Target { label: target.into(), ..Target::default() },
-        start: String::new(),
-        duration_ns: 0,
-        sources: Vec::new(),
-        loss: Loss::default(),
-        totals: ThreadStats::default(),
-        threads: Vec::new(),
-        dropped_threads: 0,
-        refused_threads: 0,
-        matrices: Matrices::default(),
-        placement_pages: None,
-        throttle: None,
-        findings: Vec::new(),
     }
 }

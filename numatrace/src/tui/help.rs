@@ -5,19 +5,29 @@ use crate::snapshot::{Snapshot, Source, SourceState};
 use crate::text;
 
 /// Every key and what it does.
-pub const KEYS: [(&str, &str); 14] = [
+pub const KEYS: [(&str, &str); 24] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this help, on and off"),
-    ("up/down, k/j", "select a thread; it stays selected when the order changes"),
+    ("Tab, 1 2 3", "the next view; Overview, Threads, Thread"),
+    ("Enter", "from the Overview to the threads, from a thread to its detail"),
+    ("Esc", "back to the list; clear the filter, close the help"),
+    ("up/down, k/j", "select a thread, which stays selected when the order changes; scroll a page"),
     ("PgUp/PgDn", "a page up or down"),
-    ("Home", "back to the top row, whichever thread that is"),
-    ("End", "the last thread"),
-    ("left/right, h/l", "scroll the columns that did not fit"),
+    ("Home", "back to the top row, whichever thread that is; top of the page"),
+    ("End", "the last thread; end of the page"),
+    ("left/right, h/l", "scroll the columns that did not fit; in the detail: the thread above or below"),
     ("s", "sort by the next column"),
     ("S", "reverse the order"),
     ("/", "filter by name or thread id; Enter keeps the filter, Esc clears it"),
-    ("Esc", "clear the filter, close the help"),
-    ("space", "pause: the numbers stand still, tracing goes on"),
+    ("g", "group threads of one name, on and off"),
+    ("i", "window of the numbers: since the start, last interval, last 10 s, last minute"),
+    ("space", "pause, and go on: the numbers stand still, tracing goes on"),
+    (",", "pause, and back to the numbers before"),
+    (".", "forward to the numbers after"),
+    ("<", "ten back"),
+    (">", "ten forward"),
+    ("+/-", "numbers less often, more often"),
+    ("t", "other colours"),
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "back to the shell; tracing stands still until fg"),
 ];
@@ -93,7 +103,7 @@ pub fn padded_term(term: &str) -> String {
 }
 
 /// Breaks at blanks; a word that is too long is cut into pieces, so that nothing is lost.
-fn wrap(what: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap(what: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in what.split_whitespace() {

@@ -3,9 +3,9 @@
 /// Narrowest terminal that is drawn on.
 pub const MIN_WIDTH: u16 = 40;
 /// Lowest terminal that is drawn on: header, title, column heads, footer and three rows.
-pub const MIN_HEIGHT: u16 = 8;
-/// Lines of the header.
-pub const HEADER_LINES: u16 = 2;
+pub const MIN_HEIGHT: u16 = 9;
+/// Lines of the header: the target, the sources, the tabs.
+pub const HEADER_LINES: u16 = 3;
 /// Lines of the table above its rows: its title and the column heads.
 pub const TABLE_HEAD_LINES: u16 = 2;
 /// Lines of the footer.
@@ -19,6 +19,12 @@ pub const fn fits(width: u16, height: u16) -> bool {
 /// Rows of the table that a terminal of this height shows; at least 1, so that paging always moves.
 pub const fn table_rows(height: u16) -> usize {
     let rows = height.saturating_sub(HEADER_LINES + TABLE_HEAD_LINES + FOOTER_LINES);
+    if rows == 0 { 1 } else { rows as usize }
+}
+
+/// Lines of a page that a terminal of this height shows; at least 1.
+pub const fn page_rows(height: u16) -> usize {
+    let rows = height.saturating_sub(HEADER_LINES + FOOTER_LINES);
     if rows == 0 { 1 } else { rows as usize }
 }
 
@@ -37,7 +43,7 @@ pub enum Column {
     Name,
     /// What it is doing.
     State,
-    /// Share of a CPU in the last interval.
+    /// Share of a CPU.
     Cpu,
     /// Median run-queue latency.
     P50,
@@ -59,6 +65,12 @@ pub enum Column {
     NodeMoves,
     /// How long it has been waiting right now.
     WaitingNow,
+    /// Time on CPU.
+    Running,
+    /// Time waiting for a CPU.
+    Waited,
+    /// Time neither running nor runnable.
+    Blocked,
     /// On-CPU time by node.
     Residency,
 }
@@ -89,7 +101,7 @@ const fn number(column: Column, title: &'static str, width: u16, rank: u8, meani
 }
 
 /// Every column, in the order of display.
-pub const COLUMNS: [Spec; 15] = [
+pub const COLUMNS: [Spec; 18] = [
     Spec { descending: false, ..number(Column::Tid, "tid", 7, 0, "thread id") },
     Spec {
         right: false,
@@ -102,28 +114,25 @@ pub const COLUMNS: [Spec; 15] = [
         descending: false,
         ..number(Column::State, "state", 8, 7, "running, waiting for a CPU, blocked, or exited")
     },
-    number(Column::Cpu, "CPU%", 6, 2, "share of a CPU, last interval"),
-    number(Column::P50, "rq p50", 7, 11, "run-queue latency, median, since the start"),
-    number(Column::P99, "rq p99", 7, 3, "run-queue latency, 99th percentile, since the start"),
-    number(Column::Max, "rq max", 7, 10, "run-queue latency, largest, since the start"),
-    number(Column::Wait, "wait%", 6, 4, "share of its time waiting for a CPU, since the start"),
-    number(Column::Voluntary, "vol/s", 6, 13, "voluntary switches a second, last interval"),
-    number(Column::Involuntary, "invol/s", 8, 12, "involuntary switches a second, last interval"),
-    number(Column::Migrations, "migr/s", 7, 8, "moves between CPUs a second, last interval"),
-    number(Column::CrossNode, "cross/s", 8, 5, "moves between nodes a second, last interval"),
-    number(Column::NodeMoves, "moves", 6, 14, "turns on another node than the turn before, since the start"),
+    number(Column::Cpu, "CPU%", 6, 2, "share of a CPU"),
+    number(Column::P50, "rq p50", 7, 11, "run-queue latency, median"),
+    number(Column::P99, "rq p99", 7, 3, "run-queue latency, 99th percentile"),
+    number(Column::Max, "rq max", 7, 10, "run-queue latency, largest"),
+    number(Column::Wait, "wait%", 6, 4, "share of its time waiting for a CPU"),
+    number(Column::Voluntary, "vol/s", 6, 13, "voluntary switches a second"),
+    number(Column::Involuntary, "invol/s", 8, 12, "involuntary switches a second"),
+    number(Column::Migrations, "migr/s", 7, 8, "moves between CPUs a second"),
+    number(Column::CrossNode, "cross/s", 8, 5, "moves between nodes a second"),
+    number(Column::NodeMoves, "moves", 6, 14, "turns on another node than the turn before"),
     number(Column::WaitingNow, "waiting", 8, 6, "how long it has been waiting right now"),
+    number(Column::Running, "ran", 8, 15, "time on CPU"),
+    number(Column::Waited, "waited", 8, 16, "time waiting for a CPU"),
+    number(Column::Blocked, "blocked", 8, 17, "time neither running nor runnable"),
     Spec {
         right: false,
         descending: false,
         most: 60,
-        ..number(
-            Column::Residency,
-            "on nodes",
-            13,
-            9,
-            "time on CPU by node, since the start (sorts by the largest share)",
-        )
+        ..number(Column::Residency, "on nodes", 13, 9, "time on CPU by node (sorts by the largest share)")
     },
 ];
 

@@ -1,18 +1,23 @@
 //! The terminal dashboard: the last stop of the flow, which reads snapshots and keys and draws.
 //!
 //! ```text
-//! UiMessage (snapshots) -> app -> Window -> UiState::observe -.
-//! terminal -> input -> Key ------> update(UiState, Key) ------+-> view::render -> terminal
+//! UiMessage (snapshots) -> app -> History -> UiState::observe -.
+//! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`state`], [`rows`], [`cells`], [`help`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without
-//! changing anything; [`terminal`], [`signals`] and [`input`] alone touch the real terminal; [`app`] is the loop.
+//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`page`], [`cells`], [`help`] and [`layout`]
+//! are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
+//! [`input`] alone touch the real terminal; [`app`] is the loop.
 
 pub mod app;
 pub mod cells;
+pub mod detail;
 pub mod help;
+pub mod history;
 pub mod input;
 pub mod layout;
+pub mod overview;
+pub mod page;
 pub mod rows;
 pub mod signals;
 pub mod state;

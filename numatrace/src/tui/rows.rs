@@ -1,91 +1,100 @@
-//! The rows of the threads table: rates between two snapshots, sorting and filtering. Pure.
+//! The rows of the threads table: rates, weights, sorting and filtering. Pure.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::layout::Column;
-use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats};
-use crate::units::Tid;
-
-/// What tells a thread from all others of a snapshot: its id, and which one it is among those that had the same id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ThreadKey {
-    /// Thread id.
-    pub tid: Tid,
-    /// 0 for the first thread with this id, 1 for the second one.
-    pub nth: u32,
-}
+use super::page::Role;
+use crate::snapshot::{Latency, Snapshot, Thread, ThreadState, ThreadStats};
+use crate::window::{ThreadKey, keyed};
 
 /// What the table shows of a thread and the snapshot does not hold as such. Absent is not known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
     /// Which thread.
     pub key: ThreadKey,
-    /// CPUs used, last interval: 1.0 is one CPU all the time.
+    /// CPUs used: 1.0 is one CPU all the time.
     pub cpu: Option<f64>,
-    /// Share of its time waiting for a CPU, since the start.
+    /// Share of its time waiting for a CPU.
     pub wait: Option<f64>,
-    /// Voluntary switches a second, last interval.
+    /// Voluntary switches a second.
     pub voluntary: Option<f64>,
-    /// Involuntary switches a second, last interval.
+    /// Involuntary switches a second.
     pub involuntary: Option<f64>,
-    /// Migrations a second, last interval.
+    /// Migrations a second.
     pub migrations: Option<f64>,
-    /// Cross-node migrations a second, last interval.
+    /// Cross-node migrations a second.
     pub cross_node: Option<f64>,
 }
 
-/// One row for each thread of `now`, in its order. Rates are over the time since `before`, or since the start of
-/// tracing without it; a thread that was not there before counts from 0.
-pub fn rows(now: &Snapshot, before: Option<&Snapshot>) -> Vec<Row> {
-    let seconds = seconds_between(now, before);
-    let old: HashMap<ThreadKey, &ThreadStats> = before
-        .map(|snapshot| keyed(&snapshot.threads).map(|(key, thread)| (key, &thread.stats)).collect())
-        .unwrap_or_default();
-    let nothing = ThreadStats::default();
-    keyed(&now.threads)
-        .map(|(key, thread)| row(key, &thread.stats, old.get(&key).copied().unwrap_or(&nothing), seconds))
-        .collect()
+/// One row for each thread of `numbers`, in its order, with the rates of `rates`: what happened in some stretch of
+/// time. A thread that is not in there has no rates.
+pub fn rows(numbers: &Snapshot, rates: &Snapshot) -> Vec<Row> {
+    let seconds = (rates.duration_ns > 0).then(|| rates.duration_ns as f64 / 1e9);
+    let by_key: HashMap<ThreadKey, &ThreadStats> =
+        keyed(&rates.threads).map(|(key, thread)| (key, &thread.stats)).collect();
+    let of = |key: &ThreadKey| by_key.get(key).copied().zip(seconds);
+    keyed(&numbers.threads).map(|(key, thread)| row(key, &thread.stats, of(&key))).collect()
 }
 
-/// Records a second that the probes wanted to write, in the last interval.
-pub fn record_rate(now: &Snapshot, before: Option<&Snapshot>) -> Option<f64> {
-    let old = before.map_or(0, |snapshot| snapshot.loss.records_wanted);
-    per_second(now.loss.records_wanted, old, seconds_between(now, before))
-}
-
-fn keyed(threads: &[Thread]) -> impl Iterator<Item = (ThreadKey, &Thread)> {
-    let mut last: Option<ThreadKey> = None;
-    threads.iter().map(move |thread| {
-        let nth = last.filter(|key| key.tid == thread.tid).map_or(0, |key| key.nth + 1);
-        let key = ThreadKey { tid: thread.tid, nth };
-        last = Some(key);
-        (key, thread)
-    })
-}
-
-fn row(key: ThreadKey, now: &ThreadStats, old: &ThreadStats, seconds: Option<f64>) -> Row {
+fn row(key: ThreadKey, now: &ThreadStats, rates: Option<(&ThreadStats, f64)>) -> Row {
     let lifetime = now.cpu_ns as f64 + now.wait_ns as f64 + now.blocked_ns as f64;
-    let rate = |new: u64, old: u64| per_second(new, old, seconds);
+    let rate = |count: fn(&ThreadStats) -> u64| rates.map(|(stats, seconds)| count(stats) as f64 / seconds);
     Row {
         key,
-        cpu: rate(now.cpu_ns, old.cpu_ns).map(|ns| ns / 1e9),
+        cpu: rate(|stats| stats.cpu_ns).map(|ns| ns / 1e9),
         wait: (lifetime > 0.0).then(|| now.wait_ns as f64 / lifetime),
-        voluntary: rate(now.switches.voluntary, old.switches.voluntary),
-        involuntary: rate(now.switches.involuntary, old.switches.involuntary),
-        migrations: rate(now.migrations.total(), old.migrations.total()),
-        cross_node: rate(now.migrations.cross_node, old.migrations.cross_node),
+        voluntary: rate(|stats| stats.switches.voluntary),
+        involuntary: rate(|stats| stats.switches.involuntary),
+        migrations: rate(|stats| stats.migrations.total()),
+        cross_node: rate(|stats| stats.migrations.cross_node),
     }
 }
 
-fn seconds_between(now: &Snapshot, before: Option<&Snapshot>) -> Option<f64> {
-    let ns = now.duration_ns.checked_sub(before.map_or(0, |snapshot| snapshot.duration_ns))?;
-    (ns > 0).then(|| ns as f64 / 1e9)
+/// Waits and latencies from here on are worth a look, or bad.
+const WARN_NS: u64 = 10_000_000;
+const BAD_NS: u64 = 100_000_000;
+/// Shares of time waiting from here on are worth a look, or bad.
+const WARN_SHARE: f64 = 0.1;
+const BAD_SHARE: f64 = 0.3;
+/// Cross-node migrations a second from here on are worth a look, or bad.
+const WARN_HOPS: f64 = 1.0;
+const BAD_HOPS: f64 = 100.0;
+
+/// The weight of a latency.
+pub fn weigh_latency(ns: Option<u64>) -> Role {
+    weigh(ns, WARN_NS, BAD_NS)
 }
 
-/// `None` without time between, and when the counter went back: then it is another thread's.
-fn per_second(now: u64, before: u64, seconds: Option<f64>) -> Option<f64> {
-    Some(now.checked_sub(before)? as f64 / seconds?)
+/// The weight of a share of time waiting.
+pub fn weigh_share(share: Option<f64>) -> Role {
+    weigh(share, WARN_SHARE, BAD_SHARE)
+}
+
+/// The weight of a rate of cross-node migrations.
+pub fn weigh_hops(rate: Option<f64>) -> Role {
+    weigh(rate, WARN_HOPS, BAD_HOPS)
+}
+
+fn weigh<T: PartialOrd + Copy>(value: Option<T>, warn: T, bad: T) -> Role {
+    match value {
+        Some(value) if value >= bad => Role::Bad,
+        Some(value) if value >= warn => Role::Warn,
+        Some(_) => Role::Plain,
+        None => Role::Dim,
+    }
+}
+
+/// What a thread is doing, in a word.
+pub const fn state_name(thread: &Thread) -> &'static str {
+    match thread.state {
+        _ if thread.exited => "exited",
+        ThreadState::Unknown => "-",
+        ThreadState::Running => "running",
+        ThreadState::Waiting => "waiting",
+        ThreadState::Blocked => "blocked",
+        ThreadState::Exited => "exited",
+    }
 }
 
 /// A percentile that is known: a wait of 0 ns does not happen, so 0 means that no record of a wait arrived.
@@ -154,6 +163,9 @@ fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
         Column::Migrations => Value::Number(row.migrations),
         Column::CrossNode => Value::Number(row.cross_node),
         Column::NodeMoves => Value::Count(Some(thread.stats.node_moves)),
+        Column::Running => Value::Count(Some(thread.stats.cpu_ns)),
+        Column::Waited => Value::Count(Some(thread.stats.wait_ns)),
+        Column::Blocked => Value::Count(Some(thread.stats.blocked_ns)),
         Column::WaitingNow => Value::Count(thread.stats.waiting_now_ns),
         Column::Residency => Value::Number(largest_share(&thread.stats.residency_ns)),
     }

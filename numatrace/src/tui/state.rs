@@ -1,12 +1,20 @@
 //! What the dashboard is showing, and how keys change it. Pure: no clock, no terminal.
 
-use super::help;
+use std::sync::Arc;
+
+use super::history::Window;
 use super::layout::{self, Column};
-use super::rows::{self, Row, Sort, ThreadKey};
-use crate::snapshot::Snapshot;
+use super::page::Line;
+use super::rows::{self, Row, Sort};
+use super::{detail, help, overview};
+use crate::snapshot::{Snapshot, Thread};
+use crate::text;
+use crate::window::ThreadKey;
 
 /// Longest filter; command names have 15 bytes, escaped they are longer.
 const MAX_FILTER: usize = 64;
+/// How many snapshots `<` and `>` go at once.
+const STRIDE: u64 = 10;
 
 /// A key, as far as the dashboard tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +41,10 @@ pub enum Key {
     Enter,
     /// Escape.
     Esc,
-    /// Tab: views come later.
+    /// Tab.
     Tab,
+    /// Tab with Shift.
+    BackTab,
     /// Backspace.
     Backspace,
     /// Ctrl-C, which arrives as a key in raw mode.
@@ -56,6 +66,12 @@ pub enum Action {
     Repaint,
     /// Give the terminal back and stop the process.
     Suspend,
+    /// The next set of colours.
+    Theme,
+    /// A longer interval between numbers.
+    Slower,
+    /// A shorter one.
+    Faster,
     /// End.
     Quit,
 }
@@ -72,6 +88,61 @@ pub enum Status {
     Failed(String),
 }
 
+/// A view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tab {
+    /// The target as a whole.
+    #[default]
+    Overview,
+    /// One row a thread.
+    Threads,
+    /// Everything about one thread.
+    Thread,
+}
+
+impl Tab {
+    /// All of them, in the order of their digits.
+    pub const ALL: [Tab; 3] = [Tab::Overview, Tab::Threads, Tab::Thread];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tab::Overview => "Overview",
+            Tab::Threads => "Threads",
+            Tab::Thread => "Thread",
+        }
+    }
+
+    fn step(self, by: usize) -> Tab {
+        let at = Tab::ALL.iter().position(|tab| *tab == self).unwrap_or(0);
+        Tab::ALL[(at + by) % Tab::ALL.len()]
+    }
+}
+
+/// Which of all numbers are shown: when it changes, they are made anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Which stretch of time.
+    pub window: Window,
+    /// Threads of one name are one row.
+    pub grouped: bool,
+    /// The snapshot that is looked at, by its number; `None` follows the newest.
+    pub at: Option<u64>,
+}
+
+/// The numbers that are shown, beside the snapshot itself.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// What happened in the stretch of time that rates are over.
+    pub rates: Arc<Snapshot>,
+    /// 99th percentile of the waits of each interval, oldest first.
+    pub p99s: Vec<Option<u64>>,
+    /// Time from the start of tracing to these numbers.
+    pub now_ns: u64,
+    /// Records a second that the probes wanted to write, in that stretch.
+    pub record_rate: Option<f64>,
+}
+
 /// What is shown.
 #[derive(Clone, Debug)]
 pub struct UiState {
@@ -79,6 +150,13 @@ pub struct UiState {
     width: u16,
     /// Lines of the terminal.
     height: u16,
+    tab: Tab,
+    choice: Choice,
+    shown: Shown,
+    /// Numbers of the oldest and the newest snapshot that there is.
+    reel: (u64, u64),
+    /// Time of the newest snapshot.
+    newest_ns: u64,
     /// One for each thread of the snapshot, in its order.
     rows: Vec<Row>,
     /// Positions of the threads that are listed, in order.
@@ -87,6 +165,8 @@ pub struct UiState {
     selected: usize,
     /// The thread that stays selected across sorting; `None` until the user chooses one: then the top row is.
     pinned: Option<ThreadKey>,
+    /// The thread whose detail is shown.
+    opened: Option<ThreadKey>,
     /// Position in `order` of the first row shown.
     first: usize,
     /// How far the columns are scrolled.
@@ -97,9 +177,11 @@ pub struct UiState {
     help: bool,
     help_first: usize,
     help_lines: usize,
-    paused: bool,
+    /// First line shown of the Overview or of the detail, and how many there are.
+    page_first: usize,
+    page_lines: usize,
     status: Status,
-    record_rate: Option<f64>,
+    interval_ns: Option<u64>,
 }
 
 impl UiState {
@@ -108,10 +190,16 @@ impl UiState {
         UiState {
             width,
             height,
+            tab: Tab::default(),
+            choice: Choice::default(),
+            shown: Shown { rates: Arc::new(Snapshot::nothing_yet("")), p99s: Vec::new(), now_ns: 0, record_rate: None },
+            reel: (0, 0),
+            newest_ns: 0,
             rows: Vec::new(),
             order: Vec::new(),
             selected: 0,
             pinned: None,
+            opened: None,
             first: 0,
             scroll: 0,
             sort: Sort { column: Column::Wait, descending: true },
@@ -120,18 +208,24 @@ impl UiState {
             help: false,
             help_first: 0,
             help_lines: 0,
-            paused: false,
+            page_first: 0,
+            page_lines: 0,
             status: Status::Live,
-            record_rate: None,
+            interval_ns: None,
         }
     }
 
-    /// `now` is shown from here on; rates are over the time since `before`.
-    pub fn observe(&mut self, now: &Snapshot, before: Option<&Snapshot>) {
-        self.rows = rows::rows(now, before);
-        self.record_rate = rows::record_rate(now, before);
-        self.list(now);
-        self.measure_help(now);
+    /// `numbers` are shown from here on.
+    pub fn observe(&mut self, numbers: &Snapshot, shown: Shown) {
+        self.rows = rows::rows(numbers, &shown.rates);
+        self.shown = shown;
+        self.list(numbers);
+        self.measure(numbers);
+    }
+
+    /// Snapshots with these numbers can be looked at; the newest is of this time.
+    pub fn set_reel(&mut self, reel: (u64, u64), newest_ns: u64) {
+        (self.reel, self.newest_ns) = (reel, newest_ns);
     }
 
     /// The terminal has another size; `now` is the snapshot that was observed last.
@@ -139,12 +233,37 @@ impl UiState {
         (self.width, self.height) = (width, height);
         self.scroll = self.scroll.min(layout::max_scroll(self.table_width()));
         self.show_selected();
-        self.measure_help(now);
+        self.measure(now);
     }
 
     /// No more numbers will come, or they will.
     pub fn set_status(&mut self, status: Status) {
         self.status = status;
+    }
+
+    /// Numbers come this often.
+    pub fn set_interval(&mut self, ns: u64) {
+        self.interval_ns = Some(ns);
+    }
+
+    /// Time between numbers, where it is known.
+    pub fn interval_ns(&self) -> Option<u64> {
+        self.interval_ns
+    }
+
+    /// The view that is shown.
+    pub fn tab(&self) -> Tab {
+        self.tab
+    }
+
+    /// Which numbers are shown.
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// The numbers that are shown, beside the snapshot itself.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// Positions in `Snapshot::threads` of the listed threads, in order.
@@ -197,9 +316,24 @@ impl UiState {
         self.help.then_some(self.help_first)
     }
 
+    /// Lines of the terminal.
+    pub fn height(&self) -> u16 {
+        self.height
+    }
+
+    /// The first line shown of the Overview or of the detail, and how many lines there are.
+    pub fn page(&self) -> (usize, usize) {
+        (self.page_first, self.page_lines)
+    }
+
     /// New snapshots are kept back.
     pub fn paused(&self) -> bool {
-        self.paused
+        self.choice.at.is_some()
+    }
+
+    /// How much older than the newest numbers the ones shown are.
+    pub fn age_ns(&self) -> u64 {
+        self.newest_ns.saturating_sub(self.shown.now_ns)
     }
 
     /// Whether more numbers will come.
@@ -207,9 +341,57 @@ impl UiState {
         &self.status
     }
 
-    /// Records a second, last interval.
+    /// Records a second, in the stretch of time that rates are over.
     pub fn record_rate(&self) -> Option<f64> {
-        self.record_rate
+        self.shown.record_rate
+    }
+
+    /// The window in words: `since the start`, `last 10.0s`.
+    pub fn window_name(&self, numbers: &Snapshot) -> String {
+        match self.choice.window {
+            Window::Start => "since the start".into(),
+            _ => format!("last {}", text::duration(numbers.duration_ns)),
+        }
+    }
+
+    /// The Overview in lines.
+    pub fn overview(&self, numbers: &Snapshot) -> Vec<Line> {
+        let window = self.window_name(numbers);
+        let content = overview::Content {
+            numbers,
+            rates: &self.shown.rates,
+            p99s: &self.shown.p99s,
+            window: &window,
+            height: self.height,
+        };
+        overview::lines(&content, self.width)
+    }
+
+    /// The detail of the opened thread in lines; `None` when it is not there (any more).
+    pub fn detail(&self, numbers: &Snapshot) -> Option<Vec<Line>> {
+        let thread = self.opened_thread(numbers)?;
+        let nothing = Thread::default();
+        let rates = self.opened_thread(&self.shown.rates).unwrap_or(&nothing);
+        let window = self.window_name(numbers);
+        let content = detail::Content {
+            thread,
+            rates: &rates.stats,
+            stretch: &self.shown.rates,
+            host: &numbers.host,
+            now_ns: self.shown.now_ns,
+            window: &window,
+        };
+        Some(detail::lines(&content, self.width))
+    }
+
+    /// The thread that was opened, or would be.
+    pub fn opened(&self) -> Option<ThreadKey> {
+        self.opened
+    }
+
+    fn opened_thread<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Thread> {
+        let opened = self.opened?;
+        crate::window::keyed(&snapshot.threads).find(|(key, _)| *key == opened).map(|(_, thread)| thread)
     }
 
     /// Width of the table without the mark of the selected row.
@@ -217,7 +399,7 @@ impl UiState {
         self.width.saturating_sub(1)
     }
 
-    fn page(&self) -> usize {
+    fn table_page(&self) -> usize {
         layout::table_rows(self.height)
     }
 
@@ -238,7 +420,7 @@ impl UiState {
 
     /// Clamps the selection, and scrolls so that it is shown.
     fn show_selected(&mut self) {
-        let page = self.page();
+        let page = self.table_page();
         self.selected = self.selected.min(self.order.len().saturating_sub(1));
         self.first = self.first.min(self.order.len().saturating_sub(page));
         self.first = self.first.clamp((self.selected + 1).saturating_sub(page), self.selected);
@@ -247,17 +429,50 @@ impl UiState {
     fn select(&mut self, position: usize) {
         self.selected = position;
         self.show_selected();
-        self.pinned = self.order.get(self.selected).map(|row| self.rows[*row].key);
+        self.pinned = self.selected_key();
     }
 
-    fn measure_help(&mut self, now: &Snapshot) {
-        self.help_lines = help::lines(now, self.width).len();
+    fn selected_key(&self) -> Option<ThreadKey> {
+        self.order.get(self.selected).map(|row| self.rows[*row].key)
+    }
+
+    /// Shows a view. The detail is that of the selected thread, which then stays selected.
+    fn open(&mut self, tab: Tab, snapshot: &Snapshot) {
+        if tab == Tab::Thread {
+            self.pinned = self.selected_key().or(self.pinned);
+            self.opened = self.pinned;
+        }
+        (self.tab, self.page_first) = (tab, 0);
+        self.measure(snapshot);
+    }
+
+    /// Counts the lines of what can be scrolled, and scrolls back what has become too long.
+    fn measure(&mut self, numbers: &Snapshot) {
+        self.help_lines = help::lines(numbers, self.width).len();
+        self.page_lines = match self.tab {
+            Tab::Overview => self.overview(numbers).len(),
+            Tab::Thread => self.detail(numbers).map_or(0, |lines| lines.len()),
+            Tab::Threads => 0,
+        };
         self.scroll_help(0);
+        self.scroll_page(0);
     }
 
     fn scroll_help(&mut self, lines: isize) {
         let most = self.help_lines.saturating_sub(layout::help_rows(self.height));
         self.help_first = self.help_first.saturating_add_signed(lines).min(most);
+    }
+
+    fn scroll_page(&mut self, lines: isize) {
+        let most = self.page_lines.saturating_sub(layout::page_rows(self.height));
+        self.page_first = self.page_first.saturating_add_signed(lines).min(most);
+    }
+
+    /// Looks at another snapshot, which pauses.
+    fn go(&mut self, by: i64) {
+        let (first, last) = self.reel;
+        let at = self.choice.at.unwrap_or(last).saturating_add_signed(by);
+        self.choice.at = Some(at.clamp(first, last));
     }
 }
 
@@ -269,7 +484,11 @@ pub fn update(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
         Key::Repaint => Action::Repaint,
         _ if state.editing => edit_filter(state, key, snapshot),
         _ if state.help => in_help(state, key),
-        _ => in_table(state, key, snapshot),
+        _ => match everywhere(state, key, snapshot) {
+            Some(action) => action,
+            None if state.tab == Tab::Threads => in_table(state, key, snapshot),
+            None => in_page(state, key, snapshot),
+        },
     }
 }
 
@@ -306,12 +525,40 @@ fn in_help(state: &mut UiState, key: Key) -> Action {
     Action::Draw
 }
 
+/// Keys that mean the same in every view.
+fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Action> {
+    match key {
+        Key::Char('q') => return Some(Action::Quit),
+        Key::Char('t') => return Some(Action::Theme),
+        Key::Char('+') => return Some(Action::Slower),
+        Key::Char('-') => return Some(Action::Faster),
+        Key::Char('?') => (state.help, state.help_first) = (true, 0),
+        Key::Char(' ') => state.choice.at = if state.paused() { None } else { Some(state.reel.1) },
+        Key::Char(',') => state.go(-1),
+        Key::Char('.') => state.go(1),
+        Key::Char('<') => state.go(-(STRIDE as i64)),
+        Key::Char('>') => state.go(STRIDE as i64),
+        Key::Char('i') => state.choice.window = state.choice.window.next(),
+        Key::Char('g') => {
+            state.choice.grouped = !state.choice.grouped;
+            // What was selected is no row of the other list.
+            (state.pinned, state.opened) = (None, None);
+            if state.tab == Tab::Thread {
+                state.tab = Tab::Threads;
+            }
+        }
+        Key::Tab => state.open(state.tab.step(1), snapshot),
+        Key::BackTab => state.open(state.tab.step(Tab::ALL.len() - 1), snapshot),
+        Key::Char(digit @ '1'..='3') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
+        _ => return None,
+    }
+    Some(Action::Draw)
+}
+
 fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     match key {
-        Key::Char('q') => return Action::Quit,
-        Key::Char('?') => (state.help, state.help_first) = (true, 0),
         Key::Char('/') => state.editing = true,
-        Key::Char(' ') => state.paused = !state.paused,
+        Key::Enter if state.selected().is_some() => state.open(Tab::Thread, snapshot),
         Key::Esc if !state.filter.is_empty() => {
             state.filter.clear();
             state.list(snapshot);
@@ -331,6 +578,33 @@ fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     Action::Draw
 }
 
+/// In the Overview and in the detail.
+fn in_page(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
+    let page = layout::page_rows(state.height) as isize;
+    match key {
+        Key::Up | Key::Char('k') => state.scroll_page(-1),
+        Key::Down | Key::Char('j') => state.scroll_page(1),
+        Key::PageUp => state.scroll_page(-page),
+        Key::PageDown => state.scroll_page(page),
+        Key::Home => state.page_first = 0,
+        Key::End => state.scroll_page(isize::MAX),
+        Key::Enter if state.tab == Tab::Overview => state.open(Tab::Threads, snapshot),
+        Key::Esc if state.tab == Tab::Thread => state.open(Tab::Threads, snapshot),
+        Key::Left | Key::Char('h') if state.tab == Tab::Thread => open_neighbour(state, -1, snapshot),
+        Key::Right | Key::Char('l') if state.tab == Tab::Thread => open_neighbour(state, 1, snapshot),
+        _ => return Action::None,
+    }
+    Action::Draw
+}
+
+/// The detail of the thread above or below in the list.
+fn open_neighbour(state: &mut UiState, by: isize, snapshot: &Snapshot) {
+    let first = state.page_first;
+    state.select(state.selected.saturating_add_signed(by));
+    state.open(Tab::Thread, snapshot);
+    state.scroll_page(first as isize);
+}
+
 /// The next of the columns that are shown; the first one when the current one is not.
 fn sort_by_next(state: &mut UiState) {
     let columns = state.columns();
@@ -342,7 +616,7 @@ fn sort_by_next(state: &mut UiState) {
 }
 
 fn move_selection(state: &mut UiState, key: Key) -> Action {
-    let (at, page) = (state.selected, state.page());
+    let (at, page) = (state.selected, state.table_page());
     match key {
         Key::Up | Key::Char('k') => state.select(at.saturating_sub(1)),
         Key::Down | Key::Char('j') => state.select(at.saturating_add(1)),

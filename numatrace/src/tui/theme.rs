@@ -2,6 +2,8 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
+use super::page::Role;
+
 /// How many colours a terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
@@ -34,9 +36,22 @@ impl Depth {
     }
 }
 
+/// A set of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    /// Muted, for dark and light backgrounds.
+    Standard,
+    /// The terminal's own bright colours.
+    Bright,
+    /// None.
+    Plain,
+}
+
 /// The style of each kind of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
+    depth: Depth,
+    variant: Variant,
     /// Ordinary text.
     pub plain: Style,
     /// Of little weight: exited threads, explanations.
@@ -51,6 +66,8 @@ pub struct Theme {
     pub selected: Style,
     /// A key in the footer.
     pub key: Style,
+    /// A bar.
+    pub bar: Style,
     /// Worth a look.
     pub warn: Style,
     /// Bad.
@@ -61,13 +78,35 @@ impl Theme {
     /// The theme for a terminal of this depth. Backgrounds are left alone (light terminals exist), but for the
     /// selected row, which is reversed.
     pub fn new(depth: Depth) -> Theme {
-        let (dim, accent, warn, bad) = match depth {
-            Depth::Mono => return Theme::mono(),
-            Depth::Ansi => (Color::DarkGray, Color::Cyan, Color::Yellow, Color::Red),
-            Depth::Indexed => (Color::Indexed(245), Color::Indexed(37), Color::Indexed(172), Color::Indexed(167)),
-            Depth::True => (
+        Theme::variant(depth, Variant::Standard)
+    }
+
+    /// The next set of colours that such a terminal can show, round and round.
+    #[must_use]
+    pub fn next(self) -> Theme {
+        let next = match self.variant {
+            Variant::Standard => Variant::Bright,
+            Variant::Bright => Variant::Plain,
+            Variant::Plain => Variant::Standard,
+        };
+        Theme::variant(self.depth, next)
+    }
+
+    fn variant(depth: Depth, variant: Variant) -> Theme {
+        let (dim, accent, bar, warn, bad) = match (variant, depth) {
+            (Variant::Plain, _) | (_, Depth::Mono) => return Theme::mono(depth, variant),
+            (Variant::Bright, _) => {
+                (Color::Gray, Color::LightCyan, Color::LightBlue, Color::LightYellow, Color::LightRed)
+            }
+            (_, Depth::Ansi) => (Color::DarkGray, Color::Cyan, Color::Blue, Color::Yellow, Color::Red),
+            (_, Depth::Indexed) => {
+                let [dim, accent, bar, warn, bad] = [245, 37, 67, 172, 167].map(Color::Indexed);
+                (dim, accent, bar, warn, bad)
+            }
+            (_, Depth::True) => (
                 Color::Rgb(0x8a, 0x8a, 0x8a),
                 Color::Rgb(0x1f, 0xa3, 0xa3),
+                Color::Rgb(0x4f, 0x86, 0xc0),
                 Color::Rgb(0xd0, 0x87, 0x10),
                 Color::Rgb(0xdd, 0x4b, 0x4b),
             ),
@@ -75,6 +114,8 @@ impl Theme {
         let plain = Style::new();
         let bold = plain.add_modifier(Modifier::BOLD);
         Theme {
+            depth,
+            variant,
             plain,
             dim: plain.fg(dim),
             strong: bold,
@@ -82,15 +123,18 @@ impl Theme {
             sorted: bold.fg(accent),
             selected: plain.add_modifier(Modifier::REVERSED),
             key: plain.fg(accent),
+            bar: plain.fg(bar),
             warn: plain.fg(warn),
             bad: bold.fg(bad),
         }
     }
 
-    fn mono() -> Theme {
+    fn mono(depth: Depth, variant: Variant) -> Theme {
         let plain = Style::new();
         let bold = plain.add_modifier(Modifier::BOLD);
         Theme {
+            depth,
+            variant,
             plain,
             dim: plain.add_modifier(Modifier::DIM),
             strong: bold,
@@ -98,8 +142,22 @@ impl Theme {
             sorted: plain.add_modifier(Modifier::UNDERLINED | Modifier::REVERSED),
             selected: plain.add_modifier(Modifier::REVERSED),
             key: bold,
+            bar: plain,
             warn: bold,
             bad: bold.add_modifier(Modifier::UNDERLINED),
+        }
+    }
+
+    /// The style of a role.
+    pub fn of(&self, role: Role) -> Style {
+        match role {
+            Role::Plain => self.plain,
+            Role::Dim => self.dim,
+            Role::Strong => self.strong,
+            Role::Head => self.head,
+            Role::Bar => self.bar,
+            Role::Warn => self.warn,
+            Role::Bad => self.bad,
         }
     }
 }
@@ -135,5 +193,16 @@ mod tests {
         for (i, style) in all.iter().enumerate() {
             assert!(!all[..i].contains(style), "{style:?} is used twice");
         }
+    }
+
+    #[test]
+    fn themes_go_round_and_all_differ_where_there_are_colours() {
+        for depth in [Depth::Ansi, Depth::Indexed, Depth::True] {
+            let first = Theme::new(depth);
+            let (second, third) = (first.next(), first.next().next());
+            assert!(first.warn != second.warn && second.warn != third.warn && first.bad != second.bad);
+            assert_eq!(third.next(), first);
+        }
+        assert_eq!(Theme::new(Depth::Mono).next().bad, Theme::new(Depth::Mono).bad);
     }
 }

@@ -8,18 +8,37 @@ use ratatui::widgets::Paragraph;
 use super::Pieces;
 use crate::snapshot::Snapshot;
 use crate::text;
-use crate::tui::state::{Status, UiState};
+use crate::tui::state::{Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
-const KEYS: [(&str, &str); 7] = [
-    ("q", "quit"),
-    ("?", "help"),
+const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
+const OVERVIEW: [(&str, &str); 5] =
+    [("Enter", "threads"), ("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
+const THREADS: [(&str, &str); 8] = [
+    ("Enter", "open"),
     ("/", "filter"),
     ("s", "sort"),
     ("S", "reverse"),
+    ("g", "group"),
+    ("i", "window"),
     ("space", "pause"),
     ("left/right", "columns"),
 ];
+const THREAD: [(&str, &str); 5] =
+    [("Esc", "list"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
+const PAUSED: [(&str, &str); 3] = [("space", "go on"), (", .", "back, forward"), ("< >", "ten at once")];
+
+/// The keys that matter most now.
+fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let of_view: &[(&str, &str)] = match state.tab() {
+        Tab::Overview => &OVERVIEW,
+        Tab::Threads => &THREADS,
+        Tab::Thread => &THREAD,
+    };
+    let paused: &[(&str, &str)] = if state.paused() { &PAUSED } else { &[] };
+    let of_view = of_view.iter().filter(|(key, _)| !state.paused() || *key != "space");
+    EVERYWHERE.iter().chain(paused).chain(of_view)
+}
 
 /// Draws the footer.
 pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &UiState, theme: &Theme) {
@@ -40,7 +59,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         Status::Ended(why) => line.push(&format!("Ended: {why}.{stay}  "), theme.warn),
         Status::Live => {}
     }
-    for (key, what) in KEYS {
+    for (key, what) in keys(state) {
         if text::width(key) + text::width(what) + 3 > line.left {
             break;
         }

@@ -1,4 +1,4 @@
-//! The two lines that are always there: target, time, record rate, loss; and which sources are on.
+//! The lines that are always there: target, time, record rate, loss; which sources are on; the tabs.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -11,18 +11,25 @@ use crate::snapshot::{Loss, Snapshot, Source, SourceState};
 use crate::text;
 use crate::tui::cells;
 use crate::tui::help::state_name;
-use crate::tui::state::{Status, UiState};
+use crate::tui::history::Window;
+use crate::tui::layout;
+use crate::tui::state::{Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
 /// Draws the header.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
-    let lines = vec![first_line(area.width, snapshot, state, theme), sources(area.width, snapshot, theme)];
+    let lines = vec![
+        first_line(area.width, snapshot, state, theme),
+        sources(area.width, snapshot, theme),
+        tabs(area.width, snapshot, state, theme),
+    ];
     frame.render_widget(Paragraph::new(lines), area);
 }
 
 /// The target gives way to the numbers on a narrow terminal: loss is never cut off.
 fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
-    let time = if snapshot.duration_ns == 0 { "0s".into() } else { text::duration(snapshot.duration_ns) };
+    let elapsed = state.shown().now_ns;
+    let time = if elapsed == 0 { "0s".into() } else { text::duration(elapsed) };
     let rate = format!("{} records/s", cells::rate(state.record_rate()));
     let (lost, lost_style) = lost(&snapshot.loss, theme);
     let mut numbers: Vec<(String, Style)> = vec![(time, theme.plain), (rate, theme.plain), (lost, lost_style)];
@@ -34,7 +41,7 @@ fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -
     let reserve = needed(&numbers);
     let mut line = Pieces::new(width);
     if let Some(tag) = tag(state) {
-        line.push(tag, theme.selected);
+        line.push(&tag, theme.selected);
         line.push(" ", theme.plain);
     }
     line.push(&text::fit(&snapshot.target.label, line.left.saturating_sub(reserve)), theme.strong);
@@ -46,13 +53,45 @@ fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -
     Line::from(line.spans)
 }
 
-fn tag(state: &UiState) -> Option<&'static str> {
+fn tag(state: &UiState) -> Option<String> {
+    // What is looked at can be older than the newest numbers, also after the end.
+    let age = match state.age_ns() {
+        0 => String::new(),
+        age => format!(" {} ago", text::duration(age)),
+    };
     match state.status() {
-        Status::Failed(_) => Some("FAILED"),
-        Status::Ended(_) => Some("ENDED"),
-        Status::Live if state.paused() => Some("PAUSED"),
+        _ if state.paused() => Some(format!("PAUSED{age}")),
+        Status::Failed(_) => Some("FAILED".into()),
+        Status::Ended(_) => Some("ENDED".into()),
         Status::Live => None,
     }
+}
+
+/// The tabs, the one that is shown marked, and which stretch of time the numbers are about.
+fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
+    let mut line = Pieces::new(width);
+    for (digit, tab) in (1..).zip(Tab::ALL) {
+        let shown = state.tab() == tab;
+        line.push(&format!("{digit} "), theme.key);
+        line.push(&if shown { format!("[{}]", tab.name()) } else { format!(" {} ", tab.name()) }, {
+            if shown { theme.strong } else { theme.dim }
+        });
+        line.push(" ", theme.plain);
+    }
+    let mut window = format!(" numbers {}", state.window_name(snapshot));
+    if state.choice().window == Window::Start && state.shown().rates.duration_ns > 0 {
+        window.push_str(&format!(", rates last {}", text::duration(state.shown().rates.duration_ns)));
+    }
+    line.push_whole(&window, theme.dim);
+    let (first, lines) = state.page();
+    let rows = layout::page_rows(state.height());
+    if state.tab() != Tab::Threads && lines > rows {
+        line.push_whole(&format!("  lines {}-{} of {lines}", first + 1, (first + rows).min(lines)), theme.warn);
+    }
+    if let Some(interval) = state.interval_ns() {
+        line.push_whole(&format!("  every {}", text::duration(interval)), theme.dim);
+    }
+    Line::from(line.spans)
 }
 
 fn lost(loss: &Loss, theme: &Theme) -> (String, Style) {

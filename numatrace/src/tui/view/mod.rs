@@ -1,8 +1,11 @@
 //! Drawing: one panel a file, each `render(frame, area, &Snapshot, &UiState, &Theme)`, which changes nothing.
 
+pub mod detail;
 pub mod footer;
 pub mod header;
 pub mod help;
+pub mod overview;
+mod page;
 pub mod threads;
 
 use ratatui::Frame;
@@ -12,7 +15,7 @@ use ratatui::text::Span;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::layout;
-use super::state::UiState;
+use super::state::{Status, Tab, UiState};
 use super::theme::Theme;
 use crate::snapshot::Snapshot;
 use crate::text;
@@ -40,9 +43,22 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
     if state.help().is_some() {
         help::render(frame, body, snapshot, state, theme);
     } else {
-        threads::render(frame, body, snapshot, state, theme);
+        match state.tab() {
+            Tab::Overview => overview::render(frame, body, snapshot, state, theme),
+            Tab::Threads => threads::render(frame, body, snapshot, state, theme),
+            Tab::Thread => detail::render(frame, body, snapshot, state, theme),
+        }
     }
     footer::render(frame, foot, snapshot, state, theme);
+}
+
+/// Why there is nothing to show, in a sentence.
+fn nothing(state: &UiState) -> &'static str {
+    match state.status() {
+        Status::Live => "Waiting for data: no thread of the target has been seen yet.",
+        Status::Ended(_) => "Tracing ended before any thread of the target was seen.",
+        Status::Failed(_) => "Tracing failed before any thread of the target was seen.",
+    }
 }
 
 /// A line made of styled pieces, which never grows wider than its area.

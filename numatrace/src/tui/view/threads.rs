@@ -7,20 +7,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::Pieces;
-use crate::snapshot::{Snapshot, Thread, ThreadState};
+use crate::snapshot::{Snapshot, Thread};
 use crate::text;
 use crate::tui::cells;
 use crate::tui::layout::{COLUMNS, Column, Placed, TABLE_HEAD_LINES};
-use crate::tui::rows::{Row, known_latency};
-use crate::tui::state::{Status, UiState};
+use crate::tui::rows::{Row, known_latency, state_name, weigh_hops, weigh_latency, weigh_share};
+use crate::tui::state::UiState;
 use crate::tui::theme::Theme;
-
-/// Waits and latencies from here on are worth a look, or bad.
-const WARN_NS: u64 = 10_000_000;
-const BAD_NS: u64 = 100_000_000;
-/// Shares of time waiting from here on are worth a look, or bad.
-const WARN_SHARE: f64 = 0.1;
-const BAD_SHARE: f64 = 0.3;
 
 /// Draws the table, or a sentence where it would be empty.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
@@ -49,18 +42,14 @@ fn empty(state: &UiState) -> Option<String> {
     } else if state.thread_count() > 0 {
         Some(format!("No thread matches '{}': Esc clears the filter.", text::fit(state.filter(), 64)))
     } else {
-        Some(match state.status() {
-            Status::Live => "Waiting for data: no thread of the target has been seen yet.".into(),
-            Status::Ended(_) => "Tracing ended before any thread of the target was seen.".into(),
-            Status::Failed(_) => "Tracing failed before any thread of the target was seen.".into(),
-        })
+        Some(super::nothing(state).into())
     }
 }
 
 fn title(width: u16, snapshot: &Snapshot, state: &UiState, columns: &[Placed], theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
     let (listed, all) = (state.order().len() as u64, state.thread_count() as u64);
-    line.push("Threads ", theme.strong);
+    line.push(if state.choice().grouped { "Threads by name " } else { "Threads " }, theme.strong);
     if listed == all {
         line.push(&text::count(all), theme.plain);
     } else {
@@ -135,10 +124,11 @@ fn cell(placed: Placed, snapshot: &Snapshot, thread: &Thread, row: &Row, theme: 
     let all = &stats.runq.all;
     let latency = |ns| {
         let ns = known_latency(all, ns);
-        (cells::duration(ns), weigh(ns, WARN_NS, BAD_NS, theme))
+        (cells::duration(ns), theme.of(weigh_latency(ns)))
     };
     let plain = |cell: String| (cell, theme.plain);
     match placed.column {
+        Column::Tid if thread.members > 0 => plain(format!("×{}", text::count_short(u64::from(thread.members)))),
         Column::Tid => plain(thread.tid.to_string()),
         Column::Name => plain(thread.comm.clone()),
         Column::State => plain(state_name(thread).into()),
@@ -146,36 +136,17 @@ fn cell(placed: Placed, snapshot: &Snapshot, thread: &Thread, row: &Row, theme: 
         Column::P50 => latency(all.p50_ns),
         Column::P99 => latency(all.p99_ns),
         Column::Max => latency(all.max_ns),
-        Column::Wait => (cells::percent(row.wait), weigh(row.wait, WARN_SHARE, BAD_SHARE, theme)),
+        Column::Wait => (cells::percent(row.wait), theme.of(weigh_share(row.wait))),
         Column::Voluntary => plain(cells::rate(row.voluntary)),
         Column::Involuntary => plain(cells::rate(row.involuntary)),
         Column::Migrations => plain(cells::rate(row.migrations)),
-        Column::CrossNode => (cells::rate(row.cross_node), weigh(row.cross_node, 1.0, 100.0, theme)),
+        Column::CrossNode => (cells::rate(row.cross_node), theme.of(weigh_hops(row.cross_node))),
         Column::NodeMoves => plain(text::count_short(stats.node_moves)),
-        Column::WaitingNow => {
-            (cells::duration(stats.waiting_now_ns), weigh(stats.waiting_now_ns, WARN_NS, BAD_NS, theme))
-        }
+        Column::Running => plain(text::duration(stats.cpu_ns)),
+        Column::Waited => plain(text::duration(stats.wait_ns)),
+        Column::Blocked => plain(text::duration(stats.blocked_ns)),
+        Column::WaitingNow => (cells::duration(stats.waiting_now_ns), theme.of(weigh_latency(stats.waiting_now_ns))),
         Column::Residency => plain(cells::residency(&by_node(snapshot, thread), usize::from(placed.width))),
-    }
-}
-
-fn weigh<T: PartialOrd + Copy>(value: Option<T>, warn: T, bad: T, theme: &Theme) -> Style {
-    match value {
-        Some(value) if value >= bad => theme.bad,
-        Some(value) if value >= warn => theme.warn,
-        Some(_) => theme.plain,
-        None => theme.dim,
-    }
-}
-
-const fn state_name(thread: &Thread) -> &'static str {
-    match thread.state {
-        _ if thread.exited => "exited",
-        ThreadState::Unknown => "-",
-        ThreadState::Running => "running",
-        ThreadState::Waiting => "waiting",
-        ThreadState::Blocked => "blocked",
-        ThreadState::Exited => "exited",
     }
 }
 

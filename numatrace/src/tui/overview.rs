@@ -1,0 +1,262 @@
+//! What the Overview says: the target as a whole. Pure text.
+
+use super::cells;
+use super::help::wrap;
+use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
+use super::rows::{known_latency, weigh_latency, weigh_share};
+use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats};
+use crate::text;
+
+/// Threads and culprits that are named: so many at least, and one for each so many lines of the terminal.
+const NAMED: usize = 5;
+const LINES_EACH: usize = 5;
+
+/// What the Overview is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// Numbers of the window.
+    pub numbers: &'a Snapshot,
+    /// What happened in the stretch of time that rates are over.
+    pub rates: &'a Snapshot,
+    /// 99th percentile of the waits of each interval, oldest first.
+    pub p99s: &'a [Option<u64>],
+    /// The window in words.
+    pub window: &'a str,
+    /// Lines of the terminal.
+    pub height: u16,
+}
+
+impl Content<'_> {
+    fn named(&self) -> usize {
+        (usize::from(self.height) / LINES_EACH).max(NAMED)
+    }
+}
+
+/// The page in lines of at most `width` columns.
+pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
+    let columns = column_width(width);
+    let mut blocks = vec![latency(content, columns), nodes(content, columns), migrations(content, columns)];
+    blocks.extend([waiters(content, columns), culprits(content, columns)].into_iter().flatten());
+    page::arrange(blocks, width)
+}
+
+fn latency(content: &Content<'_>, columns: usize) -> Block {
+    let mut block = Block::new("Run-queue latency", content.window);
+    let (runq, rates) = (&content.numbers.totals.runq, &content.rates.totals.runq);
+    latency_table(&mut block, [&runq.wakeup, &runq.preempted, &runq.all], |at| {
+        let counts = [rates.wakeup.count, rates.preempted.count, rates.all.count];
+        per_second(counts[at], content.rates)
+    });
+    // The newest values that fit.
+    let room = columns.saturating_sub(22);
+    let shown = &content.p99s[content.p99s.len().saturating_sub(room)..];
+    if let Some(most) = shown.iter().flatten().max() {
+        let mut line = Line::default().left("p99 by interval", 16, Role::Plain);
+        line.push(sparkline(shown, *most), Role::Bar);
+        line.push(format!(" ≤{}", text::duration(*most)), weigh_latency(Some(*most)));
+        block.push(line);
+    }
+    block
+}
+
+/// Rows for waits after wakeups, after preemption, and all; shared with Thread detail.
+pub(super) fn latency_table(block: &mut Block, rows: [&Latency; 3], rate: impl Fn(usize) -> Option<f64>) {
+    let heads = [("waits", 9), ("/s", 7), ("p50", 8), ("p99", 8), ("p99.9", 8), ("max", 8)];
+    let mut head = Line::default().left("", 10, Role::Head);
+    for (title, width) in heads {
+        head = head.right(title, width, Role::Head);
+    }
+    block.push(head);
+    for (at, (name, row)) in ["wakeup", "preempted", "all"].into_iter().zip(rows).enumerate() {
+        let mut line = Line::default()
+            .left(name, 10, Role::Plain)
+            .right(&text::count_short(row.count), 9, Role::Plain)
+            .right(&cells::rate(rate(at)), 7, Role::Plain);
+        for ns in [row.p50_ns, row.p99_ns, row.p999_ns, row.max_ns] {
+            let ns = known_latency(row, ns);
+            line = line.right(&cells::duration(ns), 8, weigh_latency(ns));
+        }
+        block.push(line);
+    }
+}
+
+fn per_second(count: u64, rates: &Snapshot) -> Option<f64> {
+    (rates.duration_ns > 0).then(|| count as f64 / (rates.duration_ns as f64 / 1e9))
+}
+
+fn nodes(content: &Content<'_>, columns: usize) -> Block {
+    let snapshot = content.numbers;
+    let mut block = Block::new("Nodes", "busy: share of the node's CPUs that the target used");
+    let all: u64 = snapshot.totals.residency_ns.iter().sum();
+    let room = columns.saturating_sub(9 + 7 + 1 + 10 + 10 + 7 + 9);
+    let mut head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
+    for (title, width) in [("CPUs", 10), ("time", 10), ("share", 7), ("memory", 9)] {
+        head = head.right(title, width, Role::Head);
+    }
+    block.push(head);
+    for (at, node) in snapshot.host.nodes.iter().enumerate() {
+        let time = |snapshot: &Snapshot| snapshot.totals.residency_ns.get(at).copied().unwrap_or(0);
+        let capacity = node.cpus.len() as f64 * content.rates.duration_ns as f64;
+        let busy = (capacity > 0.0).then(|| time(content.rates) as f64 / capacity);
+        let cpus = if node.cpus.is_empty() { "no CPU".into() } else { node.cpus.len().to_string() };
+        let share = (all > 0).then(|| time(snapshot) as f64 / all as f64);
+        block.push(
+            Line::default()
+                .left(&format!("node {}", node.id), 9, Role::Plain)
+                .right(&cells::percent(busy), 7, Role::Plain)
+                .with(" ", Role::Plain)
+                .with(bar(busy.unwrap_or(0.0), room), Role::Bar)
+                .right(&cpus, 10, Role::Dim)
+                .right(&text::duration(time(snapshot)), 10, Role::Plain)
+                .right(&cells::percent(share), 7, Role::Plain)
+                .right(&text::bytes(node.memory_bytes), 9, Role::Dim),
+        );
+    }
+    block
+}
+
+fn migrations(content: &Content<'_>, columns: usize) -> Block {
+    let (now, rates) = (&content.numbers.totals, &content.rates.totals);
+    let mut block = Block::new("Migrations", "moves between CPUs");
+    migration_table(&mut block, now, columns, content.rates, rates);
+    block
+}
+
+/// Levels with rate and share, and why; shared with Thread detail.
+pub(super) fn migration_table(
+    block: &mut Block,
+    now: &ThreadStats,
+    columns: usize,
+    stretch: &Snapshot,
+    rates: &ThreadStats,
+) {
+    let (m, r) = (&now.migrations, &rates.migrations);
+    let total = m.total();
+    let room = columns.saturating_sub(14 + 10 + 8 + 8 + 1);
+    let levels = [
+        ("SMT sibling", m.smt, r.smt),
+        ("same cache", m.llc, r.llc),
+        ("same node", m.node, r.node),
+        ("cross-node", m.cross_node, r.cross_node),
+        ("unclassified", m.unclassified, r.unclassified),
+    ];
+    // The last one is for lost records: nothing to see as long as there are none.
+    for (at, (name, count, rate)) in levels.into_iter().enumerate().filter(|(at, level)| *at < 4 || level.1 > 0) {
+        let share = (total > 0).then(|| count as f64 / total as f64);
+        let role = if at == 3 && count > 0 { Role::Warn } else { Role::Plain };
+        block.push(
+            Line::default()
+                .left(name, 14, role)
+                .right(&text::count_short(count), 10, role)
+                .right(&format!("{}/s", cells::rate(per_second(rate, stretch))), 8, role)
+                .right(&cells::percent(share), 8, Role::Plain)
+                .with(" ", Role::Plain)
+                .with(bar(share.unwrap_or(0.0), room), Role::Bar),
+        );
+    }
+    let moves = per_second(rates.node_moves, stretch);
+    let moved = format!("{} ({}/s)", text::count_short(now.node_moves), cells::rate(moves));
+    let line = Line::default().left("node moves", 16, Role::Plain).with(moved, Role::Plain);
+    block.push(line.with("  turns on a new node", Role::Dim));
+    let why = causes(now);
+    if !why.is_empty() {
+        for (at, part) in wrap(&why, columns.saturating_sub(16).max(1)).into_iter().enumerate() {
+            block.push(Line::default().left(if at == 0 { "why" } else { "" }, 16, Role::Plain).with(part, Role::Plain));
+        }
+    }
+}
+
+fn causes(stats: &ThreadStats) -> String {
+    let causes = &stats.migrations.causes;
+    let mut named = vec![
+        ("wakeup", causes.wakeup),
+        ("load balance", causes.load_balance),
+        ("active balance or affinity", causes.active_balance_or_affinity),
+        ("NUMA balancing", causes.numa_balancing),
+        ("hotplug", causes.hotplug),
+        ("other", causes.other),
+    ];
+    named.retain(|(_, count)| *count > 0);
+    named.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let total = stats.migrations.total();
+    let words: Vec<String> =
+        named.into_iter().map(|(name, count)| format!("{name} {}", text::share(count, total))).collect();
+    words.join(", ")
+}
+
+fn waiters(content: &Content<'_>, columns: usize) -> Option<Block> {
+    let mut threads: Vec<&Thread> = content.numbers.threads.iter().filter(|t| t.stats.wait_ns > 0).collect();
+    threads.sort_by_key(|thread| (std::cmp::Reverse(thread.stats.wait_ns), thread.tid));
+    threads.truncate(content.named());
+    let mut block = Block::new("Who waits most", "by time waiting for a CPU");
+    let name = columns.saturating_sub(8 + 10 + 8 + 9 + 9);
+    block.push(
+        Line::default()
+            .right("tid", 7, Role::Head)
+            .left(" name", name + 1, Role::Head)
+            .right("waited", 10, Role::Head)
+            .right("wait%", 8, Role::Head)
+            .right("p99", 9, Role::Head)
+            .right("now", 9, Role::Head),
+    );
+    let empty = threads.is_empty();
+    for thread in threads {
+        let stats = &thread.stats;
+        let life = stats.cpu_ns + stats.wait_ns + stats.blocked_ns;
+        let share = (life > 0).then(|| stats.wait_ns as f64 / life as f64);
+        let p99 = known_latency(&stats.runq.all, stats.runq.all.p99_ns);
+        block.push(
+            Line::default()
+                .right(&thread.tid.to_string(), 7, Role::Plain)
+                .left(&format!(" {}", thread.comm), name + 1, if thread.exited { Role::Dim } else { Role::Plain })
+                .right(&text::duration(stats.wait_ns), 10, Role::Plain)
+                .right(&cells::percent(share), 8, weigh_share(share))
+                .right(&cells::duration(p99), 9, weigh_latency(p99))
+                .right(&cells::duration(stats.waiting_now_ns), 9, weigh_latency(stats.waiting_now_ns)),
+        );
+    }
+    (!empty).then_some(block)
+}
+
+fn culprits(content: &Content<'_>, columns: usize) -> Option<Block> {
+    let totals = &content.numbers.totals;
+    let mut block = Block::new("Who ran instead", "while the target's threads waited");
+    culprit_table(&mut block, totals, content.named(), columns);
+    (!totals.waited_behind.is_empty()).then_some(block)
+}
+
+/// Who held the CPU, longest first; shared with Thread detail.
+pub(super) fn culprit_table(block: &mut Block, stats: &ThreadStats, most: usize, columns: usize) {
+    let name = columns.saturating_sub(8 + 10 + 9 + 9 + 10).clamp(8, 40);
+    let room = columns.saturating_sub(8 + name + 10 + 9 + 9).min(40);
+    block.push(
+        Line::default()
+            .right("tid", 7, Role::Head)
+            .left(" name", name + 1, Role::Head)
+            .right("time", 10, Role::Head)
+            .right("waits", 9, Role::Head)
+            .right("share", 8, Role::Head),
+    );
+    for culprit in stats.waited_behind.iter().take(most) {
+        let share = (stats.wait_ns > 0).then(|| culprit.total_ns as f64 / stats.wait_ns as f64);
+        block.push(
+            Line::default()
+                .right(&culprit.tid.to_string(), 7, Role::Plain)
+                .left(&format!(" {}", named(culprit.tid.0, &culprit.comm)), name + 1, Role::Plain)
+                .right(&text::duration(culprit.total_ns), 10, Role::Plain)
+                .right(&text::count_short(culprit.count), 9, Role::Plain)
+                .right(&cells::percent(share), 8, Role::Plain)
+                .with(" ", Role::Plain)
+                .with(bar(share.unwrap_or(0.0), room), Role::Bar),
+        );
+    }
+}
+
+/// The name of somebody who is no target, or why there is none.
+pub(super) fn named(tid: u32, comm: &str) -> String {
+    match (tid, comm) {
+        (0, "" | "idle") => "idle, or an interrupt".into(),
+        (_, "") => "(name not known)".into(),
+        (_, comm) => comm.into(),
+    }
+}
