@@ -251,7 +251,7 @@ impl Shared {
 }
 
 const _: () = {
-    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 16) + 64);
+    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 32) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
     assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 8 + 16);

@@ -259,7 +259,9 @@ fn stop_and_go_on() -> Result<(), String> {
     if !tty.seen[..stopped].contains(LEAVE) {
         return Err("the screen was not given back before the stop".into());
     }
-    tty.wait_until("a second screen", |seen| seen[stopped..].contains(ENTER) && seen[stopped..].contains("Run-queue latency"))?;
+    tty.wait_until("a second screen", |seen| {
+        seen[stopped..].contains(ENTER) && seen[stopped..].contains("Run-queue latency")
+    })?;
     tty.send(b"q")?;
     tty.wait_for("shell ends")?;
     tty.check_restored("end: Quit")
