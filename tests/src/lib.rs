@@ -6,4 +6,5 @@ pub mod golden;
 pub mod guest;
 pub mod live;
 pub mod sysfs;
+pub mod tty;
 pub mod workload;

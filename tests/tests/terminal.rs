@@ -4,15 +4,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use numatrace::tui::{self, Exit, Options, UiMessage};
-use numatrace_tests::fixture;
+use numatrace_tests::{fixture, tty};
 
 /// Set in the process that is the dashboard: what its feed does.
 const ROLE: &str = "NUMATRACE_TEST_DASHBOARD";
@@ -96,45 +96,16 @@ struct Tty {
 
 impl Tty {
     fn start(role: &str) -> Result<Tty, String> {
-        let me = std::env::current_exe().map_err(|e| e.to_string())?;
-        Tty::spawn(Command::new(me).env(ROLE, role))
+        let mut command = Command::new(std::env::current_exe().map_err(|e| e.to_string())?);
+        command.env(ROLE, role);
+        Tty::spawn(command)
     }
 
-    fn spawn(command: &mut Command) -> Result<Tty, String> {
-        let (mut master, mut slave) = (0, 0);
-        let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: two valid places for the descriptors; name and modes may be null.
-        let opened = unsafe {
-            libc::openpty(
-                &raw mut master,
-                &raw mut slave,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                &raw const size as *mut _,
-            )
-        };
-        if opened != 0 {
-            return Err(std::io::Error::last_os_error().to_string());
-        }
-        // SAFETY: both were just opened and belong to nobody else.
-        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
-        // Else the dashboard would hold its own terminal open.
-        // SAFETY: fcntl on a descriptor that is open.
-        unsafe { libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
-        let stdio = || slave.try_clone().map(Stdio::from).map_err(|e| e.to_string());
+    fn spawn(mut command: Command) -> Result<Tty, String> {
         command.env("TERM", "xterm-256color").env("RUST_BACKTRACE", "0");
-        command.stdin(stdio()?).stdout(stdio()?).stderr(stdio()?);
-        // SAFETY: setsid and ioctl are safe between fork and exec; the terminal is the child's stdin.
-        unsafe {
-            command.pre_exec(|| {
-                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
-        let modes = modes(&master);
-        let child = command.spawn().map_err(|e| e.to_string())?;
+        let tty = tty::Tty::open(80, 24).map_err(|e| e.to_string())?;
+        let modes = modes(&tty.master);
+        let (master, child) = tty.spawn(command).map_err(|e| e.to_string())?;
         Ok(Tty { master, child, seen: String::new(), modes })
     }
 
@@ -251,7 +222,9 @@ fn lost_terminal() -> Result<(), String> {
 fn stop_and_go_on() -> Result<(), String> {
     let me = std::env::current_exe().map_err(|e| e.to_string())?;
     let script = "set -m; \"$0\"; echo shell is back; fg; echo shell ends";
-    let mut tty = Tty::spawn(Command::new("bash").args(["-c", script]).arg(me).env(ROLE, "feed"))?;
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script]).arg(me).env(ROLE, "feed");
+    let mut tty = Tty::spawn(shell)?;
     tty.wait_for("redis-server")?;
     tty.send(b"\x1a")?;
     tty.wait_for("shell is back")?;
