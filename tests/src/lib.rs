@@ -5,6 +5,7 @@ pub mod fixture;
 pub mod golden;
 pub mod guest;
 pub mod live;
+pub mod picture;
 pub mod sysfs;
 pub mod tty;
 pub mod workload;

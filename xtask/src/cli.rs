@@ -71,6 +71,12 @@ enum Command {
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
     },
+    /// Make the pictures of the dashboard in docs/pictures
+    Screens {
+        /// Compare instead, and name what is stale, missing or made no longer
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure numatrace beside its peers, as root
     Bench {
         /// Arguments of the benchmark program
@@ -95,6 +101,7 @@ impl Cli {
             Command::Vm { kernel, topology, multi_thread, command } => {
                 return run::guest(&kernel, &topology, multi_thread, &command);
             }
+            Command::Screens { check } => return run::screens(check),
             Command::Bench { args } => return run::bench(&args),
         }
         Ok(ExitCode::SUCCESS)

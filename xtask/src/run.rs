@@ -1,4 +1,4 @@
-//! `cargo xtask run|bench|vm`: what people start by hand.
+//! `cargo xtask run|bench|screens|vm`: what people start by hand.
 
 use std::{ffi::OsStr, os::unix::process::CommandExt as _, path::Path, process::ExitCode, time::Duration};
 
@@ -32,6 +32,17 @@ pub fn bench(args: &[String]) -> Result<ExitCode> {
         "--bins",
     ]))?;
     become_root(&target_dir().join("release/bench"), args)
+}
+
+/// Makes the dashboard's pictures, or compares them with what is there.
+pub fn screens(check: bool) -> Result<ExitCode> {
+    setup(Purpose::Run)?;
+    let mut screens = command("cargo");
+    screens.args(["run", "--quiet", "--package", "numatrace-tests", "--bin", "screens", "--"]);
+    screens.args(check.then_some("--check"));
+    // It says itself what is wrong: another sentence about its exit code would say less.
+    let status = screens.status().with_context(|| format!("cannot start `{}`", shown(&screens)))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Replaces this process, so that signals, the terminal and the exit code are the program's own.
