@@ -13,6 +13,8 @@ use numatrace_common::{
 };
 use zerocopy::IntoBytes as _;
 
+use super::clock::cpu_time;
+
 /// Threads that the records speak of.
 const THREADS: u32 = 1_000;
 /// CPUs that they run on.
@@ -44,14 +46,6 @@ pub fn records_per_second(records: usize) -> f64 {
     // The work has a result.
     assert_eq!(model.snapshot().threads.len(), THREADS as usize);
     done as f64 / time.as_secs_f64()
-}
-
-/// What this thread has used of its CPU: others that run on the machine do not count.
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` outlives the call, which cannot fail for a thread's own clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Makes what a busy server makes: turns of all threads in no order, one in twenty a migration, a tick now and then.

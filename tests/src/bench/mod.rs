@@ -5,8 +5,11 @@
 //! reason. The output is Markdown, for docs/performance.md.
 
 mod beside;
+mod clock;
+mod dashboard;
 mod decode;
 mod floor;
+mod frame;
 mod ftrace;
 mod load;
 mod table;
@@ -26,21 +29,24 @@ struct Options {
     loops: u32,
     millis: u32,
     records: usize,
+    seconds: u64,
 }
 
 const USAGE: &str = "\
-usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [pipe|costs|saturated|decode]...
+usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [SECTION]...
+sections: pipe, costs, saturated, decode, frame, dashboard [all]
   --rounds N    rounds of each configuration [7]
   --loops N     round trips of the pipe benchmark [200000]
   --millis T    length of a run under full load [3000]
-  --records N   records of the decoder's benchmark [4000000]";
+  --records N   records of the decoder's benchmark [4000000]
+  --seconds T   how long the dashboard is looked at [20]";
 
 /// Runs what `args` ask for; everything without.
 ///
 /// # Errors
 /// When the arguments make no sense or numatrace itself cannot be measured.
 pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
-    let mut options = Options { rounds: 7, loops: 200_000, millis: 3_000, records: 4_000_000 };
+    let mut options = Options { rounds: 7, loops: 200_000, millis: 3_000, records: 4_000_000, seconds: 20 };
     let mut sections = Vec::new();
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|value| value.parse::<u32>().ok()).filter(|value| *value > 0);
@@ -49,7 +55,8 @@ pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
             ("--loops", Some(value)) => options.loops = value,
             ("--millis", Some(value)) => options.millis = value,
             ("--records", Some(value)) => options.records = value as usize,
-            ("pipe" | "costs" | "saturated" | "decode", _) => sections.push(arg),
+            ("--seconds", Some(value)) => options.seconds = value.into(),
+            ("pipe" | "costs" | "saturated" | "decode" | "frame" | "dashboard", _) => sections.push(arg),
             _ => bail!("'{arg}' makes no sense\n{USAGE}"),
         }
     }
@@ -68,6 +75,12 @@ pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
         println!("## Decoder and model\n");
         let rates = (0..options.rounds).map(|_| decode::records_per_second(options.records)).collect();
         println!("{:.1} million records a second on one core, 1,000 threads.\n", table::median(rates) / 1e6);
+    }
+    if wanted("frame") {
+        frame::run(options.rounds)?;
+    }
+    if wanted("dashboard") {
+        dashboard::run(options.seconds)?;
     }
     Ok(())
 }
