@@ -3,7 +3,7 @@
 //! The format is Documentation/bpf/btf.rst. Every read is bounds-checked: broken input is an error or an absent
 //! member, never a panic. Only little-endian BTF is read, as only little-endian machines are supported.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -45,12 +45,11 @@ pub enum BtfError {
 #[derive(Debug)]
 pub struct KernelBtf {
     data: Vec<u8>,
-    /// Byte offset of each type; index is the type id, 0 is void.
-    types: Vec<usize>,
+    /// Byte offset of each type; index is the type id, 0 is void. No index of names: the few that are looked up are found
+    /// by looking at all in less time than an index takes, and without its memory.
+    types: Vec<u32>,
     strings: usize,
     strings_end: usize,
-    /// Structs, unions, enums, typedefs and functions by name.
-    names: HashMap<Box<[u8]>, Vec<u32>>,
 }
 
 #[derive(Clone, Copy)]
@@ -94,7 +93,7 @@ impl KernelBtf {
         };
         let (types_start, types_end) = range(word(8)?, word(12)?)?;
         let (strings, strings_end) = range(word(16)?, word(20)?)?;
-        let mut btf = KernelBtf { data: Vec::new(), types: vec![0], strings, strings_end, names: HashMap::new() };
+        let mut types = vec![0];
         let mut at = types_start;
         while at < types_end {
             let info = word(at + 4)? as u32;
@@ -108,25 +107,42 @@ impl KernelBtf {
                 2 | 7..=12 | 16 | 18 => 0,
                 _ => return Err(BtfError::Malformed { at, what: "unknown kind of type" }),
             };
-            let id = btf.types.len() as u32;
-            btf.types.push(at);
-            if matches!(kind, KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_TYPEDEF | KIND_FUNC | KIND_ENUM64) {
-                let name = string(&data, strings, strings_end, word(at)? as u32);
-                if !name.is_empty() {
-                    btf.names.entry(name.into()).or_default().push(id);
-                }
-            }
+            types.push(u32::try_from(at).map_err(|_| BtfError::Malformed { at, what: "larger than 4 GiB" })?);
             at += 12 + tail;
         }
         if at != types_end {
             return Err(BtfError::Malformed { at, what: "the last type reaches beyond its section" });
         }
-        btf.data = data;
-        Ok(btf)
+        Ok(KernelBtf { data, types, strings, strings_end })
+    }
+
+    /// All of it, as the kernel shows it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Structs, unions, enums, typedefs and functions of this name, in order of their ids.
+    fn named(&self, name: &str) -> impl Iterator<Item = u32> {
+        let named = [KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_TYPEDEF, KIND_FUNC, KIND_ENUM64];
+        (1..self.types.len() as u32).filter(move |id| {
+            let has_it = self.at(*id).and_then(|at| read_u32(&self.data, at)).is_some_and(|at| self.is(at, name));
+            has_it && self.header(*id).is_some_and(|header| named.contains(&header.kind))
+        })
+    }
+
+    /// Whether the string at `offset` is this one. Without looking for its end, which takes most of a search's time.
+    fn is(&self, offset: u32, name: &str) -> bool {
+        let strings = self.data.get(self.strings..self.strings_end).unwrap_or_default();
+        let rest = strings.get(offset as usize..).unwrap_or_default();
+        !name.is_empty() && rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|b| *b == 0))
+    }
+
+    fn at(&self, id: u32) -> Option<usize> {
+        self.types.get(id as usize).map(|at| *at as usize)
     }
 
     fn header(&self, id: u32) -> Option<TypeHeader> {
-        let at = *self.types.get(id as usize)?;
+        let at = self.at(id)?;
         if id == 0 {
             return None;
         }
@@ -160,7 +176,7 @@ impl KernelBtf {
         if depth == 0 || !matches!(header.kind, KIND_STRUCT | KIND_UNION) {
             return None;
         }
-        let at = *self.types.get(id as usize)?;
+        let at = self.at(id)?;
         for i in 0..header.vlen {
             let entry = at + 12 + i * 12;
             let name = self.name(read_u32(&self.data, entry)?);
@@ -183,10 +199,9 @@ impl KernelBtf {
     /// Byte offset of a member, with dots for nested ones: `offset_of("task_struct", "sched_info.last_queued")`.
     /// `None` when this kernel has no such struct or member, or it is a bit field off a byte boundary.
     pub fn offset_of(&self, type_name: &str, path: &str) -> Option<u32> {
-        let mut id =
-            *self.names.get(type_name.as_bytes())?.iter().find(|id| {
-                self.header(**id).is_some_and(|h| matches!(h.kind, KIND_STRUCT | KIND_UNION) && h.vlen > 0)
-            })?;
+        let mut id = self
+            .named(type_name)
+            .find(|id| self.header(*id).is_some_and(|h| matches!(h.kind, KIND_STRUCT | KIND_UNION) && h.vlen > 0))?;
         let mut bits = 0u32;
         for part in path.split('.') {
             id = self.resolve(id)?;
@@ -199,12 +214,12 @@ impl KernelBtf {
 
     /// Value of an enumerator: `enumerator("cgroup_subsys_id", "cpu_cgrp_id")`.
     pub fn enumerator(&self, type_name: &str, wanted: &str) -> Option<u32> {
-        for id in self.names.get(type_name.as_bytes())? {
-            let header = self.header(*id)?;
+        for id in self.named(type_name) {
+            let header = self.header(id)?;
             if header.kind != KIND_ENUM {
                 continue;
             }
-            let at = *self.types.get(*id as usize)?;
+            let at = self.at(id)?;
             for i in 0..header.vlen {
                 let entry = at + 12 + i * 8;
                 if self.name(read_u32(&self.data, entry)?) == wanted.as_bytes() {
@@ -217,13 +232,12 @@ impl KernelBtf {
 
     /// Whether there is a type or function of this name. A tracepoint `x` has a typedef `btf_trace_x`.
     pub fn has(&self, name: &str) -> bool {
-        self.names.contains_key(name.as_bytes())
+        self.named(name).next().is_some()
     }
 
     /// Number of arguments of the tracepoint `name`, the implicit first one left out; `None` when there is none.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
-        let ids = self.names.get(format!("btf_trace_{name}").as_bytes())?;
-        let typedef = self.header(*ids.first()?)?;
+        let typedef = self.header(self.named(&format!("btf_trace_{name}")).next()?)?;
         let pointer = self.header(typedef.reference)?;
         let proto = self.header(pointer.reference)?;
         (proto.kind == 13).then(|| proto.vlen.saturating_sub(1))

@@ -3,7 +3,7 @@
 use std::{io::Read as _, path::Path};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel,
+    Btf, Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData},
     programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint},
 };
@@ -209,8 +209,9 @@ fn attempt(
     let rings = make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots)?;
     let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
     let shared = Array::try_from(map).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
-    let types =
-        Btf::from_sys_fs().map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
+    // The bytes that are there already: reading them again would be the moment at which memory is at its peak.
+    let types = Btf::parse(kernel.bytes(), Endianness::default())
+        .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
     let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour, &types)?;
     let iterator = match flavour {
         Flavour::TpBtf => "iter_task",
