@@ -3,14 +3,15 @@
 //! They come on a timer, never on a wakeup for each record, copy what is there into buffers that go round between
 //! them and the engine, and do nothing else. They run ahead of everything they trace, so their time is bounded:
 //! after [`BUDGET`] of copying they sleep as long. What the engine has not taken yet is bounded too: beyond
-//! its part of [`IN_FLIGHT`] a ring's records stay in the ring, where the kernel counts what no longer fits.
+//! its part of [`IN_FLIGHT`] a ring's records stay in the ring, where the kernel counts what no longer fits. While
+//! little comes they sleep for as long as no lane can become full ([`longest_nap`]); the engine wakes them for a tick.
 
 use std::{
     mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -24,8 +25,11 @@ use super::{
 
 /// Longest time a drain thread copies before it yields, and then the time it yields.
 const BUDGET: Duration = Duration::from_millis(2);
-/// Shortest and longest sleep between two looks at a ring.
-const NAP: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(10));
+/// Shortest sleep between two looks at a ring, and the bounds of the longest: see [`longest_nap`].
+const NAP: Duration = Duration::from_micros(500);
+const LONGEST_NAP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+/// The time of a turn when a CPU does nothing but switch: two threads that only wake each other take a little more.
+const FASTEST_TURN: Duration = Duration::from_micros(1);
 /// Bytes of a record in a ring, with the ring's own header: most are migrations and totals.
 const RECORD: u64 = 100;
 /// Bytes of all rings that may be on the way to the engine, and the least of one ring.
@@ -34,6 +38,8 @@ const IN_FLIGHT: (usize, usize) = (64 << 20, 2 << 20);
 const BATCH: u64 = 1024;
 /// Buffers are handed over when they reach this size, or when the ring is empty.
 const CHUNK: usize = 1 << 20;
+/// Buffers of a ring that wait to be used again; others are freed, else they would stay as many as they once were.
+const SPARE: usize = 8;
 
 /// Records of one ring and its lanes, whole and back to back, each padded to 8 bytes.
 pub struct Chunk {
@@ -56,7 +62,7 @@ struct Shared {
 pub struct Drains {
     shared: Arc<Shared>,
     chunks: Receiver<Chunk>,
-    spare: Vec<Sender<Vec<u8>>>,
+    spare: Vec<SyncSender<Vec<u8>>>,
     threads: Vec<JoinHandle<()>>,
     realtime: bool,
     records: Arc<AtomicU64>,
@@ -79,7 +85,7 @@ impl Drains {
         let (ready, readiness) = channel();
         let mut drains = Drains { shared, chunks, spare: Vec::new(), threads: Vec::new(), realtime: true, records };
         for (index, mut ring) in rings.into_iter().enumerate() {
-            let (give_back, spare) = channel();
+            let (give_back, spare) = sync_channel(SPARE);
             let worker = Worker {
                 ring: index,
                 shared: Arc::clone(&drains.shared),
@@ -125,8 +131,13 @@ impl Drains {
     pub fn recycle(&self, mut chunk: Chunk) {
         self.shared.in_flight[chunk.ring].fetch_sub(chunk.bytes.len(), Ordering::Relaxed);
         chunk.bytes.clear();
-        // A thread that has ended needs no buffer.
-        let _ = self.spare[chunk.ring].send(chunk.bytes);
+        // A thread that has enough or has ended needs no buffer.
+        let _ = self.spare[chunk.ring].try_send(chunk.bytes);
+    }
+
+    /// Wakes the threads for a look at their rings, however long they meant to sleep.
+    pub fn look(&self) {
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
     }
 
     /// Every record with a timestamp before this has been handed over as a chunk (ns of `CLOCK_MONOTONIC`).
@@ -178,7 +189,7 @@ struct Look {
 
 impl Worker {
     fn run(mut self, mut ring: Ring) {
-        let mut nap = NAP.0;
+        let (mut nap, longest) = (NAP, longest_nap(&ring));
         loop {
             // Read before the last look at the ring, so that nothing written before the stop is left behind.
             let stopping = self.shared.stop.load(Ordering::Acquire);
@@ -200,7 +211,7 @@ impl Worker {
             } else {
                 nap
             };
-            nap = nap.clamp(NAP.0, NAP.1);
+            nap = nap.clamp(NAP, longest);
             thread::park_timeout(nap);
         }
     }
@@ -212,6 +223,11 @@ impl Worker {
         let mut found = Look { fullness: fullest, ..Look::default() };
         let mut of_ring = 0;
         loop {
+            // First, for an engine that gets no CPU must not make this grow with each look.
+            if !stopping && self.is_full() {
+                found.more = true;
+                break;
+            }
             // The clock and the limits are looked at once for each batch.
             let of_lanes = ring.lanes.iter_mut().map(|lane| lane.take(BATCH, &mut self.buffer));
             let (sum, most) = of_lanes.fold((0, 0), |(sum, most), taken| (sum + taken, most.max(taken)));
@@ -222,8 +238,7 @@ impl Worker {
             if self.buffer.len() >= CHUNK {
                 self.hand_over();
             }
-            let full = self.shared.in_flight[self.ring].load(Ordering::Relaxed) > self.shared.most_in_flight;
-            if !found.more || !stopping && (full || started.elapsed() > BUDGET) {
+            if !found.more || !stopping && started.elapsed() > BUDGET {
                 break;
             }
         }
@@ -231,6 +246,11 @@ impl Worker {
         self.records.fetch_add(found.records, Ordering::Relaxed);
         self.hand_over();
         found
+    }
+
+    /// The engine has to take chunks before there can be more.
+    fn is_full(&self) -> bool {
+        self.shared.in_flight[self.ring].load(Ordering::Relaxed) > self.shared.most_in_flight
     }
 
     /// Copies at most [`BATCH`] records of the ring.
@@ -254,4 +274,14 @@ impl Worker {
         // The engine that receives outlives the threads, or is gone with all interest in records.
         let _ = self.out.send(Chunk { ring: self.ring, bytes });
     }
+}
+
+/// How long a ring can be left alone when nothing came for a while: its shortest lane is not full after that, even if
+/// its CPU begins to do nothing but switch. Where many CPUs share a ring it is the bound: that all of them begin at
+/// once is not worth waking an idle machine more often.
+fn longest_nap(ring: &Ring) -> Duration {
+    let slots = ring.lanes.iter().map(Lane::slots).min().unwrap_or(0);
+    let fills = FASTEST_TURN * u32::try_from(slots).unwrap_or(u32::MAX);
+    // The rest is for a timer that comes late.
+    (fills * 3 / 4).clamp(LONGEST_NAP.0, LONGEST_NAP.1)
 }

@@ -108,6 +108,11 @@ impl Lane {
         Ok(Lane { cpu, slots: u64::from(slots), memory, ends: ends.clone(), taken: 0 })
     }
 
+    /// Turns that it holds.
+    pub fn slots(&self) -> u64 {
+        self.slots
+    }
+
     fn written(&self) -> u64 {
         self.ends.count(self.cpu, mem::offset_of!(LaneEnds, written)).load(Ordering::Acquire)
     }

@@ -254,6 +254,7 @@ impl Live {
                 if self.drains.records() >= given {
                     break;
                 }
+                self.drains.look();
                 self.gather(SETTLE);
             }
         }
@@ -338,6 +339,10 @@ impl Live {
             let interval = self.pace.interval();
             // Ticks that could not be made in time are left out, not made up.
             self.next_tick += interval * (1 + (now - self.next_tick) / interval);
+        }
+        if self.pending_ticks > 0 {
+            // A snapshot waits until every ring was looked at after its tick.
+            self.drains.look();
         }
         self.gather(self.patience(now));
         let mut ticks = 0;
