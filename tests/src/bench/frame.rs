@@ -25,7 +25,12 @@ use super::{clock::cpu_time, table::median};
 use crate::fixture;
 
 /// What can be looked at, and the keys that lead there.
-const VIEWS: [(&str, &[Key]); 2] = [("threads", &[]), ("help", &[Key::Char('?')])];
+const VIEWS: [(&str, &[Key]); 4] = [
+    ("overview", &[]),
+    ("threads", &[Key::Char('2')]),
+    ("thread", &[Key::Char('2'), Key::Enter]),
+    ("help", &[Key::Char('?')]),
+];
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 /// Frames of each kind in a round.
 const FRAMES: u32 = 20;
@@ -64,7 +69,8 @@ struct Cost {
 }
 
 fn measure(size: (u16, u16), keys: &[Key], mut numbers: Snapshot, rounds: usize) -> Result<Cost> {
-    let options = Options { target: "pid 4711 (redis-server)".into(), theme: Theme::new(Depth::True) };
+    let options =
+        Options { target: "pid 4711 (redis-server)".into(), theme: Theme::new(Depth::True), interval_ns: None };
     let mut app = App::new(&options, size.0, size.1);
     app.tell(UiMessage::Snapshot(Arc::new(numbers.clone())));
     keys.iter().for_each(|key| _ = app.press(*key));

@@ -28,16 +28,18 @@ struct Picture {
     name: &'static str,
     columns: u16,
     rows: u16,
-    /// What the dashboard is told, in this order.
-    snapshots: &'static [fn() -> Snapshot],
+    /// What the dashboard is told: the fixture with two nodes after so many seconds, one after the other.
+    seconds: std::ops::RangeInclusive<u32>,
     /// What is pressed then.
     keys: &'static [Key],
 }
 
-const TWO_NODES: &[fn() -> Snapshot] = &[fixture::snapshot_two_nodes, fixture::snapshot_two_nodes_later];
-
 /// All of them.
-const PICTURES: &[Picture] = &[Picture { name: "threads", columns: 120, rows: 36, snapshots: TWO_NODES, keys: &[] }];
+const PICTURES: &[Picture] = &[
+    Picture { name: "overview", columns: 120, rows: 24, seconds: 0..=15, keys: &[] },
+    Picture { name: "threads", columns: 120, rows: 16, seconds: 0..=1, keys: &[Key::Char('2')] },
+    Picture { name: "thread", columns: 120, rows: 36, seconds: 0..=1, keys: &[Key::Char('2'), Key::Enter] },
+];
 
 /// What mends pictures that are not as they should be.
 pub const REMEDY: &str = "`cargo xtask screens` makes the pictures anew";
@@ -107,9 +109,9 @@ fn made() -> BTreeMap<String, String> {
 
 impl Picture {
     fn draw(&self) -> String {
-        let numbers: Vec<Snapshot> = self.snapshots.iter().map(|make| make()).collect();
+        let numbers: Vec<Snapshot> = self.seconds.clone().map(fixture::snapshot_two_nodes_after).collect();
         let target = numbers.first().map(|first| first.target.label.clone()).unwrap_or_default();
-        let options = Options { target, theme: Theme::new(Depth::True) };
+        let options = Options { target, theme: Theme::new(Depth::True), interval_ns: None };
         let mut app = App::new(&options, self.columns, self.rows);
         numbers.into_iter().for_each(|numbers| app.tell(UiMessage::Snapshot(Arc::new(numbers))));
         self.keys.iter().for_each(|key| _ = app.press(*key));

@@ -110,6 +110,10 @@ fn thread_line(
         spans.push(Span::raw(" "));
     }
     spans.pop();
+    if selected {
+        // Colours would become backgrounds, cell by cell.
+        spans.iter_mut().for_each(|span| span.style.fg = None);
+    }
     let line = Line::from(spans);
     if selected { line.patch_style(theme.selected) } else { line }
 }
