@@ -1,11 +1,14 @@
 //! Shared parts of the tests.
 
 pub mod bench;
+pub mod dashboard;
 pub mod fixture;
 pub mod golden;
 pub mod guest;
+pub mod keys;
 pub mod live;
 pub mod picture;
 pub mod sysfs;
+pub mod tmux;
 pub mod tty;
 pub mod workload;

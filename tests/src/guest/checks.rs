@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::live::{Done, Report, Tracer, Workload, bpf, equal_to_proc, eventually, numatrace, trace};
+use crate::live::{Done, Report, Tracer, Workload, bpf, equal_to_proc, numatrace, trace};
 
 /// Switches and waits as the kernel counts them, all of them seen, and no record lost.
 pub fn complete(done: &Done, report: &Report) -> Result<()> {
@@ -21,16 +21,7 @@ pub fn attach() -> Result<()> {
         let (done, report) = trace(&["sleeper", "--seconds", "0"], &[])?;
         complete(&done, &report)?;
     }
-    orphans_are_gone(&before)
-}
-
-fn orphans_are_gone(before: &std::collections::BTreeMap<u32, String>) -> Result<()> {
-    let mut left = std::collections::BTreeMap::new();
-    let gone = eventually("programs without a holder are gone", Duration::from_secs(60), || {
-        left = bpf::orphans(before)?;
-        Ok(left.is_empty())
-    });
-    gone.with_context(|| format!("left behind: {left:?}"))
+    bpf::nothing_left(&before)
 }
 
 /// SIGKILL leaves no program.
@@ -42,7 +33,7 @@ pub fn nothing_left() -> Result<()> {
     ensure!(!held.is_empty(), "it holds no programs: how would one see that they are gone?");
     tracer.signal(libc::SIGKILL)?;
     tracer.end_within(Duration::from_secs(60))?;
-    orphans_are_gone(&before)
+    bpf::nothing_left(&before)
 }
 
 /// `doctor` runs, and says of each of the scheduler's hooks whether it is on.

@@ -79,6 +79,20 @@ pub fn orphans(before: &BTreeMap<u32, String>) -> Result<BTreeMap<u32, String>> 
     Ok(now.into_iter().filter(|(id, _)| !before.contains_key(id) && !held.contains(id)).collect())
 }
 
+/// Waits until no program that was not in `before` is in the kernel without a holder. The kernel frees them some time
+/// after the last holder is gone.
+///
+/// # Errors
+/// When one stays.
+pub fn nothing_left(before: &BTreeMap<u32, String>) -> Result<()> {
+    let mut left = BTreeMap::new();
+    let gone = eventually("programs without a holder are gone", Duration::from_secs(60), || {
+        left = orphans(before)?;
+        Ok(left.is_empty())
+    });
+    gone.with_context(|| format!("left behind: {left:?}"))
+}
+
 fn bpf(command: libc::c_long, attributes: &mut [u8]) -> io::Result<libc::c_long> {
     // SAFETY: `attributes` is as large as the call says; pointers in it refer to memory that outlives it.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), attributes.len()) };

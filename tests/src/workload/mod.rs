@@ -30,6 +30,7 @@ usage: workload [--now] COMMAND
   bounce K --nodes A,B             a thread does K round trips between a CPU of node A and one of node B
   pin --cpu C --millis T           a thread spins on one CPU
   hogs M --cpu C --millis T        M threads spin on one CPU
+  beats M --cpu C --millis T       M threads wake together on one CPU, again and again, and work a little
   switches --cpu C --millis T      a hog, a sleeper and a yielder share one CPU
   wait-long --cpu C --millis T [--queued]   a thread is kept queued; --queued: before it says that it is ready
   forkstorm N                      N children, one after another
@@ -55,6 +56,7 @@ pub fn main(args: impl Iterator<Item = String>) -> io::Result<()> {
         "bounce" => pinned::bounce(&args, &mut crew),
         "pin" => pinned::hogs(&args, &mut crew, 1),
         "hogs" => pinned::hogs(&args, &mut crew, args.count().map_err(usage)?),
+        "beats" => pinned::beats(&args, &mut crew),
         "switches" => pinned::switches(&args, &mut crew),
         "wait-long" => pinned::wait_long(&args, &mut crew),
         "forkstorm" => churn::fork_storm(&args, &mut crew),

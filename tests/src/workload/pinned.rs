@@ -62,6 +62,34 @@ pub fn hogs(args: &Args, crew: &mut Crew, count: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// `beat-0`, `beat-1`, ... wake together on one CPU, fifty times a second, and work a millisecond each: all of them
+/// wait for others, and most of the CPU is left to the rest of the machine.
+pub fn beats(args: &Args, crew: &mut Crew) -> io::Result<()> {
+    const PERIOD: Duration = Duration::from_millis(20);
+    const WORK: Duration = Duration::from_millis(1);
+    let cpu = args.number("cpu")? as usize;
+    let time = Duration::from_millis(args.number("millis")?);
+    let start = Instant::now();
+    for beat in 0..args.count().map_err(usage)? {
+        crew.add(
+            &format!("beat-{beat}"),
+            move || os::pin(cpu),
+            move || {
+                let end = Instant::now() + time;
+                let mut beats = 0u64;
+                while Instant::now() < end {
+                    let into = start.elapsed().as_nanos() % PERIOD.as_nanos();
+                    thread::sleep(PERIOD - Duration::from_nanos(into as u64));
+                    os::spin_until(Instant::now() + WORK);
+                    beats += 1;
+                }
+                Ok(json!({ "beats": beats }))
+            },
+        )?;
+    }
+    Ok(())
+}
+
 /// `hog`, `sleeper` and `yielder` on one CPU: voluntary and involuntary switches of each sort.
 pub fn switches(args: &Args, crew: &mut Crew) -> io::Result<()> {
     let cpu = args.number("cpu")? as usize;

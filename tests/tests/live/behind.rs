@@ -1,7 +1,6 @@
 //! However a run ends, nothing of it is left in the kernel.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -10,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use numatrace_tests::live::{Tracer, Workload, bpf, eventually, program};
+use numatrace_tests::live::{
+    Tracer, Workload,
+    bpf::{self, nothing_left},
+    eventually, program,
+};
 
 use crate::{Case, Scratch};
 
@@ -21,17 +24,6 @@ pub const CASES: &[Case] = &[
     ("a_full_disk_is_said_and_nothing_is_left", full_disk),
     ("no_such_process_leaves_nothing", no_such_process),
 ];
-
-/// Fails when a program that was not in `before` is in the kernel without a holder. The kernel frees them some time
-/// after the last holder is gone.
-pub fn nothing_left(before: &BTreeMap<u32, String>) -> Result<()> {
-    let mut left = BTreeMap::new();
-    let gone = eventually("programs without a holder are gone", Duration::from_secs(20), || {
-        left = bpf::orphans(before)?;
-        Ok(left.is_empty())
-    });
-    gone.with_context(|| format!("left behind: {left:?}"))
-}
 
 fn sigkill() -> Result<()> {
     let workload = Workload::start(&["sleeper", "--seconds", "60"])?;

@@ -7,9 +7,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use numatrace_tests::live::{Tracer, Workload, bpf, program};
+use numatrace_tests::live::{
+    Tracer, Workload,
+    bpf::{self, nothing_left},
+    program,
+};
 
-use crate::{Case, Scratch, behind::nothing_left};
+use crate::{Case, Scratch};
 
 pub const CASES: &[Case] = &[
     ("without_rights_it_names_the_capabilities", no_rights),
