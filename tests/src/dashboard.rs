@@ -32,7 +32,10 @@ impl<'a> Dashboard<'a> {
     /// When it does not.
     pub fn start(pane: &'a Tmux, line: &str, label: &str) -> Result<Dashboard<'a>> {
         let before = pane.terminal_state()?;
-        ensure!(before.flags.starts_with("alternate=0 cursor=1 wrap=1 "), "this is no terminal to begin with: {before:?}");
+        ensure!(
+            before.flags.starts_with("alternate=0 cursor=1 wrap=1 "),
+            "this is no terminal to begin with: {before:?}"
+        );
         pane.type_line(line)?;
         let dashboard = Dashboard { pane, label: label.into(), before };
         dashboard.up()?;
@@ -44,7 +47,8 @@ impl<'a> Dashboard<'a> {
     /// # Errors
     /// When it does not.
     pub fn up(&self) -> Result<Screen> {
-        let screen = self.pane.wait_for(&format!("the dashboard of '{}'", self.label), |screen| self.is_whole(screen))?;
+        let screen =
+            self.pane.wait_for(&format!("the dashboard of '{}'", self.label), |screen| self.is_whole(screen))?;
         let state = self.pane.terminal_state()?;
         ensure!(state.flags.starts_with("alternate=1 cursor=0 "), "a dashboard with {}:\n{screen}", state.flags);
         ensure!(state.stty.contains("-icanon") && state.stty.contains("-echo"), "a dashboard with {}", state.stty);

@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::live::eventually;
+
 /// The prompt of shells in a pane.
 pub const PROMPT: &str = "ready>";
 /// Clears the whole screen: what a dashboard writes before it draws every cell, and at no other time.
@@ -54,17 +56,17 @@ impl Tmux {
     ///
     /// # Errors
     /// When tmux does not start.
-    pub fn start(
-        size: (u16, u16),
-        command: &[&str],
-        variables: &[(&str, &str)],
-        patience: Duration,
-    ) -> Result<Tmux> {
+    pub fn start(size: (u16, u16), command: &[&str], variables: &[(&str, &str)], patience: Duration) -> Result<Tmux> {
         let tmux = Tmux { dir: tempfile::Builder::new().prefix("numatrace-tmux-").tempdir()?, patience };
         let path = env::var_os("PATH").unwrap_or_default();
         let mut server = tmux.client();
         // The pane inherits what the server has: nothing of the terminal that the tests were started from.
-        server.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8").env("HOME", tmux.dir.path()).env("PS1", "ready> ");
+        server
+            .env_clear()
+            .env("PATH", path)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", tmux.dir.path())
+            .env("PS1", "ready> ");
         server.envs(variables.iter().copied());
         // A pane whose program has ended stays: a failed test shows its last screen.
         server.args(["-f", "/dev/null", "start-server", ";", "set-option", "-g", "status", "off", ";"]);
@@ -145,6 +147,7 @@ impl Tmux {
             if shown(&screen) {
                 return Ok(screen);
             }
+            ensure!(!self.is_over()?, "the program in the pane ended before {what}; the screen is\n{screen}");
             if Instant::now() > deadline {
                 bail!("waited {} s in vain for {what}; the screen is\n{screen}", self.patience.as_secs());
             }
@@ -157,7 +160,9 @@ impl Tmux {
     /// # Errors
     /// When it does not.
     pub fn wait_for_prompt(&self) -> Result<Screen> {
-        self.wait_for("the shell's prompt", |screen| screen.0.iter().rfind(|line| !line.is_empty()).is_some_and(|line| line == PROMPT))
+        self.wait_for("the shell's prompt", |screen| {
+            screen.0.iter().rfind(|line| !line.is_empty()).is_some_and(|line| line == PROMPT)
+        })
     }
 
     /// Presses Ctrl-L and waits until the program has cleared the screen for it: it has taken every key before.
@@ -168,14 +173,9 @@ impl Tmux {
     pub fn repaint(&self) -> Result<()> {
         let before = self.clears()?;
         self.press(&["C-l"])?;
-        let deadline = Instant::now() + self.patience;
-        while self.clears()? == before {
-            if Instant::now() > deadline {
-                bail!("the screen was not drawn anew after Ctrl-L; it is\n{}", self.screen()?);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        eventually("the screen is drawn anew after Ctrl-L", self.patience, || Ok(self.clears()? > before)).with_context(
+            || format!("the screen is\n{}", self.screen().map_or_else(|e| e.to_string(), |s| s.to_string())),
+        )
     }
 
     /// How often everything that the pane's programs wrote clears the screen.
@@ -220,11 +220,15 @@ impl Tmux {
         Ok(TerminalState { stty: run(stty)?, flags: self.ask(FLAGS)? })
     }
 
-    /// Whether the pane's program has ended.
+    /// Waits until the pane's program has ended.
     ///
     /// # Errors
-    /// When the pane is gone.
-    pub fn is_over(&self) -> Result<bool> {
+    /// When it does not.
+    pub fn wait_until_over(&self) -> Result<()> {
+        eventually("the pane's program has ended", self.patience, || self.is_over())
+    }
+
+    fn is_over(&self) -> Result<bool> {
         Ok(self.ask("#{pane_dead}")? == "1")
     }
 

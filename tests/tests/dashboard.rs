@@ -33,6 +33,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Threads of the process that is traced.
 const THREADS: [&str; 3] = ["beat-0", "beat-1", "beat-2"];
 
+/// A name and what it runs.
+type Case = (&'static str, fn() -> Result<()>);
+
+const CASES: &[Case] = &[
+    ("threads_of_a_process_are_shown_by_name", shows_threads),
+    ("every_key_of_the_help_in_every_view", every_key),
+    ("keys_do_what_the_help_says", keys_have_effects),
+    ("views_are_reached_by_their_keys", views_by_keys),
+    ("keys_that_quit_restore_the_terminal", quits),
+    ("sigterm_and_sigint_restore_the_terminal", signals),
+    ("ctrl_z_gives_the_shell_back_and_fg_goes_on", suspends),
+    ("a_panic_is_readable_on_the_restored_screen", panics),
+    ("other_sizes_are_drawn", sizes),
+    ("ctrl_l_removes_what_others_wrote", repaints),
+    ("a_target_that_exits_leaves_its_numbers", target_exits),
+    ("nothing_of_a_screen_is_left_on_the_next", leaves_nothing_on_screen),
+    ("a_pipe_that_closes_ends_it", closed_pipe),
+];
+
 fn main() -> ExitCode {
     if let Some(trigger) = env::var_os(PANICS) {
         return panicking_dashboard(trigger.into());
@@ -45,30 +64,15 @@ fn main() -> ExitCode {
     if let Some(reason) = reason.as_ref().filter(|_| skip) {
         eprintln!("tests of the dashboard in tmux are skipped: {reason}");
     }
-    let cases: [(&str, fn() -> Result<()>); 13] = [
-        ("threads_of_a_process_are_shown_by_name", shows_threads),
-        ("every_key_of_the_help_in_every_view", every_key),
-        ("keys_do_what_the_help_says", keys_have_effects),
-        ("views_are_reached_by_their_keys", views_by_keys),
-        ("keys_that_quit_restore_the_terminal", quits),
-        ("sigterm_and_sigint_restore_the_terminal", signals),
-        ("ctrl_z_gives_the_shell_back_and_fg_goes_on", suspends),
-        ("a_panic_is_readable_on_the_restored_screen", panics),
-        ("other_sizes_are_drawn", sizes),
-        ("ctrl_l_removes_what_others_wrote", repaints),
-        ("a_target_that_exits_leaves_its_numbers", target_exits),
-        ("nothing_of_a_screen_is_left_on_the_next", leaves_nothing_on_screen),
-        ("a_pipe_that_closes_ends_it", closed_pipe),
-    ];
-    let trial = |(name, case): (&str, fn() -> Result<()>)| {
-        let reason = reason.clone();
-        Trial::test(name, move || match reason {
+    let trial = |(name, case): &Case| {
+        let (case, reason) = (*case, reason.clone());
+        Trial::test(*name, move || match reason {
             Some(reason) => Err(Failed::from(reason)),
             None => run(case).map_err(|error| Failed::from(format!("{error:#}"))),
         })
         .with_ignored_flag(skip)
     };
-    libtest_mimic::run(&arguments, cases.into_iter().map(trial).collect()).exit_code()
+    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
 }
 
 /// The tests of the live leg compare counts, and would rather not share the machine with these.
@@ -378,7 +382,8 @@ fn repaints() -> Result<()> {
 fn target_exits() -> Result<()> {
     let scene = Scene::new()?;
     let dashboard = scene.table(EXIT_CODE)?;
-    let known = |screen: &Screen| THREADS.iter().all(|name| cell(screen, name, "rq p99").is_some_and(|cell| cell != "-"));
+    let known =
+        |screen: &Screen| THREADS.iter().all(|name| cell(screen, name, "rq p99").is_some_and(|cell| cell != "-"));
     scene.pane.wait_for("numbers of every thread", known)?;
     scene.end_target()?;
     let ended = dashboard.settled()?;
@@ -407,7 +412,14 @@ fn leaves_nothing_on_screen() -> Result<()> {
         round.push(vec!["2"]);
     }
     round.extend([vec!["/", "-", "1"], vec!["Enter"], vec!["/", "BSpace", "BSpace", "x", "y", "z"], vec!["Enter"]]);
-    round.extend([vec!["/", "BSpace", "BSpace", "BSpace"], vec!["Enter"], vec!["S"], vec!["S"], vec!["End"], vec!["Home"]]);
+    round.extend([
+        vec!["/", "BSpace", "BSpace", "BSpace"],
+        vec!["Enter"],
+        vec!["S"],
+        vec!["S"],
+        vec!["End"],
+        vec!["Home"],
+    ]);
     let press = |keys: &[&str]| keys.iter().filter(|key| !key.is_empty()).try_for_each(|key| dashboard.press(key));
     let mut whole = Vec::new();
     for keys in &round {

@@ -35,7 +35,8 @@ pub enum Leg {
 const ALL: [Leg; 5] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Live, Leg::Numa];
 
 /// Tests that need root or a guest, which legs of their own run. nextest refuses names that nothing has, so a renamed binary is noticed.
-const NOT_UNIT: &str = "not (package(numatrace-tests) and (binary(live) or binary(numa)))";
+const NOT_UNIT: &str =
+    "not (package(numatrace-tests) and (binary(live) or binary(dashboard) or binary(numa) or binary(console)))";
 
 #[derive(Debug)]
 enum Outcome {
@@ -48,7 +49,7 @@ enum Outcome {
 pub fn run(wanted: &[Leg]) -> Result<ExitCode> {
     for purpose in purposes(wanted) {
         // Not the end: a leg that lacks something says so itself, and the others run.
-        if let Err(error) = setup(*purpose) {
+        if let Err(error) = setup(purpose) {
             say(format!("setup is incomplete: {error:#}"));
         }
     }
@@ -68,14 +69,13 @@ pub fn run(wanted: &[Leg]) -> Result<ExitCode> {
 }
 
 /// What the wanted legs need set up, and no more: unit tests need neither LLVM nor QEMU.
-fn purposes(wanted: &[Leg]) -> &'static [Purpose] {
+fn purposes(wanted: &[Leg]) -> Vec<Purpose> {
     if wanted.is_empty() || wanted.contains(&Leg::Numa) {
-        &[Purpose::Test]
-    } else if wanted.contains(&Leg::Ebpf) {
-        &[Purpose::Build, Purpose::Runner]
-    } else {
-        &[Purpose::Runner]
+        return vec![Purpose::Test];
     }
+    let build = wanted.contains(&Leg::Ebpf).then_some(Purpose::Build);
+    let runner = if wanted.contains(&Leg::Live) { Purpose::Live } else { Purpose::Runner };
+    build.into_iter().chain([runner]).collect()
 }
 
 impl Leg {
@@ -161,8 +161,7 @@ fn unit() -> Result<()> {
 
 fn live() -> Result<()> {
     build_program()?;
-    let mut nextest =
-        on_rebuilt(cargo(&["nextest", "run", "--package", "numatrace-tests", "--test", "live", "--no-fail-fast"]));
+    let mut nextest = on_rebuilt(nextest(&["live", "dashboard"]));
     if Privilege::detect() == Privilege::Sudo {
         // The user builds, root runs: cargo started by root would leave root's files in the target folder.
         let host = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", env::consts::ARCH.to_uppercase());
@@ -178,10 +177,16 @@ fn numa() -> Result<()> {
         cargo(&["nextest", "run", "--package", "xtask", "--test", "guests", "--run-ignored", "all", "--no-fail-fast"]);
     let guests = step(guests.env("NUMATRACE_VM_DIR", dir.path()));
     guest_files::prepare(&dir, rebuilt_object().as_deref())?;
-    let mut nextest =
-        on_rebuilt(cargo(&["nextest", "run", "--package", "numatrace-tests", "--test", "numa", "--no-fail-fast"]));
+    let mut nextest = on_rebuilt(nextest(&["numa", "console"]));
     let tests = step(nextest.env("NUMATRACE_VM_DIR", dir.path()));
     guests.and(tests)
+}
+
+/// Runs test binaries of numatrace-tests, all of their tests whatever fails.
+fn nextest(binaries: &[&str]) -> Command {
+    let mut nextest = cargo(&["nextest", "run", "--package", "numatrace-tests", "--no-fail-fast"]);
+    nextest.args(binaries.iter().flat_map(|binary| ["--test", binary]));
+    nextest
 }
 
 fn cargo(args: &[&str]) -> Command {

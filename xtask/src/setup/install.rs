@@ -64,6 +64,7 @@ impl Machine {
                 say_and_run(install)
             }
             Need::Nextest => say_and_run(cargo_install(&["cargo-nextest"])),
+            Need::Tmux => self.apt_install(&["tmux"]),
             Need::Qemu => self.qemu(dir),
             Need::Busybox => self.fetch("busybox-static", || fetch::busybox(dir)),
             Need::Kernel(series) => {

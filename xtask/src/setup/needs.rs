@@ -20,6 +20,9 @@ pub enum Purpose {
     /// The test runner alone: all that `cargo xtask test --leg unit` uses
     #[value(skip)]
     Runner,
+    /// What `cargo xtask test --leg live` uses
+    #[value(skip)]
+    Live,
 }
 
 impl Purpose {
@@ -30,6 +33,7 @@ impl Purpose {
             Self::Test => "test",
             Self::Bench => "bench",
             Self::Runner => "unit tests",
+            Self::Live => "tests on this kernel",
         }
     }
 }
@@ -47,6 +51,7 @@ pub enum Need {
         found: Option<String>,
     },
     Nextest,
+    Tmux,
     Qemu,
     Busybox,
     Kernel(&'static str),
@@ -81,6 +86,7 @@ pub struct Facts {
     pub llvm_dev: bool,
     pub llvm_strip: bool,
     pub nextest: bool,
+    pub tmux: bool,
     /// Guests are x86-64, and run what this machine compiles.
     pub can_build_for_guests: bool,
     pub qemu: bool,
@@ -101,6 +107,7 @@ impl Facts {
             llvm_dev: std::path::Path::new(LLVM_PREFIX).join("bin/llvm-config").is_file(),
             llvm_strip: toolchain::llvm_strip().is_some(),
             nextest: which("cargo-nextest").is_some() || toolchain::cargo_home().join("bin/cargo-nextest").is_file(),
+            tmux: which("tmux").is_some(),
             can_build_for_guests: cfg!(target_arch = "x86_64"),
             qemu: dir.qemu().is_ok(),
             busybox: dir.busybox().is_file(),
@@ -129,8 +136,11 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
         need(!facts.bpf_compiler, Need::BpfCompiler { rustup: facts.lacks_rust_src.clone() });
         need(!linker, Need::BpfLinker { found: facts.bpf_linker.clone() });
     }
-    if matches!(purpose, Purpose::Runner | Purpose::Test) {
+    if matches!(purpose, Purpose::Runner | Purpose::Live | Purpose::Test) {
         need(!facts.nextest, Need::Nextest);
+    }
+    if matches!(purpose, Purpose::Live | Purpose::Test) {
+        need(!facts.tmux, Need::Tmux);
     }
     if purpose == Purpose::Test && facts.can_build_for_guests {
         need(!facts.qemu, Need::Qemu);
@@ -156,6 +166,7 @@ impl Need {
             Self::BpfLinker { found: None } => format!("bpf-linker {BPF_LINKER_VERSION}"),
             Self::BpfLinker { found: Some(other) } => format!("bpf-linker {BPF_LINKER_VERSION} (instead of {other})"),
             Self::Nextest => "cargo-nextest".to_owned(),
+            Self::Tmux => "tmux".to_owned(),
             Self::Qemu => "qemu-system-x86_64".to_owned(),
             Self::Busybox => "a static busybox".to_owned(),
             Self::Kernel(series) => format!("a {series} kernel for guests"),
@@ -170,6 +181,7 @@ impl Need {
             Self::BpfCompiler { .. } => "compiles the eBPF object; bpf-linker reads no other LLVM's bitcode",
             Self::BpfLinker { .. } => "links the eBPF object; another version would give other bytes",
             Self::Nextest => "runs the tests",
+            Self::Tmux => "is the terminal in which tests drive the dashboard and read its screen",
             Self::Qemu => "boots the guests with NUMA nodes that tests run in",
             Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
             Self::Kernel(_) => "guests boot it; unpacked below target/vm, not installed",
@@ -188,6 +200,7 @@ impl Need {
                 "`LLVM_PREFIX=<LLVM {LLVM_MAJOR}> cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked --no-default-features --features llvm-{LLVM_MAJOR}`"
             ),
             Self::Nextest => "`cargo install cargo-nextest --locked`".to_owned(),
+            Self::Tmux => "your distribution's package `tmux`".to_owned(),
             Self::Qemu => "your distribution's package with qemu-system-x86_64".to_owned(),
             Self::Busybox => format!("a statically linked busybox at {}", VmDir::open().busybox().display()),
             Self::Kernel(series) => format!(
@@ -221,6 +234,7 @@ mod tests {
             llvm_dev: true,
             llvm_strip: true,
             nextest: true,
+            tmux: true,
             can_build_for_guests: true,
             qemu: true,
             busybox: true,
@@ -231,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_complete_machine_needs_nothing() {
-        for purpose in [Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench] {
+        for purpose in [Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench, Purpose::Live] {
             assert_eq!(missing(purpose, &complete()), []);
         }
     }
@@ -264,6 +278,12 @@ mod tests {
     #[test]
     fn unit_tests_need_the_runner_alone() {
         assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest]);
+    }
+
+    #[test]
+    fn tests_of_the_dashboard_need_tmux_on_this_kernel_and_in_guests() {
+        assert_eq!(missing(Purpose::Live, &Facts { tmux: false, ..complete() }), [Need::Tmux]);
+        assert_eq!(missing(Purpose::Test, &Facts { tmux: false, ..complete() }), [Need::Tmux]);
     }
 
     #[test]
