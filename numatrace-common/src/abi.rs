@@ -5,7 +5,8 @@
 //! the size, and count them. Durations and timestamps are nanoseconds of `CLOCK_MONOTONIC`
 //! (`bpf_ktime_get_ns`).
 
-/// Version of this ABI: it changes when a record changes shape. Written into every recording.
+/// Version of this ABI: it changes when a record changes shape, not when a kind is added: readers skip kinds that they
+/// do not know. Written into every recording.
 pub const ABI_VERSION: u16 = 1;
 
 /// Length of a kernel command name, with its terminating NUL (`TASK_COMM_LEN`).
@@ -16,6 +17,9 @@ pub const NO_CPU: u16 = u16::MAX;
 
 /// No such thread is known. Thread id 0 is the idle task (or an interrupt that came while idle).
 pub const NO_TID: u32 = u32::MAX;
+
+/// Words of the set of CPUs in [`Attributes`]: 1,024 CPUs.
+pub const CPU_WORDS: usize = 16;
 
 /// Kinds of record. Kernel-made kinds are below 0x100, user-made ones above.
 pub mod kind {
@@ -31,6 +35,8 @@ pub mod kind {
     pub const TICK: u16 = 0x100;
     /// [`super::Counters`]
     pub const COUNTERS: u16 = 0x101;
+    /// [`super::Attributes`]
+    pub const ATTRIBUTES: u16 = 0x102;
 }
 
 /// The start of every record.
@@ -300,6 +306,26 @@ record! {
     }
 }
 
+record! {
+    /// How the kernel may schedule a thread, as it answered to `sched_getattr` and `sched_getaffinity`. Made by user
+    /// space after a tick.
+    ///
+    /// `header.ts` is taken after both answers: a thread that ended before it may not be the one they speak of, since
+    /// its id can have been given to another in between.
+    Attributes, kind::ATTRIBUTES, 160, {
+        /// The thread.
+        tid: u32,
+        /// Scheduling policy (`SCHED_OTHER` 0, `SCHED_FIFO` 1, ...).
+        policy: u32,
+        /// Nice value, -20 to 19; of meaning for `SCHED_OTHER` and `SCHED_BATCH`.
+        nice: i32,
+        /// Real-time priority, 1 to 99; of meaning for `SCHED_FIFO` and `SCHED_RR`.
+        rt_priority: u32,
+        /// CPUs that it may use, those that are offline left out: bit `n % 64` of word `n / 64` is CPU `n`.
+        allowed: [u64; CPU_WORDS],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,5 +337,12 @@ mod tests {
         assert_eq!(core::mem::offset_of!(Header, ts), 8);
         assert_eq!(core::mem::size_of::<Header>(), 16);
         assert_eq!(Slice::header(7, 1, 2).size as usize, Slice::SIZE);
+    }
+
+    #[test]
+    fn the_record_of_attributes_has_room_for_every_cpu_that_has_counters() {
+        assert_eq!(64 * CPU_WORDS, crate::config::MAX_CPUS);
+        assert_eq!(core::mem::offset_of!(Attributes, allowed), 32);
+        assert_eq!(Attributes::header(7, 0, 0), Header { kind: 0x102, size: 160, ts: 7, ..Header::default() });
     }
 }

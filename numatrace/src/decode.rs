@@ -1,6 +1,6 @@
 //! Bytes to events: total, no transmute. Place in the flow: after `collect`, before `model`.
 
-use numatrace_common::abi::{Counters, Header, Migrate, Slice, Task, Tick, Totals};
+use numatrace_common::abi::{Attributes, Counters, Header, Migrate, Slice, Task, Tick, Totals};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
@@ -19,6 +19,8 @@ pub enum Event {
     Tick(Tick),
     /// The kernel side's own counters.
     Counters(Counters),
+    /// How a thread may be scheduled.
+    Attributes(Attributes),
 }
 
 impl Event {
@@ -31,6 +33,7 @@ impl Event {
             Event::Totals(r) => r.header.ts,
             Event::Tick(r) => r.header.ts,
             Event::Counters(r) => r.header.ts,
+            Event::Attributes(r) => r.header.ts,
         }
     }
 }
@@ -95,6 +98,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         Totals::KIND => read!(Totals, Totals),
         Tick::KIND => read!(Tick, Tick),
         Counters::KIND => read!(Counters, Counters),
+        Attributes::KIND => read!(Attributes, Attributes),
         _ => Err(DecodeError::UnknownKind { kind }),
     }
 }
@@ -102,12 +106,19 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use numatrace_common::abi::CPU_WORDS;
     use zerocopy::IntoBytes;
 
     #[test]
     fn a_record_survives_the_trip() {
         let slice = Slice { header: Slice::header(9, 1, 2), wait_ns: 5, tid: 3, ..Slice::default() };
         assert_eq!(decode(slice.as_bytes()), Ok(Event::Slice(slice)));
+        let mut allowed = [0; CPU_WORDS];
+        (allowed[0], allowed[CPU_WORDS - 1]) = (0b1010, 1 << 63);
+        let header = Attributes::header(11, 0, 0);
+        let attributes = Attributes { header, tid: 3, policy: 1, nice: -20, rt_priority: 99, allowed };
+        assert_eq!(decode(attributes.as_bytes()), Ok(Event::Attributes(attributes)));
+        assert_eq!(Event::Attributes(attributes).ts(), 11);
     }
 
     #[test]

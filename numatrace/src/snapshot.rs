@@ -4,6 +4,8 @@
 //! nanoseconds. `None` means that the source of a number is off, and is `null` in JSON: never a false zero.
 //! Strings are display-safe: hostile bytes were escaped when they entered the model (see [`crate::text`]).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::units::{NodeId, Pid, Tid};
@@ -204,7 +206,7 @@ pub struct Thread {
     /// How many threads this stands for, where threads are grouped; 0 for one. Not part of schema 1.
     #[serde(skip)]
     pub members: u32,
-    /// How the kernel schedules it; `None` while that is not known.
+    /// How the kernel may schedule it; `None` until it was asked.
     pub sched: Option<Sched>,
     /// Which CPUs it ran on lately, in order of time; not part of schema 1.
     #[serde(skip)]
@@ -214,13 +216,19 @@ pub struct Thread {
     pub stats: ThreadStats,
 }
 
+/// How the kernel may schedule a thread, as it said last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sched {
-    pub policy: std::borrow::Cow<'static, str>,
+    /// `other`, `fifo`, `rr`, `batch`, `idle`, `deadline`, `ext`, or `policy N` for one that is not known.
+    pub policy: Cow<'static, str>,
+    /// Nice value, -20 to 19, for `other` and `batch`; `None` for the others.
     pub nice: Option<i32>,
+    /// Real-time priority, 1 to 99, for `fifo` and `rr`; `None` for the others.
     pub rt_priority: Option<u32>,
+    /// CPUs that it may use and that are online, as a list like `0-3,8`.
     pub allowed_cpus: String,
 }
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrackSlot {
     pub start_ns: u64,

@@ -3,7 +3,7 @@
 //! Read once when tracing begins: the model classes migrations with it, the collector groups rings by it, and
 //! reports show it. The root can be injected, so that tests read fixture trees.
 
-mod list;
+pub(crate) mod list;
 mod sysfs;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Fixed snapshots, as a model would make them, for tests of what is drawn and written.
 
+mod scheduling;
+
 use numatrace::snapshot::{
     Causes, Culprit, Host, HostNode, Latency, Loss, LossInterval, LossReasons, Matrices, Migrations, RunQueue, SCHEMA,
     Snapshot, Source, SourceState, Switches, Target, Thread, ThreadState, ThreadStats, Tool, Waker,
@@ -12,7 +14,7 @@ const S: u64 = 1_000 * MS;
 /// A service on two nodes, ten seconds in: it waits, hops, and nothing was lost. Six threads, one of them exited,
 /// one waiting at this moment, one that never ran.
 pub fn snapshot_two_nodes() -> Snapshot {
-    snapshot(
+    let mut snapshot = snapshot(
         10 * S,
         vec![
             thread(
@@ -92,7 +94,9 @@ pub fn snapshot_two_nodes() -> Snapshot {
                 },
             ),
         ],
-    )
+    );
+    snapshot.threads.iter_mut().for_each(scheduling::tell);
+    snapshot
 }
 
 /// The same a second later: everybody did a little more.

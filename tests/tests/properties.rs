@@ -9,7 +9,7 @@ use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
 use numatrace::units::NodeId;
-use numatrace_common::abi::{Counters, Header, Migrate, Slice, Task, Tick, Totals, kind};
+use numatrace_common::abi::{Attributes, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -310,7 +310,7 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         }
         record
     }
-    (vec(any::<u8>(), 256), 0..6u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
+    (vec(any::<u8>(), 256), 0..7u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
         0 => sized::<Slice>(&bytes, kind::SLICE, small),
         1 => sized::<Migrate>(&bytes, kind::MIGRATE, small),
         2 => {
@@ -321,6 +321,7 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         }
         3 => sized::<Totals>(&bytes, kind::TOTALS, small),
         4 => sized::<Tick>(&bytes, kind::TICK, small),
+        5 => sized::<Attributes>(&bytes, kind::ATTRIBUTES, small),
         _ => sized::<Counters>(&bytes, kind::COUNTERS, small),
     })
 }
@@ -344,6 +345,8 @@ proptest! {
             }
         }
         let unnamed = model.unnamed_tids(3);
+        let due = model.attributes_due(2);
+        prop_assert!(due.len() <= 2.min(max_threads));
         prop_assert!(unnamed.len() <= 3 && unnamed.iter().all(|tid| model.name_of(*tid).is_none()));
     }
 

@@ -51,6 +51,8 @@ fn everything() -> Snapshot {
     fill(&mut snapshot.totals);
     for thread in &mut snapshot.threads {
         thread.ns_pid = Some(12);
+        // No thread has both, but each has its place.
+        thread.sched.as_mut().expect("the fixture's first thread has one").rt_priority = Some(50);
         fill(&mut thread.stats);
     }
     snapshot.matrices.page_touches = Some(vec![vec![8, 1], vec![1, 0]]);
@@ -108,7 +110,8 @@ expected_remote_share cost_factor where[].mapping where[].symbol where[].local w
 waited_behind[].tid waited_behind[].comm waited_behind[].total_ns waited_behind[].count";
 
 /// Added within schema 1: allowed, and fixed from then on.
-const ADDED: &str = "refused_threads loss.records_received";
+const ADDED: &str = "refused_threads loss.records_received
+threads[].sched.policy threads[].sched.nice threads[].sched.rt_priority threads[].sched.allowed_cpus";
 const ADDED_THREAD: &str = "migrations.unclassified unseen_events";
 
 fn contract() -> BTreeSet<String> {
@@ -175,6 +178,8 @@ fn a_source_that_is_off_is_null_and_never_zero() {
         }
     }
     assert_eq!(value["threads"][0].get("ns_pid"), None, "only there where it differs");
+    assert_eq!(value["threads"][5].get("sched"), Some(&Value::Null), "nobody could ask about the one that ended");
+    assert_eq!(value["threads"][0]["sched"].get("rt_priority"), Some(&Value::Null));
 }
 
 #[test]

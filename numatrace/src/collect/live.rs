@@ -1,7 +1,7 @@
 //! The live source: probes, drain threads and merge behind [`Source`].
 //!
 //! Everything that the model reads becomes a record first: on each tick the task iterator writes totals into the
-//! rings, and counters, names and the tick itself are records of a ring of our own, so that they are merged (and
+//! rings, and counters, names, attributes and the tick itself are records of a ring of our own, so that they are merged (and
 //! recorded) like all others.
 
 use std::{
@@ -25,6 +25,7 @@ use crate::{
     merge::Merger,
     snapshot::{Source as SourceInfo, SourceState},
     source::{Source, SourceError, SourceStatus},
+    target::{Machine, preflight},
     topology::Topology,
 };
 
@@ -94,6 +95,8 @@ pub struct Live {
     /// When it was told to stop.
     stopping: Option<u64>,
     end: Option<End>,
+    /// Ids of threads mean the same to the probes and to system calls.
+    same_ids: bool,
     /// Threads that the last visit could not begin to track.
     refused: u64,
     sources: Vec<SourceInfo>,
@@ -112,6 +115,8 @@ impl Live {
         let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
+        let same_ids = !preflight::in_pid_namespace(&Machine::this());
+        sources.push(attributes_source(same_ids));
         let start_ns = monotonic_ns();
         probes.visit_tasks()?;
         let next_tick = start_ns + pace.interval();
@@ -128,6 +133,7 @@ impl Live {
             pending_ticks: 0,
             stopping: None,
             end: None,
+            same_ids,
             refused: 0,
             sources,
         })
@@ -177,6 +183,14 @@ impl Live {
                 ..Task::default()
             };
             sink(record.as_bytes());
+        }
+    }
+
+    /// Asks the kernel how it may schedule these threads, two system calls each, as records like any other, which are
+    /// given out at once. A thread that is gone gives none.
+    pub fn read_attributes(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
+        if self.same_ids {
+            tids.iter().filter_map(|tid| system::attributes(*tid)).for_each(|record| sink(record.as_bytes()));
         }
     }
 
@@ -391,5 +405,14 @@ fn drain_source(realtime: bool) -> SourceInfo {
                     .into(),
             ),
         }
+    }
+}
+
+fn attributes_source(same_ids: bool) -> SourceInfo {
+    let reason = "numatrace runs in a pid namespace of its own, where ids are not the kernel's: policies, nice values and allowed CPUs are not known";
+    SourceInfo {
+        name: "sched_getattr".into(),
+        state: if same_ids { SourceState::On } else { SourceState::Off },
+        reason: (!same_ids).then(|| reason.into()),
     }
 }

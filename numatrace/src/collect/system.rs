@@ -1,6 +1,8 @@
-//! Small system calls: clocks and priorities.
+//! Small system calls: clocks, priorities, and how a thread may be scheduled.
 
 use std::mem;
+
+use numatrace_common::abi::{Attributes, CPU_WORDS};
 
 /// `CLOCK_MONOTONIC` in nanoseconds: the clock of the records.
 pub fn monotonic_ns() -> u64 {
@@ -44,6 +46,33 @@ pub fn realtime_allowed() -> bool {
         .is_ok_and(|thread| thread.join().unwrap_or(false))
 }
 
+/// How the kernel may schedule a thread, as a record. `None` when there is no such thread, when the kernel does not tell
+/// (a security module may forbid it), and on machines with more CPUs than a record has room for.
+pub fn attributes(tid: u32) -> Option<Attributes> {
+    // 0 would be the calling thread.
+    let pid = libc::pid_t::try_from(tid).ok().filter(|pid| *pid > 0)?;
+    // SAFETY: all zeroes is a valid sched_attr.
+    let mut attr: libc::sched_attr = unsafe { mem::zeroed() };
+    let size = size_of::<libc::sched_attr>();
+    // SAFETY: `attr` has room for the `size` bytes that the kernel writes at most. libc has no function for this call.
+    if unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &raw mut attr, size, 0) } != 0 {
+        return None;
+    }
+    let mut allowed = [0u64; CPU_WORDS];
+    // SAFETY: the kernel writes a bit for each CPU, in words of 64 bits, into at most as many bytes as `allowed` has.
+    if unsafe { libc::sched_getaffinity(pid, size_of_val(&allowed), allowed.as_mut_ptr().cast()) } != 0 {
+        return None;
+    }
+    Some(Attributes {
+        header: Attributes::header(monotonic_ns(), 0, 0),
+        tid,
+        policy: attr.sched_policy,
+        nice: attr.sched_nice,
+        rt_priority: attr.sched_priority,
+        allowed,
+    })
+}
+
 /// Release and machine of the running kernel, as `uname -r` and `uname -m`.
 pub fn uname() -> (String, String) {
     // SAFETY: all zeroes is a valid utsname.
@@ -57,4 +86,35 @@ pub fn uname() -> (String, String) {
         String::from_utf8_lossy(&bytes).into_owned()
     };
     (text(&names.release), text(&names.machine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::list;
+
+    #[test]
+    fn the_kernel_tells_how_this_thread_may_be_scheduled() {
+        // SAFETY: gettid has no argument and cannot fail.
+        let tid = unsafe { libc::gettid() }.unsigned_abs();
+        let before = monotonic_ns();
+        let own = attributes(tid).expect("this thread is there");
+        assert_eq!((own.tid, own.policy), (tid, libc::SCHED_OTHER as u32));
+        assert!((before..=monotonic_ns()).contains(&own.header.ts));
+        // SAFETY: getpriority has no preconditions.
+        assert_eq!(own.nice, unsafe { libc::getpriority(libc::PRIO_PROCESS, tid) });
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("a status");
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("its CPUs");
+        let allowed = list::parse(allowed).expect("a list");
+        let told: Vec<u32> = (0..1024).filter(|cpu| own.allowed[*cpu as usize / 64] >> (cpu % 64) & 1 == 1).collect();
+        // CPUs that are offline stay in /proc.
+        assert!(!told.is_empty() && told.iter().all(|cpu| allowed.contains(cpu)), "{told:?} of {allowed:?}");
+    }
+
+    #[test]
+    fn a_thread_that_is_not_there_has_no_attributes() {
+        for nobody in [0, i32::MAX as u32, u32::MAX] {
+            assert_eq!(attributes(nobody), None);
+        }
+    }
 }

@@ -41,6 +41,8 @@ const RING_BYTES: (u32, u32) = (4 << 20, 32 << 20);
 const LINGER: Duration = Duration::from_secs(10);
 /// Names of threads that are no targets, looked up on each tick at most.
 const NAMES_PER_TICK: usize = 64;
+/// Threads whose policy, priority and allowed CPUs are read on each tick at most. With more, each has its turn.
+const ATTRIBUTES_PER_TICK: usize = 256;
 
 /// A run that is set up: what to trace and where to tell it.
 pub struct Session<'a> {
@@ -90,6 +92,8 @@ impl Engine {
         *undecodable = pieces;
         let unnamed = model.unnamed_tids(NAMES_PER_TICK);
         live.look_up_names(&unnamed, &mut |record| crate::source::apply(record, model));
+        let due = model.attributes_due(ATTRIBUTES_PER_TICK);
+        live.read_attributes(&due, &mut |record| crate::source::apply(record, model));
         match status {
             SourceStatus::More => Ok(live.end()),
             SourceStatus::Ended => Ok(live.end().or(Some(End::Stopped))),

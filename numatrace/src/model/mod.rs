@@ -12,6 +12,7 @@
 //! over all threads cost 0.5 MB. Nothing is allocated for an event, except when a thread does something for the
 //! first time (is heard of, waits, runs on a CPU, is woken by somebody new).
 
+mod attributes;
 mod latency;
 mod loss;
 mod names;
@@ -22,13 +23,15 @@ mod thread;
 mod topk;
 mod view;
 
-use numatrace_common::abi::{Migrate, Slice, Task, Totals, slice_flags, task_event};
+use numatrace_common::abi::{self, Migrate, Slice, Task, Totals, slice_flags, task_event};
 
+use self::attributes::{Attributes, CpuLists};
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::Names;
 use self::numbers::Places;
 use self::table::Table;
+use self::thread::Tracked;
 use crate::decode::Event;
 use crate::snapshot::{Host, Snapshot, Source, Target};
 use crate::text::display_comm;
@@ -87,6 +90,9 @@ pub struct Model {
     preempted: Waits<u64>,
     /// `[from][to]`, one row after the other.
     migrations: Vec<u64>,
+    cpu_lists: CpuLists,
+    /// Times that [`Model::attributes_due`] was called.
+    rounds: u32,
 }
 
 impl Model {
@@ -112,6 +118,8 @@ impl Model {
             wakeup: Waits::new(FINE),
             preempted: Waits::new(FINE),
             migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
+            cpu_lists: CpuLists::default(),
+            rounds: 0,
             places: Places(places),
             meta,
             topology,
@@ -131,6 +139,7 @@ impl Model {
                 self.began_ns.get_or_insert(counters.header.ts);
                 self.loss.counters(counters);
             }
+            Event::Attributes(attributes) => self.attributes(attributes),
         }
     }
 
@@ -183,6 +192,12 @@ impl Model {
         }
     }
 
+    fn attributes(&mut self, record: &abi::Attributes) {
+        if let Some(thread) = self.table.living(record.tid, record.header.ts) {
+            thread.attributes(Attributes::new(record, &mut self.cpu_lists));
+        }
+    }
+
     /// Counts records that arrived but could not be decoded.
     pub fn note_undecodable(&mut self, records: u64) {
         self.loss.undecodable(records);
@@ -206,6 +221,20 @@ impl Model {
     /// NAME record, with an empty name where nobody is found, so that it is not asked for again.
     pub fn unnamed_tids(&self, max: usize) -> Vec<u32> {
         self.unnamed(max)
+    }
+
+    /// At most `max` living threads that the kernel is to be asked about now: first those it was never asked about, then
+    /// those it was asked about longest ago. Answer with an Attributes record for each that is still there. Who was asked
+    /// about is in no snapshot, so that replayed records give the same ones although nobody asks.
+    pub fn attributes_due(&mut self, max: usize) -> Vec<u32> {
+        self.rounds = self.rounds.saturating_add(1);
+        let mut due: Vec<&mut Tracked> = self.table.iter_live().collect();
+        if due.len() > max {
+            due.select_nth_unstable_by_key(max, |thread| thread.asked);
+            due.truncate(max);
+        }
+        due.iter_mut().for_each(|thread| thread.asked = self.rounds);
+        due.iter().map(|thread| thread.tid).collect()
     }
 
     /// A moment of `CLOCK_MONOTONIC` as ns since the epoch, by the clocks at the start.

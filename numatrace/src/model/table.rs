@@ -70,6 +70,17 @@ impl Table {
         self.slots.iter().flatten()
     }
 
+    /// Everybody who has not ended, in no order.
+    pub(super) fn iter_live(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.slots.iter_mut().flatten().filter(|thread| thread.end.is_none())
+    }
+
+    /// The thread that had this id at `ts` and has it still; nobody is made.
+    pub(super) fn living(&mut self, tid: u32, ts: u64) -> Option<&mut Tracked> {
+        let slot = *self.by_tid.get(&tid)?;
+        self.slot(slot).filter(|thread| thread.end.is_none() && thread.born_ns <= ts)
+    }
+
     /// The thread that has this id now.
     pub(super) fn current(&self, tid: u32) -> Option<&Tracked> {
         self.slots.get(*self.by_tid.get(&tid)? as usize)?.as_ref()

@@ -1,6 +1,6 @@
 //! Races and limits that no script can play: records made by hand.
 
-use numatrace_common::abi::{Counters, NO_CPU, NO_TID, Tick};
+use numatrace_common::abi::{self, CPU_WORDS, Counters, NO_CPU, NO_TID, Tick};
 use numatrace_common::wait::phase;
 
 use super::*;
@@ -270,4 +270,93 @@ fn seen_again_after_its_last_totals_of_the_first_time() {
     assert_eq!(waits(&only(&model)), (2, 2, 60));
     // 60 and 50 before it was left, 60 and nothing since.
     assert_eq!(only(&model).stats.blocked_ns, 170);
+}
+
+/// Thread `tid` may use CPUs `0..cpus`, with a nice value.
+fn attributes(tid: u32, ts: u64, nice: i32, cpus: u32) -> Event {
+    let mut allowed = [0; CPU_WORDS];
+    allowed[0] = (1 << cpus) - 1;
+    let header = abi::Attributes::header(ts, 0, 0);
+    Event::Attributes(abi::Attributes { header, tid, policy: 0, nice, rt_priority: 0, allowed })
+}
+
+/// Nice value and allowed CPUs of each thread.
+fn sched(model: &Model) -> Vec<Option<(i32, String)>> {
+    let of = |thread: Thread| thread.sched.map(|sched| (sched.nice.expect("an ordinary thread"), sched.allowed_cpus));
+    model.snapshot().threads.into_iter().map(of).collect()
+}
+
+#[test]
+fn attributes_arrive_and_change() {
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    assert_eq!(sched(&model), [None]);
+    model.apply(&attributes(7, 1100, 0, 2));
+    assert_eq!(sched(&model), [Some((0, "0-1".into()))]);
+    model.apply(&attributes(7, 1300, 5, 1));
+    // From before that, and late.
+    model.apply(&attributes(7, 1200, -5, 2));
+    assert_eq!(sched(&model), [Some((5, "0".into()))]);
+    assert_eq!(only(&model).sched.map(|sched| (sched.policy, sched.rt_priority)), Some(("other".into(), None)));
+}
+
+#[test]
+fn attributes_of_strangers_and_of_the_dead_are_ignored() {
+    let mut model = model(Limits::default());
+    model.apply(&attributes(9, 1000, 0, 1));
+    assert!(model.snapshot().threads.is_empty());
+    model.apply(&task(task_event::SEEN, 7, 1100, 5));
+    // Asked before the model heard of this thread: of whoever had the id.
+    model.apply(&attributes(7, 1050, 1, 1));
+    assert_eq!(sched(&model), [None]);
+    model.apply(&attributes(7, 1150, 2, 1));
+    model.apply(&task(task_event::EXIT, 7, 1200, 5));
+    model.apply(&attributes(7, 1250, 3, 2));
+    assert_eq!(sched(&model), [Some((2, "0".into()))]);
+}
+
+#[test]
+fn attributes_stay_with_the_owner_of_a_reused_id() {
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    model.apply(&attributes(7, 1100, 1, 1));
+    // Told of the next owner, before it is known that there is one: the old one keeps nothing that may not be its own.
+    model.apply(&attributes(7, 1250, 2, 2));
+    model.apply(&task(task_event::EXIT, 7, 1200, 5));
+    model.apply(&task(task_event::NEW, 7, 1220, 6));
+    assert_eq!(sched(&model), [None, None]);
+    model.apply(&attributes(7, 1300, 2, 2));
+    assert_eq!(sched(&model), [None, Some((2, "0-1".into()))]);
+}
+
+#[test]
+fn attributes_that_did_not_change_outlive_a_late_answer() {
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    model.apply(&attributes(7, 1100, 1, 1));
+    model.apply(&attributes(7, 1250, 1, 1));
+    model.apply(&Event::Slice(Slice { flags: slice_flags::OUT_DEAD, ..slice(1, 1200) }));
+    // The end is lost, and so is the birth of the next.
+    model.apply(&Event::Slice(slice(1, 1400)));
+    assert_eq!(sched(&model), [Some((1, "0".into())), None]);
+}
+
+#[test]
+fn new_threads_are_asked_about_first_and_then_those_asked_about_longest_ago() {
+    let mut model = model(Limits::default());
+    let sorted = |mut tids: Vec<u32>| {
+        tids.sort_unstable();
+        tids
+    };
+    (1..=4).for_each(|tid| model.apply(&task(task_event::SEEN, tid, 1000, u64::from(tid))));
+    assert_eq!(sorted(model.attributes_due(9)), [1, 2, 3, 4]);
+    // Nobody answered; with room for all of them they are asked about each time.
+    assert_eq!(sorted(model.attributes_due(4)), [1, 2, 3, 4]);
+    (5..=6).for_each(|tid| model.apply(&task(task_event::NEW, tid, 1100, u64::from(tid))));
+    model.apply(&task(task_event::EXIT, 1, 1200, 1));
+    let first = sorted(model.attributes_due(3));
+    assert!(first.ends_with(&[5, 6]) && first[0] < 5, "{first:?}");
+    let rest = sorted(model.attributes_due(2));
+    assert_eq!(sorted([&first[..1], &rest].concat()), [2, 3, 4]);
+    assert!(model.attributes_due(0).is_empty());
 }

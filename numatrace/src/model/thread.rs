@@ -16,6 +16,7 @@
 use numatrace_common::abi::{Migrate, NO_CPU, Slice, Totals, slice_flags};
 use numatrace_common::wait::phase;
 
+use super::attributes::Attributes;
 use super::latency::{COARSE, WaitKind, Waits};
 use super::numbers::{Numbers, Places, Sums};
 use crate::topology::Level;
@@ -77,6 +78,10 @@ pub(super) struct Tracked {
     pub(super) listed: bool,
     /// CPU of the current or last turn.
     pub(super) cpu: u16,
+    /// How it may be scheduled; apart, since few records speak of it.
+    pub(super) attributes: Option<Box<Attributes>>,
+    /// Number of the round in which its attributes were asked for last; 0: never.
+    pub(super) asked: u32,
     pub(super) numbers: Numbers,
     pub(super) wakeup: Waits<u32>,
     pub(super) preempted: Waits<u32>,
@@ -105,6 +110,8 @@ impl Tracked {
             end: None,
             listed: false,
             cpu: NO_CPU,
+            attributes: None,
+            asked: 0,
             numbers: Numbers::default(),
             wakeup: Waits::new(COARSE),
             preempted: Waits::new(COARSE),
@@ -256,6 +263,17 @@ impl Tracked {
     pub(super) fn ended(&mut self, how: End, at: u64) {
         self.open = Open::default();
         self.end = Some((how, at));
+        if self.attributes.as_ref().is_some_and(|attributes| !attributes.are_from_before(at)) {
+            self.attributes = None;
+        }
+    }
+
+    /// An answer about how it may be scheduled.
+    pub(super) fn attributes(&mut self, answer: Attributes) {
+        match &mut self.attributes {
+            Some(known) => known.renew(answer),
+            None => self.attributes = Some(Box::new(answer)),
+        }
     }
 
     /// It is a target again: the kernel side counts from 0, on top of what was counted before.

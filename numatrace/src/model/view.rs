@@ -69,10 +69,10 @@ impl Model {
             ns_pid: None,
             comm: thread.comm.clone(),
             exited: matches!(thread.end, Some((End::Exited, _))),
+            sched: thread.attributes.as_ref().map(|attributes| attributes.view()),
             state: state(thread, self.before_ns),
             members: 0,
             cpu: (thread.cpu != NO_CPU).then(|| u32::from(thread.cpu)),
-            sched: None,
             track: Vec::new(),
             stats,
         }

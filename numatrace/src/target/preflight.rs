@@ -148,8 +148,9 @@ fn is_mapped(uid_map: &str) -> bool {
     !fields.is_empty() && fields != ["0", "0", "4294967295"]
 }
 
-/// Whether this process is in another pid namespace than the first, whose inode number is fixed (`PROC_PID_INIT_INO`).
-fn in_pid_namespace(machine: &Machine) -> bool {
+/// Whether this process is in another pid namespace than the first, whose inode number is fixed (`PROC_PID_INIT_INO`):
+/// then the ids that the probes tell mean nothing, or somebody else, to system calls.
+pub fn in_pid_namespace(machine: &Machine) -> bool {
     fs::read_link(machine.path("/proc/self/ns/pid")).is_ok_and(|link| link.to_str() != Some("pid:[4026531836]"))
 }
 

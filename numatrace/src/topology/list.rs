@@ -24,6 +24,22 @@ pub fn parse(text: &str) -> Option<Vec<u32>> {
     Some(numbers)
 }
 
+/// Numbers in order as [`parse`] reads them and the kernel writes them: `0-3,8,10-11`.
+pub fn format(numbers: impl IntoIterator<Item = u32>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    let texts = ranges.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
 /// A decimal number; unlike [`str::parse`] it takes no sign.
 pub fn number(text: &str) -> Option<u32> {
     let text = text.trim();
@@ -53,6 +69,13 @@ mod tests {
         assert_eq!(parse("7"), Some(vec![7]));
         assert_eq!(parse("\n"), Some(vec![]));
         assert_eq!(parse("3,1-2,2"), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn lists_are_written_as_the_kernel_writes_them() {
+        for list in ["", "7", "0-3,8,10-11", "0,2,4-1023"] {
+            assert_eq!(format(parse(list).expect("a list")), list);
+        }
     }
 
     #[test]

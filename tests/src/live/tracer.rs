@@ -84,6 +84,11 @@ impl Tracer {
         Ok(self.last.insert(report))
     }
 
+    /// The document that came last.
+    pub fn last_report(&self) -> Option<&Report> {
+        self.last.as_ref()
+    }
+
     /// Interrupts it as Ctrl-C does, and returns the last document.
     ///
     /// # Errors

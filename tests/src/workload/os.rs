@@ -27,16 +27,29 @@ pub fn current_cpu() -> io::Result<usize> {
 
 /// Allows the calling thread this CPU alone; it is there when this returns.
 pub fn pin(cpu: usize) -> io::Result<()> {
-    // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET is given a number within the set's size.
+    allow(0, &[cpu])
+}
+
+/// Allows a thread (0: the calling one) these CPUs alone.
+pub fn allow(tid: u32, cpus: &[usize]) -> io::Result<()> {
+    // SAFETY: an all-zero cpu_set_t is the empty set; CPU_SET is given numbers within the set's size.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if cpu >= libc::CPU_SETSIZE as usize {
-            return Err(io::Error::other(format!("CPU {cpu} is beyond {}", libc::CPU_SETSIZE)));
+        for cpu in cpus {
+            if *cpu >= libc::CPU_SETSIZE as usize {
+                return Err(io::Error::other(format!("CPU {cpu} is beyond {}", libc::CPU_SETSIZE)));
+            }
+            libc::CPU_SET(*cpu, &mut set);
         }
-        libc::CPU_SET(cpu, &mut set);
-        check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set))?;
+        check(libc::sched_setaffinity(tid.cast_signed(), size_of::<libc::cpu_set_t>(), &set))?;
     }
     Ok(())
+}
+
+/// Gives a thread a nice value.
+pub fn renice(tid: u32, nice: libc::c_int) -> io::Result<()> {
+    // SAFETY: setpriority has no preconditions.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, tid, nice) }).map(drop)
 }
 
 /// CPUs that the calling thread may use, in order.
@@ -70,9 +83,14 @@ pub fn cpu_list(list: &str) -> Vec<usize> {
 
 /// Scheduling policy of the calling thread. `priority` is 0 for those that have none.
 pub fn set_policy(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
+    set_policy_of(0, policy, priority)
+}
+
+/// The same of any thread.
+pub fn set_policy_of(tid: u32, policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
     let param = libc::sched_param { sched_priority: priority };
     // SAFETY: `param` outlives the call.
-    check(unsafe { libc::sched_setscheduler(0, policy, &param) }).map(drop)
+    check(unsafe { libc::sched_setscheduler(tid.cast_signed(), policy, &param) }).map(drop)
 }
 
 /// Names the calling thread; the kernel keeps 15 bytes, whatever they are.

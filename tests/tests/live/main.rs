@@ -3,6 +3,7 @@
 //! Each trial runs a workload that does a known number of things beside numatrace, and compares. One at a time: they
 //! bind threads to the same CPUs.
 
+mod attributes;
 mod behind;
 mod counts;
 mod filters;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
     let skip = reason.is_some() && !in_ci;
     let cases = [
         counts::CASES,
+        attributes::CASES,
         waits::CASES,
         loss::CASES,
         lifetimes::CASES,
