@@ -206,6 +206,9 @@ pub struct Thread {
     /// How many threads this stands for, where threads are grouped; 0 for one. Not part of schema 1.
     #[serde(skip)]
     pub members: u32,
+    /// When it was first heard of, ns of `CLOCK_MONOTONIC`: tells owners of one id apart. Not part of schema 1.
+    #[serde(skip)]
+    pub born_ns: u64,
     /// How the kernel may schedule it; `None` until it was asked.
     pub sched: Option<Sched>,
     /// Which CPUs it ran on lately, in order of time; not part of schema 1.

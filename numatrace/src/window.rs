@@ -3,76 +3,134 @@
 //!
 //! Every number of a snapshot counts since the start, so the difference of two is what happened between them, also of
 //! histograms. Two things are not exact, and say so: the largest wait of a stretch is the upper edge of its bucket
-//! where it is not the largest since the start; wakers and culprits are the first few of longer lists, so one that
-//! has just come onto the list brings all that it ever did.
+//! where it is not the largest since the start; wakers and culprits are the first few of longer lists, so of one that
+//! has just come onto a full list only what it did for certain is counted.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::snapshot::{
-    Causes, Culprit, Latency, Matrices, Migrations, RunQueue, Snapshot, Switches, Thread, ThreadState, ThreadStats,
-    Waker,
+    Causes, Culprit, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Switches, Thread, ThreadState,
+    ThreadStats, Waker,
 };
 use crate::units::Tid;
 
-/// What tells a thread from all others of a snapshot: its id, and which one it is among those that had the same id.
+/// What tells a thread from all others of a run: its id, and when it was first heard of, for ids are reused. Threads
+/// that stand for a group are told apart by their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ThreadKey {
     /// Thread id.
     pub tid: Tid,
-    /// 0 for the first thread with this id, 1 for the second one.
-    pub nth: u32,
+    /// When it was first heard of; a hash of the name of a group.
+    pub born: u64,
 }
 
-/// Each thread with its key, in the order of the snapshot, where owners of one id follow each other.
+/// The key of a thread.
+pub fn key(thread: &Thread) -> ThreadKey {
+    if thread.members == 0 {
+        return ThreadKey { tid: thread.tid, born: thread.born_ns };
+    }
+    // FNV-1a.
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    ThreadKey { tid: Tid(u32::MAX), born: thread.comm.bytes().fold(0xcbf2_9ce4_8422_2325, hash) }
+}
+
+/// Each thread with its key, in the order of the snapshot.
 pub fn keyed(threads: &[Thread]) -> impl Iterator<Item = (ThreadKey, &Thread)> {
-    let mut last: Option<ThreadKey> = None;
-    threads.iter().map(move |thread| {
-        let nth = last.filter(|key| key.tid == thread.tid).map_or(0, |key| key.nth + 1);
-        let key = ThreadKey { tid: thread.tid, nth };
-        last = Some(key);
-        (key, thread)
-    })
+    threads.iter().map(|thread| (key(thread), thread))
+}
+
+/// What is kept of a difference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Everything.
+    All,
+    /// Counts and times; no distributions, no lists.
+    Counts,
 }
 
 /// What happened after `before` and up to `now`, two snapshots of one run. All threads of `now` stay, also those that
 /// did nothing; loss and evicted threads stay those of the whole run.
 pub fn since(now: &Snapshot, before: &Snapshot) -> Snapshot {
+    difference(now, before, Depth::All)
+}
+
+/// As [`since`], but only counts and times: distributions and lists are left empty.
+pub fn counts_since(now: &Snapshot, before: &Snapshot) -> Snapshot {
+    difference(now, before, Depth::Counts)
+}
+
+fn difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
     let old: HashMap<ThreadKey, &ThreadStats> =
         keyed(&before.threads).map(|(key, thread)| (key, &thread.stats)).collect();
-    let threads = keyed(&now.threads)
-        .map(|(key, thread)| match old.get(&key) {
-            Some(old) => Thread { stats: stats_since(&thread.stats, old), ..thread.clone() },
-            None => thread.clone(),
-        })
-        .collect();
-    Snapshot {
-        duration_ns: now.duration_ns.saturating_sub(before.duration_ns),
-        totals: stats_since(&now.totals, &before.totals),
-        threads,
-        matrices: Matrices {
-            migrations: matrix_since(&now.matrices.migrations, &before.matrices.migrations),
-            page_touches: None,
-        },
-        tool: now.tool.clone(),
-        host: now.host.clone(),
-        target: now.target.clone(),
-        start: now.start.clone(),
-        sources: now.sources.clone(),
-        loss: now.loss.clone(),
-        placement_pages: now.placement_pages.clone(),
-        throttle: now.throttle.clone(),
-        findings: now.findings.clone(),
-        schema: now.schema,
-        dropped_threads: now.dropped_threads,
-        refused_threads: now.refused_threads,
+    let nothing = ThreadStats::default();
+    let threads = keyed(&now.threads).map(|(key, thread)| {
+        let stats = stats_since(&thread.stats, old.get(&key).copied().unwrap_or(&nothing), depth);
+        with_stats(thread, stats)
+    });
+    let mut made = without_threads(now);
+    made.duration_ns = now.duration_ns.saturating_sub(before.duration_ns);
+    made.totals = stats_since(&now.totals, &before.totals, depth);
+    made.threads = threads.collect();
+    made.matrices.migrations = matrix_since(&now.matrices.migrations, &before.matrices.migrations);
+    made.matrices.page_touches = None;
+    made
+}
+
+/// A thread with other numbers; its own are not copied.
+fn with_stats(thread: &Thread, stats: ThreadStats) -> Thread {
+    Thread {
+        tid: thread.tid,
+        pid: thread.pid,
+        ns_pid: thread.ns_pid,
+        comm: thread.comm.clone(),
+        exited: thread.exited,
+        state: thread.state,
+        cpu: thread.cpu,
+        members: thread.members,
+        born_ns: thread.born_ns,
+        sched: thread.sched.clone(),
+        track: thread.track.clone(),
+        stats,
     }
 }
 
-fn stats_since(now: &ThreadStats, before: &ThreadStats) -> ThreadStats {
+/// Everything but the threads and the totals.
+fn without_threads(snapshot: &Snapshot) -> Snapshot {
+    Snapshot {
+        schema: snapshot.schema,
+        tool: snapshot.tool.clone(),
+        host: snapshot.host.clone(),
+        target: snapshot.target.clone(),
+        start: snapshot.start.clone(),
+        duration_ns: snapshot.duration_ns,
+        sources: snapshot.sources.clone(),
+        loss: snapshot.loss.clone(),
+        totals: ThreadStats::default(),
+        threads: Vec::new(),
+        dropped_threads: snapshot.dropped_threads,
+        refused_threads: snapshot.refused_threads,
+        matrices: snapshot.matrices.clone(),
+        placement_pages: snapshot.placement_pages.clone(),
+        throttle: snapshot.throttle.clone(),
+        findings: snapshot.findings.clone(),
+    }
+}
+
+fn stats_since(now: &ThreadStats, before: &ThreadStats, depth: Depth) -> ThreadStats {
     let less = u64::saturating_sub;
+    let latency = |now: &Latency, before: &Latency| match depth {
+        Depth::All => latency_since(now, before),
+        Depth::Counts => Latency {
+            count: less(now.count, before.count),
+            total_ns: less(now.total_ns, before.total_ns),
+            ..Latency::default()
+        },
+    };
+    let lists = depth == Depth::All;
+    let wait_ns = less(now.wait_ns, before.wait_ns);
     ThreadStats {
         cpu_ns: less(now.cpu_ns, before.cpu_ns),
-        wait_ns: less(now.wait_ns, before.wait_ns),
+        wait_ns,
         blocked_ns: less(now.blocked_ns, before.blocked_ns),
         waiting_now_ns: now.waiting_now_ns,
         switches: Switches {
@@ -81,38 +139,53 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats) -> ThreadStats {
         },
         unseen_events: less(now.unseen_events, before.unseen_events),
         runq: RunQueue {
-            wakeup: latency_since(&now.runq.wakeup, &before.runq.wakeup),
-            preempted: latency_since(&now.runq.preempted, &before.runq.preempted),
-            all: latency_since(&now.runq.all, &before.runq.all),
+            wakeup: latency(&now.runq.wakeup, &before.runq.wakeup),
+            preempted: latency(&now.runq.preempted, &before.runq.preempted),
+            all: latency(&now.runq.all, &before.runq.all),
         },
+        throttled_wait_ns: None,
         migrations: migrations_since(&now.migrations, &before.migrations),
-        wakers: wakers_since(&now.wakers, &before.wakers),
+        wakers: if lists { wakers_since(&now.wakers, &before.wakers) } else { Vec::new() },
         node_moves: less(now.node_moves, before.node_moves),
         residency_ns: list_since(&now.residency_ns, &before.residency_ns),
-        residency_cpu_ns: by_cpu_since(&now.residency_cpu_ns, &before.residency_cpu_ns),
-        waited_behind: culprits_since(&now.waited_behind, &before.waited_behind),
-        ..ThreadStats::default()
+        residency_cpu_ns: if lists {
+            by_cpu_since(&now.residency_cpu_ns, &before.residency_cpu_ns)
+        } else {
+            Vec::new()
+        },
+        // Sources of page touches and of throttling have no windows yet: absent, not 0.
+        touches: None,
+        hint_faults: None,
+        pages_migrated: None,
+        remote_share: None,
+        expected_remote_share: None,
+        cost_factor: None,
+        locations: None,
+        waited_behind: if lists {
+            culprits_since(&now.waited_behind, &before.waited_behind, wait_ns)
+        } else {
+            Vec::new()
+        },
     }
 }
 
 /// The waits that came after `before`; percentiles from the buckets.
 pub fn latency_since(now: &Latency, before: &Latency) -> Latency {
     // Both are in order of their edges; an edge that is new was empty before.
-    let old: HashMap<u64, u64> = before.buckets.iter().copied().collect();
-    let buckets: Vec<(u64, u64)> = now
-        .buckets
-        .iter()
-        .map(|(edge, count)| (*edge, count.saturating_sub(old.get(edge).copied().unwrap_or(0))))
-        .filter(|(_, count)| *count > 0)
-        .collect();
+    let mut old = before.buckets.iter().peekable();
+    let gained = now.buckets.iter().filter_map(|(edge, count)| {
+        while old.next_if(|(other, _)| other < edge).is_some() {}
+        let known = old.next_if(|(other, _)| other == edge).map_or(0, |(_, count)| *count);
+        Some((*edge, count.saturating_sub(known))).filter(|(_, count)| *count > 0)
+    });
+    let buckets: Vec<(u64, u64)> = gained.collect();
     let max_ns = match buckets.last() {
         Some(_) if now.max_ns > before.max_ns => now.max_ns,
         Some((edge, _)) => (*edge).min(now.max_ns),
         None => 0,
     };
-    let count = now.count.saturating_sub(before.count);
     with_percentiles(Latency {
-        count,
+        count: now.count.saturating_sub(before.count),
         total_ns: now.total_ns.saturating_sub(before.total_ns),
         max_ns,
         buckets,
@@ -157,33 +230,34 @@ fn migrations_since(now: &Migrations, before: &Migrations) -> Migrations {
     }
 }
 
+/// What somebody on the list had before: who was not on a full list had at most what its last one had.
+fn had_before<T>(list: &[T], most: usize, found: Option<u64>, weight: impl Fn(&T) -> u64) -> u64 {
+    let least = list.iter().map(weight).min().filter(|_| list.len() >= most);
+    found.or(least).unwrap_or(0)
+}
+
 fn wakers_since(now: &[Waker], before: &[Waker]) -> Vec<Waker> {
-    let mut wakers: Vec<Waker> = now
-        .iter()
-        .map(|waker| {
-            let old = before.iter().find(|old| old.tid == waker.tid).map_or(0, |old| old.count);
-            Waker { count: waker.count.saturating_sub(old), ..waker.clone() }
-        })
-        .filter(|waker| waker.count > 0)
-        .collect();
+    let gained = |waker: &Waker| {
+        let old = before.iter().find(|old| old.tid == waker.tid).map(|old| old.count);
+        let count = waker.count.saturating_sub(had_before(before, MAX_WAKERS, old, |waker| waker.count));
+        (count > 0).then(|| Waker { count, ..waker.clone() })
+    };
+    let mut wakers: Vec<Waker> = now.iter().filter_map(gained).collect();
     wakers.sort_by_key(|waker| (std::cmp::Reverse(waker.count), waker.tid));
     wakers
 }
 
-fn culprits_since(now: &[Culprit], before: &[Culprit]) -> Vec<Culprit> {
-    let mut culprits: Vec<Culprit> = now
-        .iter()
-        .map(|culprit| {
-            let old = before.iter().find(|old| old.tid == culprit.tid);
-            let (total_ns, count) = old.map_or((0, 0), |old| (old.total_ns, old.count));
-            Culprit {
-                total_ns: culprit.total_ns.saturating_sub(total_ns),
-                count: culprit.count.saturating_sub(count),
-                ..culprit.clone()
-            }
-        })
-        .filter(|culprit| culprit.count > 0)
-        .collect();
+/// Nobody ran instead for longer than was waited: a wait counts for its culprits as a whole when it ends.
+fn culprits_since(now: &[Culprit], before: &[Culprit], waited_ns: u64) -> Vec<Culprit> {
+    let gained = |culprit: &Culprit| {
+        let old = before.iter().find(|old| old.tid == culprit.tid);
+        let weight = |culprit: &Culprit| culprit.total_ns;
+        let had = had_before(before, MAX_CULPRITS, old.map(weight), weight);
+        let total_ns = culprit.total_ns.saturating_sub(had).min(waited_ns);
+        let count = culprit.count.saturating_sub(old.map_or(0, |old| old.count));
+        (total_ns > 0).then(|| Culprit { total_ns, count, ..culprit.clone() })
+    };
+    let mut culprits: Vec<Culprit> = now.iter().filter_map(gained).collect();
     culprits.sort_by_key(|culprit| (std::cmp::Reverse(culprit.total_ns), culprit.tid));
     culprits
 }
@@ -212,34 +286,20 @@ pub fn by_name(snapshot: &Snapshot) -> Snapshot {
     for thread in &snapshot.threads {
         groups.entry(&thread.comm).or_default().push(thread);
     }
-    let mut threads: Vec<Thread> = groups.into_values().filter_map(|members| group(&members)).collect();
-    threads.sort_by_key(|thread| thread.tid);
-    Snapshot { threads, ..snapshot.clone() }
+    let mut made = without_threads(snapshot);
+    made.totals = snapshot.totals.clone();
+    made.threads = groups.into_values().filter_map(|members| group(&members)).collect();
+    made.threads.sort_by_key(|thread| thread.tid);
+    made
 }
 
 fn group(members: &[&Thread]) -> Option<Thread> {
     let first = *members.first()?;
-    let mut sum = Thread {
-        members: members.len() as u32,
-        sched: None,
-        track: Vec::new(),
-        cpu: None,
-        ns_pid: None,
-        exited: members.iter().all(|thread| thread.exited),
-        state: members.iter().map(|thread| thread.state).min_by_key(|state| busyness(*state)).unwrap_or_default(),
-        ..first.clone()
-    };
-    for thread in &members[1..] {
-        add(&mut sum.stats, &thread.stats);
-    }
-    let runq = &mut sum.stats.runq;
-    for latency in [&mut runq.wakeup, &mut runq.preempted, &mut runq.all] {
-        if members.len() > 1 {
-            *latency = with_percentiles(std::mem::take(latency));
-        }
-    }
-    sum.stats.wakers.truncate(crate::snapshot::MAX_WAKERS);
-    sum.stats.waited_behind.truncate(crate::snapshot::MAX_CULPRITS);
+    let mut sum = with_stats(first, sum_of(members));
+    sum.members = members.len() as u32;
+    (sum.sched, sum.track, sum.cpu, sum.ns_pid) = (None, Vec::new(), None, None);
+    sum.exited = members.iter().all(|thread| thread.exited);
+    sum.state = members.iter().map(|thread| thread.state).min_by_key(|state| busyness(*state)).unwrap_or_default();
     Some(sum)
 }
 
@@ -254,51 +314,64 @@ const fn busyness(state: ThreadState) -> u8 {
     }
 }
 
-fn add(sum: &mut ThreadStats, part: &ThreadStats) {
-    sum.cpu_ns += part.cpu_ns;
-    sum.wait_ns += part.wait_ns;
-    sum.blocked_ns += part.blocked_ns;
-    sum.waiting_now_ns = sum.waiting_now_ns.max(part.waiting_now_ns);
-    sum.switches.voluntary += part.switches.voluntary;
-    sum.switches.involuntary += part.switches.involuntary;
-    sum.unseen_events += part.unseen_events;
-    add_latency(&mut sum.runq.wakeup, &part.runq.wakeup);
-    add_latency(&mut sum.runq.preempted, &part.runq.preempted);
-    add_latency(&mut sum.runq.all, &part.runq.all);
-    add_migrations(&mut sum.migrations, &part.migrations);
-    sum.node_moves += part.node_moves;
-    for (sum, ns) in sum.residency_ns.iter_mut().zip(&part.residency_ns) {
-        *sum += ns;
+fn sum_of(members: &[&Thread]) -> ThreadStats {
+    let mut sum = ThreadStats::default();
+    let mut by_cpu: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut wakers: HashMap<Tid, Waker> = HashMap::new();
+    let mut culprits: HashMap<Tid, Culprit> = HashMap::new();
+    for part in members.iter().map(|thread| &thread.stats) {
+        sum.cpu_ns += part.cpu_ns;
+        sum.wait_ns += part.wait_ns;
+        sum.blocked_ns += part.blocked_ns;
+        sum.waiting_now_ns = sum.waiting_now_ns.max(part.waiting_now_ns);
+        sum.switches.voluntary += part.switches.voluntary;
+        sum.switches.involuntary += part.switches.involuntary;
+        sum.unseen_events += part.unseen_events;
+        add_migrations(&mut sum.migrations, &part.migrations);
+        sum.node_moves += part.node_moves;
+        sum.residency_ns.resize(sum.residency_ns.len().max(part.residency_ns.len()), 0);
+        sum.residency_ns.iter_mut().zip(&part.residency_ns).for_each(|(sum, ns)| *sum += ns);
+        part.residency_cpu_ns.iter().for_each(|(cpu, ns)| *by_cpu.entry(*cpu).or_default() += ns);
+        for waker in &part.wakers {
+            let known = wakers.entry(waker.tid).or_insert_with(|| Waker { count: 0, ..waker.clone() });
+            known.count += waker.count;
+        }
+        for culprit in &part.waited_behind {
+            let nothing = || Culprit { total_ns: 0, count: 0, ..culprit.clone() };
+            let known = culprits.entry(culprit.tid).or_insert_with(nothing);
+            known.total_ns += culprit.total_ns;
+            known.count += culprit.count;
+        }
     }
-    let mut by_cpu: BTreeMap<u32, u64> = sum.residency_cpu_ns.iter().copied().collect();
-    part.residency_cpu_ns.iter().for_each(|(cpu, ns)| *by_cpu.entry(*cpu).or_default() += ns);
     sum.residency_cpu_ns = by_cpu.into_iter().collect();
-    for waker in &part.wakers {
-        match sum.wakers.iter_mut().find(|known| known.tid == waker.tid) {
-            Some(known) => known.count += waker.count,
-            None => sum.wakers.push(waker.clone()),
-        }
-    }
+    sum.wakers = wakers.into_values().collect();
     sum.wakers.sort_by_key(|waker| (std::cmp::Reverse(waker.count), waker.tid));
-    for culprit in &part.waited_behind {
-        match sum.waited_behind.iter_mut().find(|known| known.tid == culprit.tid) {
-            Some(known) => {
-                known.total_ns += culprit.total_ns;
-                known.count += culprit.count;
-            }
-            None => sum.waited_behind.push(culprit.clone()),
-        }
-    }
+    sum.wakers.truncate(MAX_WAKERS);
+    sum.waited_behind = culprits.into_values().collect();
     sum.waited_behind.sort_by_key(|culprit| (std::cmp::Reverse(culprit.total_ns), culprit.tid));
+    sum.waited_behind.truncate(MAX_CULPRITS);
+    sum.runq = RunQueue {
+        wakeup: all_waits(members, |runq| &runq.wakeup),
+        preempted: all_waits(members, |runq| &runq.preempted),
+        all: all_waits(members, |runq| &runq.all),
+    };
+    sum
 }
 
-fn add_latency(sum: &mut Latency, part: &Latency) {
-    sum.count += part.count;
-    sum.total_ns += part.total_ns;
-    sum.max_ns = sum.max_ns.max(part.max_ns);
-    let mut buckets: BTreeMap<u64, u64> = sum.buckets.iter().copied().collect();
-    part.buckets.iter().for_each(|(edge, count)| *buckets.entry(*edge).or_default() += count);
+fn all_waits(members: &[&Thread], of: impl Fn(&RunQueue) -> &Latency) -> Latency {
+    if let [only] = members {
+        return of(&only.stats.runq).clone();
+    }
+    let mut sum = Latency::default();
+    let mut buckets: BTreeMap<u64, u64> = BTreeMap::new();
+    for part in members.iter().map(|thread| of(&thread.stats.runq)) {
+        sum.count += part.count;
+        sum.total_ns += part.total_ns;
+        sum.max_ns = sum.max_ns.max(part.max_ns);
+        part.buckets.iter().for_each(|(edge, count)| *buckets.entry(*edge).or_default() += count);
+    }
     sum.buckets = buckets.into_iter().collect();
+    with_percentiles(sum)
 }
 
 fn add_migrations(sum: &mut Migrations, part: &Migrations) {
@@ -346,8 +419,40 @@ mod tests {
         let now = [waker(1, 50), waker(2, 40), waker(3, 7)];
         assert_eq!(wakers_since(&now, &[waker(1, 49), waker(2, 10), waker(3, 7)]), [waker(2, 30), waker(1, 1)]);
         let culprit = |tid, total_ns, count| Culprit { tid: Tid(tid), comm: String::new(), total_ns, count };
-        let spent = culprits_since(&[culprit(1, 900, 9), culprit(2, 800, 8)], &[culprit(1, 890, 8)]);
+        let spent = culprits_since(&[culprit(1, 900, 9), culprit(2, 800, 8)], &[culprit(1, 890, 8)], 5_000);
         assert_eq!(spent, [culprit(2, 800, 8), culprit(1, 10, 1)]);
+        // A wait that began before the stretch counts whole when it ends: no more than was waited in the stretch.
+        assert_eq!(culprits_since(&[culprit(2, 800, 8)], &[], 300), [culprit(2, 300, 8)]);
+        // One that is new on a full list may have had as much as the last one on it.
+        let full: Vec<Waker> = (0..MAX_WAKERS as u32).map(|tid| waker(tid, 100)).collect();
+        assert_eq!(wakers_since(&[waker(99, 130)], &full), [waker(99, 30)]);
+    }
+
+    #[test]
+    fn a_stretch_has_the_counts_of_each_thread_also_of_one_with_a_reused_id() {
+        let thread = |born_ns, cpu_ns, cross_node| Thread {
+            tid: Tid(7),
+            born_ns,
+            stats: ThreadStats {
+                cpu_ns,
+                residency_ns: vec![cpu_ns, 0],
+                residency_cpu_ns: vec![(3, cpu_ns)],
+                migrations: Migrations { cross_node, ..Migrations::default() },
+                ..ThreadStats::default()
+            },
+            ..Thread::default()
+        };
+        let snapshot = |duration_ns, threads| Snapshot { duration_ns, threads, ..Snapshot::nothing_yet("pid 1") };
+        let before = snapshot(100, vec![thread(1, 50, 5), thread(60, 30, 2)]);
+        // The first owner of the id was evicted meanwhile, and a third one came.
+        let now = snapshot(300, vec![thread(60, 90, 6), thread(150, 4, 1)]);
+        for (made, lists) in [(since(&now, &before), 1), (counts_since(&now, &before), 0)] {
+            let told: Vec<(u64, u64)> =
+                made.threads.iter().map(|t| (t.stats.cpu_ns, t.stats.migrations.cross_node)).collect();
+            assert_eq!((made.duration_ns, told), (200, vec![(60, 4), (4, 1)]));
+            assert_eq!(made.threads[0].stats.residency_ns, [60, 0]);
+            assert_eq!(made.threads[0].stats.residency_cpu_ns.len(), lists);
+        }
     }
 
     #[test]

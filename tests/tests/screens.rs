@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use numatrace::snapshot::{Snapshot, ThreadState};
+use numatrace::snapshot::{Snapshot, Source, SourceState, ThreadState};
 use numatrace::tui::app::App;
+use numatrace::tui::history::Window;
 use numatrace::tui::layout::{self, Column};
 use numatrace::tui::state::{Key, Tab, UiState};
 use numatrace::tui::theme::{Depth, Theme};
@@ -21,7 +22,7 @@ use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
-use ratatui::style::Modifier;
+use ratatui::style::{Modifier, Style};
 
 fn app(width: u16, height: u16) -> App {
     with_theme(width, height, Depth::Indexed)
@@ -74,13 +75,40 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
     text(&draw(app, width, height))
 }
 
-/// Compares with the stored screen, or stores it.
+/// Where each style is: a letter for each, explained at the end; a dot where there is none.
+fn styles(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width.max(1));
+    let mut known: Vec<Style> = vec![Style::reset()];
+    let mut map = String::new();
+    for line in buffer.content.chunks(width) {
+        let letters = line.iter().map(|cell| {
+            let at = known.iter().position(|style| *style == cell.style()).unwrap_or_else(|| {
+                known.push(cell.style());
+                known.len() - 1
+            });
+            if at == 0 { '.' } else { (b'a' + (at - 1) as u8) as char }
+        });
+        map.push_str(letters.collect::<String>().trim_end_matches('.'));
+        map.push('\n');
+    }
+    for (letter, style) in (b'a'..).zip(&known[1..]) {
+        map.push_str(&format!("{} {:?} {:?}\n", letter as char, style.fg, style.add_modifier));
+    }
+    map
+}
+
+/// Compares text and styles with the stored screen, or stores them.
 fn check(name: &str, app: &mut App, width: u16, height: u16) {
-    let shown = screen(app, width, height);
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/screens/{name}.txt"));
+    let buffer = draw(app, width, height);
+    same(&format!("{name}.txt"), &text(&buffer));
+    same(&format!("{name}.styles"), &styles(&buffer));
+}
+
+fn same(name: &str, shown: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/screens/{name}"));
     if std::env::var_os("NUMATRACE_BLESS").is_some() {
         fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory");
-        fs::write(&path, &shown).expect("a writable tree");
+        fs::write(&path, shown).expect("a writable tree");
     }
     let wanted = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     assert!(shown == wanted, "{name} has changed. It was:\n{wanted}\nIt is:\n{shown}");
@@ -228,12 +256,24 @@ fn what_was_shown_can_be_looked_at_again() {
     assert_eq!(seconds(&app), 23, "what is looked at stays");
     assert_eq!([after(&mut app, '<'), after(&mut app, '<'), after(&mut app, '>')], [13, 10, 20]);
     assert_eq!([after(&mut app, '.'), after(&mut app, '>'), after(&mut app, '.')], [21, 26, 26]);
+    assert_eq!(app.state().choice().window, Window::Start);
     assert!(app.state().paused());
     app.press(Key::Char(' '));
     assert!(!app.state().paused());
+    assert_eq!(after(&mut app, '.'), 26);
+    assert!(!app.state().paused(), "there is nothing to go forward to from the newest");
     // After the end as well.
     app.tell(UiMessage::Ended("the target has exited".into()));
     assert_eq!(after(&mut app, ','), 25);
+}
+
+#[test]
+fn before_the_first_numbers_there_is_nothing_to_stand_still() {
+    let mut app = app(80, 24);
+    press(&mut app, &[' ', ',', '<'].map(Key::Char));
+    assert!(!app.state().paused());
+    show(&mut app, fixture::snapshot_two_nodes());
+    assert_eq!(app.state().thread_count(), 6);
 }
 
 #[test]
@@ -286,7 +326,9 @@ fn many_threads_scroll_with_the_selection() {
 
 #[test]
 fn too_small_says_so_in_a_sentence() {
-    check("too-small-20x5", &mut running(20, 5), 20, 5);
+    for (width, height) in [(20, 5), (39, 24), (200, 8)] {
+        check(&format!("too-small-{width}x{height}"), &mut running(width, height), width, height);
+    }
 }
 
 #[test]
@@ -324,22 +366,66 @@ fn filter() {
     app.press(Key::Char('/'));
     type_in(&mut app, "zz");
     app.press(Key::Enter);
-    check("filter-matches-nothing-80x24", &mut app, 80, 24);
+    assert!(screen(&mut app, 80, 24).contains("No thread matches 'IO_zz'"));
     app.press(Key::Esc);
     assert_eq!((app.state().filter(), app.state().order().len()), ("", 6));
 }
 
 #[test]
 fn empty_states_have_a_sentence() {
-    let mut waiting = app(80, 24);
-    check("waiting-80x24", &mut waiting, 80, 24);
-    show(&mut waiting, fixture::snapshot_without_threads());
-    check("no-threads-80x24", &mut waiting, 80, 24);
-    waiting.tell(UiMessage::Ended("the target has exited".into()));
-    check("ended-without-threads-80x24", &mut waiting, 80, 24);
-    let mut failed = app(80, 24);
-    failed.tell(UiMessage::Failed("ring memory refused".into()));
-    check("failed-80x24", &mut failed, 80, 24);
+    for (width, height) in SIZES {
+        let size = format!("{width}x{height}");
+        let mut waiting = app(width, height);
+        check(&format!("waiting-{size}"), &mut waiting, width, height);
+        show(&mut waiting, fixture::snapshot_without_threads());
+        check(&format!("no-threads-{size}"), &mut waiting, width, height);
+        waiting.tell(UiMessage::Ended("the target has exited".into()));
+        check(&format!("ended-without-threads-{size}"), &mut waiting, width, height);
+        let mut failed = app(width, height);
+        failed.tell(UiMessage::Failed("ring memory refused".into()));
+        check(&format!("failed-{size}"), &mut failed, width, height);
+        for (view, digit) in [("overview", '1'), ("thread", '3')] {
+            failed.press(Key::Char(digit));
+            check(&format!("failed-{view}-{size}"), &mut failed, width, height);
+        }
+        let mut filtered = running(width, height);
+        press(&mut filtered, &[Key::Char('/'), Key::Char('~'), Key::Enter]);
+        check(&format!("filter-matches-nothing-{size}"), &mut filtered, width, height);
+    }
+}
+
+#[test]
+fn a_source_that_is_off_is_the_reason_for_an_empty_list() {
+    let mut snapshot = fixture::snapshot_two_nodes();
+    for name in ["tp_btf:sched_waking", "rq->curr"] {
+        let reason = Some(format!("{name} is switched off for this test"));
+        snapshot.sources.retain(|source| !name.ends_with(&source.name));
+        snapshot.sources.push(Source { name: name.into(), state: SourceState::Off, reason });
+    }
+    for stats in snapshot.threads.iter_mut().map(|thread| &mut thread.stats).chain([&mut snapshot.totals]) {
+        (stats.wakers, stats.waited_behind) = (Vec::new(), Vec::new());
+    }
+    let mut app = app(120, 40);
+    show(&mut app, snapshot);
+    app.press(Key::Enter);
+    check("sources-off-120x40", &mut app, 120, 40);
+    let shown = screen(&mut app, 120, 40);
+    assert!(shown.contains("tp_btf:sched_waking is switched") && shown.contains("rq->curr is switched"), "{shown}");
+}
+
+#[test]
+fn no_line_of_a_page_is_wider_than_its_page_where_it_has_two_columns_or_eighty() {
+    for width in (80..=220).step_by(7) {
+        let mut app = ran_for(15, width, 60);
+        app.press(Key::Char('1'));
+        let pages = [app.state().overview(app.numbers()), {
+            press(&mut app, &[Key::Char('2'), Key::Enter]);
+            app.state().detail(app.numbers()).expect("an opened thread")
+        }];
+        for line in pages.into_iter().flatten() {
+            assert!(line.width() <= usize::from(width), "{width}: {line:?}");
+        }
+    }
 }
 
 #[test]
@@ -419,6 +505,7 @@ fn a_reused_thread_id_does_not_take_the_rates_of_the_old_thread() {
     let mut new = fixture::snapshot_two_nodes_later();
     let mut reborn = new.threads[0].clone();
     reborn.stats.cpu_ns = 500_000_000;
+    reborn.born_ns = 77;
     new.threads[0].exited = true;
     new.threads.insert(1, reborn);
     show(&mut app, old);
@@ -493,9 +580,10 @@ fn frames_are_drawn_when_something_changed_and_ten_a_second_at_most() {
     assert_eq!(app.due(start + ms(30)), Some(ms(70)));
     assert_eq!(app.due(start + ms(400)), Some(ms(0)));
     app.draw(&mut terminal, start + ms(400)).expect("a test terminal never fails");
+    show(&mut app, fixture::snapshot_two_nodes());
     app.press(Key::Char(' '));
     app.draw(&mut terminal, start + ms(600)).expect("a test terminal never fails");
-    show(&mut app, fixture::snapshot_two_nodes());
+    show(&mut app, fixture::snapshot_two_nodes_later());
     assert_eq!(app.due(start + ms(900)), None, "a paused dashboard does not draw what it does not show");
 }
 

@@ -39,6 +39,8 @@ struct Open {
     blocked_ns: u64,
     /// When Totals said so; 0 when it follows from another record.
     told: u64,
+    /// While queued: it was switched out while runnable, not woken.
+    preempted: bool,
 }
 
 /// What is open, laid over the sums up to some moment.
@@ -157,6 +159,7 @@ impl Tracked {
                 self.open.since = turn.header.ts;
                 let runnable = turn.flags & slice_flags::OUT_RUNNABLE != 0;
                 self.open.phase = if runnable { phase::QUEUED } else { phase::BLOCKED };
+                self.open.preempted = runnable;
             }
         }
         self.numbers.spread(turn, places);
@@ -219,6 +222,7 @@ impl Tracked {
             wait_ns: totals.open_wait_ns,
             blocked_ns: totals.open_blocked_ns,
             told: totals.header.ts,
+            preempted: totals.flags & slice_flags::WAIT_MASK == slice_flags::WAIT_PREEMPTED,
         };
     }
 
@@ -284,9 +288,16 @@ impl Tracked {
         self.open = Open::default();
     }
 
-    /// One of [`phase`].
-    pub(super) const fn phase(&self) -> u16 {
-        self.open.phase
+    /// One of [`phase`] as of `now`. What began after that is left out: reading all Totals takes a while, and takes a CPU
+    /// from somebody.
+    pub(super) const fn phase_at(&self, now: u64) -> u16 {
+        match self.open.phase {
+            phase if self.open.since <= now => phase,
+            phase::QUEUED if !self.open.preempted => phase::BLOCKED,
+            phase::QUEUED | phase::BLOCKED => phase::RUNNING,
+            phase::RUNNING => phase::QUEUED,
+            phase => phase,
+        }
     }
 
     /// Whether Totals said that it runs or waits and then said nothing more: they do so on every tick, so its last
@@ -307,7 +318,7 @@ impl Tracked {
             }
             phase::QUEUED => {
                 open.wait_ns = lasts;
-                open.waiting_now_ns = if stale { None } else { Some(lasts) };
+                open.waiting_now_ns = if stale || self.open.since > now { None } else { Some(lasts) };
             }
             phase::BLOCKED => open.blocked_ns = open.blocked_ns.saturating_add(lasts),
             _ => open.blocked_ns = 0,

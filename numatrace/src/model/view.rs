@@ -70,8 +70,9 @@ impl Model {
             comm: thread.comm.clone(),
             exited: matches!(thread.end, Some((End::Exited, _))),
             sched: thread.attributes.as_ref().map(|attributes| attributes.view()),
-            state: state(thread, self.before_ns),
+            state: state(thread, self.now_ns, self.before_ns),
             members: 0,
+            born_ns: thread.born_ns,
             cpu: (thread.cpu != NO_CPU).then(|| u32::from(thread.cpu)),
             track: Vec::new(),
             stats,
@@ -244,11 +245,11 @@ fn migrations(numbers: &Numbers) -> Migrations {
     }
 }
 
-fn state(thread: &Tracked, before_ns: u64) -> ThreadState {
+fn state(thread: &Tracked, now_ns: u64, before_ns: u64) -> ThreadState {
     if matches!(thread.end, Some((End::Exited, _))) {
         return ThreadState::Exited;
     }
-    match thread.phase() {
+    match thread.phase_at(now_ns) {
         _ if thread.is_stale(before_ns) => ThreadState::Unknown,
         phase::RUNNING => ThreadState::Running,
         phase::QUEUED => ThreadState::Waiting,

@@ -111,7 +111,7 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
                 Action::Quit => return Ok(app.exit()),
                 Action::Suspend => app.suspend(&mut screen, &signals)?,
                 Action::Repaint => screen.repaint().context("cannot draw on this terminal")?,
-                Action::Draw | Action::None | Action::Theme | Action::Slower | Action::Faster => {}
+                _ => {}
             }
         }
     }
@@ -182,11 +182,7 @@ impl App {
     pub fn tell(&mut self, message: UiMessage) {
         match message {
             UiMessage::Snapshot(next) => {
-                let newest_ns = next.duration_ns;
                 self.history.push(next);
-                if let Some(reel) = self.history.range() {
-                    self.state.set_reel(reel, newest_ns);
-                }
                 if !self.state.paused() {
                     self.show();
                 }
@@ -201,6 +197,8 @@ impl App {
         let choice = self.state.choice();
         let action = update(&mut self.state, key, &self.shown);
         match action {
+            Action::Step(by) => self.step(by),
+            Action::Pause => self.pause(),
             Action::Theme => self.theme = self.theme.next(),
             Action::Slower => self.change_interval(1),
             Action::Faster => self.change_interval(-1),
@@ -211,6 +209,23 @@ impl App {
             self.show();
         }
         action
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.history.newest().map(|(number, _)| number)
+    }
+
+    /// Before the first numbers there is nothing to stand still.
+    fn pause(&mut self) {
+        self.state.look_at(if self.state.paused() { None } else { self.newest() });
+    }
+
+    /// Back from the newest numbers pauses; there is nothing to go forward to from there.
+    fn step(&mut self, by: i64) {
+        let at = self.state.choice().at;
+        if let Some(from) = at.or(self.newest().filter(|_| by < 0)) {
+            self.state.look_at(self.history.step(from, by));
+        }
     }
 
     fn change_interval(&mut self, by: isize) {
@@ -258,10 +273,9 @@ impl App {
     fn show(&mut self) {
         self.changed = true;
         let choice = self.state.choice();
-        let newest = self.history.range().map(|(_, last)| last);
-        let found = choice.at.or(newest).and_then(|number| {
-            let now = self.history.at(number)?;
-            Some((number, now.duration_ns, self.history.numbers(number, choice.window)?))
+        self.history.hold(choice.at);
+        let found = choice.at.or(self.newest()).and_then(|number| {
+            Some((number, self.history.time(number)?, self.history.numbers(number, choice.window)?))
         });
         let Some((number, now_ns, mut found)) = found else {
             let rates = Arc::clone(&self.shown);
@@ -269,11 +283,12 @@ impl App {
             return;
         };
         if choice.grouped {
+            let same = Arc::ptr_eq(&found.numbers, &found.rates);
             found.numbers = Arc::new(window::by_name(&found.numbers));
-            found.rates = Arc::new(window::by_name(&found.rates));
+            found.rates = if same { Arc::clone(&found.numbers) } else { Arc::new(window::by_name(&found.rates)) };
         }
         self.shown = found.numbers;
-        let p99s = self.history.p99s(number, usize::from(u16::MAX));
+        let p99s = self.history.p99s(number);
         let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate };
         self.state.observe(&self.shown, shown);
     }

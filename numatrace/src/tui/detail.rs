@@ -1,7 +1,8 @@
 //! What Thread detail says of one thread, or of a group of threads. Pure text.
 
 use super::cells;
-use super::overview::{culprit_table, latency_table, migration_table, named};
+use super::help::wrap;
+use super::overview::{culprit_table, latency_table, migration_table, named, why_empty};
 use super::page::{self, Block, Line, Role, bar, column_width};
 use super::rows::{state_name, weigh_latency, weigh_share};
 use crate::snapshot::{Host, Latency, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadStats};
@@ -33,7 +34,7 @@ impl Content<'_> {
 /// The page in lines of at most `width` columns.
 pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     let columns = column_width(width);
-    let mut blocks = vec![identity(content), latency(content), histogram(content, columns)];
+    let mut blocks = vec![identity(content, columns), latency(content), histogram(content, columns)];
     blocks.push(waited_behind(content, columns));
     blocks.push(wakers(content, columns));
     blocks.push(migrations(content, columns));
@@ -42,10 +43,11 @@ pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     page::arrange(blocks, width)
 }
 
-fn identity(content: &Content<'_>) -> Block {
+fn identity(content: &Content<'_>, columns: usize) -> Block {
     let (thread, stats) = (content.thread, &content.thread.stats);
     let beside = if thread.members > 0 {
-        format!("{} threads of this name", text::count(u64::from(thread.members)))
+        let threads = if thread.members == 1 { "thread" } else { "threads" };
+        format!("{} {threads} of this name", text::count(u64::from(thread.members)))
     } else {
         format!("tid {}, pid {}", thread.tid, thread.pid)
     };
@@ -58,7 +60,9 @@ fn identity(content: &Content<'_>) -> Block {
         (None, None) => state.to_owned(),
     };
     block.push(field("state").with(now, weigh_latency(stats.waiting_now_ns)));
-    block.push(field("scheduling").with(scheduling(thread), Role::Plain));
+    for (at, part) in wrap(&scheduling(thread), columns.saturating_sub(12).max(1)).into_iter().enumerate() {
+        block.push(field(if at == 0 { "scheduling" } else { "" }).with(part, Role::Plain));
+    }
     let life = stats.cpu_ns + stats.wait_ns + stats.blocked_ns;
     let share = |ns: u64| (life > 0).then(|| ns as f64 / life as f64);
     for (name, ns) in [("running", stats.cpu_ns), ("waiting", stats.wait_ns), ("blocked", stats.blocked_ns)] {
@@ -168,29 +172,17 @@ fn range(at: usize) -> String {
 
 fn waited_behind(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Who ran instead", "while it waited");
-    let stats = &content.thread.stats;
-    if stats.waited_behind.is_empty() {
-        block.push(Line::of("Nobody is known: it did not wait, or the source rq->curr is off.", Role::Plain));
-    } else {
-        culprit_table(&mut block, stats, usize::MAX, columns);
-    }
+    culprit_table(&mut block, &content.thread.stats, &content.stretch.sources, usize::MAX, columns);
     block
 }
 
 fn wakers(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Who woke it", "");
     let stats = &content.thread.stats;
-    let waking = content.stretch.sources.iter().find(|source| source.name.ends_with(":sched_waking"));
-    match waking.and_then(|source| source.reason.as_deref()) {
-        Some(reason) if stats.wakers.is_empty() => {
-            block.push(Line::of(text::fit(reason, columns), Role::Plain));
-            return block;
-        }
-        _ if stats.wakers.is_empty() => {
-            block.push(Line::of("Nobody has woken it.", Role::Plain));
-            return block;
-        }
-        _ => {}
+    if stats.wakers.is_empty() {
+        let why = why_empty(&content.stretch.sources, "sched_waking", "Nobody has woken it.");
+        wrap(&why, columns.max(1)).into_iter().for_each(|line| block.push(Line::of(line, Role::Plain)));
+        return block;
     }
     let all = stats.runq.wakeup.count;
     let name = columns.saturating_sub(8 + 10 + 9 + 10).clamp(8, 40);

@@ -1,18 +1,33 @@
 //! The snapshots that came, so that numbers of the last seconds can be shown, and what was shown can be looked at
 //! again. Pure: time is that of the snapshots.
 //!
-//! Memory: at most [`MAX_POINTS`] snapshots, and of large ones as many as fit into [`MAX_BYTES`], but three at least.
+//! Memory is bounded by [`Limits`]. Beyond them points go from the middle, the ones that are missed least for their
+//! age, so that what is left reaches back to the start, coarser the older it is. Three always stay: the first, the
+//! newest and the one before; and so does what is held.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats};
+use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats, TrackSlot};
 use crate::window;
 
-/// Most snapshots that are kept: ten minutes at one a second.
-const MAX_POINTS: usize = 600;
-/// Most bytes of snapshots, as far as that can be estimated.
-const MAX_BYTES: usize = 12 << 20;
+/// What is kept at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Snapshots.
+    pub points: usize,
+    /// Bytes of snapshots, as far as that can be estimated.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { points: 600, bytes: 12 << 20 }
+    }
+}
+
+/// Values of the line of bars that are kept.
+const SERIES: usize = 600;
 /// Snapshots that are closer together than this (the last one comes right after the one before) are taken as one
 /// interval, for rates over less mean nothing.
 const MIN_INTERVAL_NS: u64 = 50_000_000;
@@ -55,10 +70,16 @@ impl Window {
 /// A snapshot that came.
 #[derive(Clone, Debug)]
 struct Point {
+    /// Its number among all that ever came.
+    number: u64,
     snapshot: Arc<Snapshot>,
     bytes: usize,
-    /// 99th percentile of the waits since the point before.
-    p99_ns: Option<u64>,
+}
+
+impl Point {
+    fn time(&self) -> u64 {
+        self.snapshot.duration_ns
+    }
 }
 
 /// The numbers of a window, and rates.
@@ -66,7 +87,7 @@ struct Point {
 pub struct Numbers {
     /// What happened in the window; its duration is that of the window.
     pub numbers: Arc<Snapshot>,
-    /// What happened in the stretch of time that rates are over.
+    /// What happened in the stretch of time that rates are over: counts alone, no distributions and no lists.
     pub rates: Arc<Snapshot>,
     /// Records a second that the probes wanted to write, last interval.
     pub record_rate: Option<f64>,
@@ -75,90 +96,139 @@ pub struct Numbers {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    limits: Limits,
     points: VecDeque<Point>,
-    /// Number of the first point among all that ever came.
-    first: u64,
+    came: u64,
     bytes: usize,
+    /// What is looked at.
+    held: Option<u64>,
+    /// Number of a point, and the 99th percentile of the waits since the one before.
+    p99s: VecDeque<(u64, Option<u64>)>,
 }
 
 impl History {
+    /// A history that keeps at most this.
+    pub fn new(limits: Limits) -> History {
+        History { limits, ..History::default() }
+    }
+
     /// Takes a snapshot in. One right after the newest takes its place.
     pub fn push(&mut self, next: Arc<Snapshot>) {
-        let replaces = self
-            .points
-            .back()
-            .is_some_and(|newest| next.duration_ns < newest.snapshot.duration_ns.saturating_add(MIN_INTERVAL_NS));
-        if replaces && let Some(old) = self.points.pop_back() {
+        let newest = self.points.back().map(Point::time);
+        if newest.is_some_and(|time| next.duration_ns < time.saturating_add(MIN_INTERVAL_NS))
+            && let Some(old) = self.points.pop_back()
+        {
             self.bytes -= old.bytes;
+            self.p99s.pop_back();
         }
-        let p99_ns = match self.points.back() {
-            Some(before) => p99(&window::latency_since(&next.totals.runq.all, &before.snapshot.totals.runq.all)),
-            None => p99(&next.totals.runq.all),
+        let waits = &next.totals.runq.all;
+        let p99 = match self.points.back() {
+            Some(before) => p99(&window::latency_since(waits, &before.snapshot.totals.runq.all)),
+            None => p99(waits),
         };
+        self.p99s.push_back((self.came, p99));
+        if self.p99s.len() > SERIES {
+            self.p99s.pop_front();
+        }
         let bytes = weight(&next);
         self.bytes += bytes;
-        self.points.push_back(Point { snapshot: next, bytes, p99_ns });
-        while self.points.len() > MAX_POINTS || (self.bytes > MAX_BYTES && self.points.len() > 3) {
-            let Some(old) = self.points.pop_front() else { break };
+        self.points.push_back(Point { number: self.came, snapshot: next, bytes });
+        self.came += 1;
+        while self.points.len() > self.limits.points.max(3) || self.bytes > self.limits.bytes {
+            let Some(old) = self.least_missed().and_then(|at| self.points.remove(at)) else { break };
             self.bytes -= old.bytes;
-            self.first += 1;
         }
     }
 
-    /// Numbers of the oldest and the newest point; `None` before the first one.
-    pub fn range(&self) -> Option<(u64, u64)> {
-        let last = self.first + self.points.len().checked_sub(1)? as u64;
-        Some((self.first, last))
+    /// The point whose neighbours are closest together for its age; `None` when none may go.
+    fn least_missed(&self) -> Option<usize> {
+        let now = self.points.back()?.time();
+        let time = |at: usize| self.points[at].time();
+        let may_go = |at: &usize| self.held.is_none_or(|held| !self.beside(*at, held));
+        let gap = |at: usize| {
+            let age = now.saturating_sub(time(at)).max(1);
+            (time(at + 1) - time(at - 1)) as f64 / age as f64
+        };
+        let last = self.points.len().checked_sub(2)?;
+        (1..last).filter(may_go).min_by(|a, b| gap(*a).total_cmp(&gap(*b)))
     }
 
-    fn position(&self, number: u64) -> Option<usize> {
+    /// Whether the point at `at` is the one with this number, or the one before it.
+    fn beside(&self, at: usize, number: u64) -> bool {
+        self.points[at].number == number || self.points.get(at + 1).is_some_and(|next| next.number == number)
+    }
+
+    /// Keeps the point with this number, and the one before it, from now on; `None` lets it go.
+    pub fn hold(&mut self, number: Option<u64>) {
+        self.held = number;
+    }
+
+    /// Number and time of the newest point.
+    pub fn newest(&self) -> Option<(u64, u64)> {
+        self.points.back().map(|point| (point.number, point.time()))
+    }
+
+    /// The number of the point that is so many points after the one with this number (before it: negative), as far as
+    /// there are any.
+    pub fn step(&self, number: u64, by: i64) -> Option<u64> {
         let newest = self.points.len().checked_sub(1)?;
-        Some((number.saturating_sub(self.first) as usize).min(newest))
+        let at = self.position(number)?.saturating_add_signed(by as isize).min(newest);
+        self.points.get(at).map(|point| point.number)
     }
 
-    /// The snapshot with this number, or the one nearest to it.
-    pub fn at(&self, number: u64) -> Option<&Arc<Snapshot>> {
-        self.points.get(self.position(number)?).map(|point| &point.snapshot)
+    /// Position of the newest point that is not newer than this number; of the oldest where there is none.
+    fn position(&self, number: u64) -> Option<usize> {
+        let after = self.points.partition_point(|point| point.number <= number);
+        (!self.points.is_empty()).then(|| after.saturating_sub(1))
+    }
+
+    /// Time of the point with this number, or of the one that is nearest before it.
+    pub fn time(&self, number: u64) -> Option<u64> {
+        self.points.get(self.position(number)?).map(Point::time)
     }
 
     /// The numbers of a window that ends at the point with this number.
     pub fn numbers(&self, number: u64, window: Window) -> Option<Numbers> {
         let at = self.position(number)?;
         let now = &self.points[at].snapshot;
-        let before = at.checked_sub(1).and_then(|before| self.points.get(before)).map(|before| &before.snapshot);
-        let interval = match before {
-            Some(before) => Arc::new(window::since(now, before)),
-            None => Arc::clone(now),
+        let before = at.checked_sub(1).and_then(|before| self.points.get(before)).map(|before| &*before.snapshot);
+        let record_rate = record_rate(now, before);
+        let base = match (window, window.reach_ns()) {
+            (_, Some(reach)) => self.reaching_back(at, reach),
+            _ => before,
         };
-        let old = before.map_or((0, 0), |before| (before.loss.records_wanted, before.duration_ns));
-        let seconds = now.duration_ns.saturating_sub(old.1) as f64 / 1e9;
-        let records = now.loss.records_wanted.saturating_sub(old.0) as f64;
-        let record_rate = (seconds > 0.0).then(|| records / seconds);
-        let numbers = match (window, window.reach_ns()) {
-            (Window::Start, _) => return Some(Numbers { numbers: Arc::clone(now), rates: interval, record_rate }),
-            (_, None) => interval,
-            (_, Some(reach)) => match self.reaching_back(at, reach) {
-                Some(before) => Arc::new(window::since(now, before)),
-                None => Arc::clone(now),
-            },
+        let made = |base: Option<&Snapshot>| base.map_or_else(|| Arc::clone(now), |b| Arc::new(window::since(now, b)));
+        let (numbers, rates) = match window {
+            Window::Start => {
+                let rates = before.map_or_else(|| Arc::clone(now), |b| Arc::new(window::counts_since(now, b)));
+                (Arc::clone(now), rates)
+            }
+            _ => {
+                let numbers = made(base);
+                (Arc::clone(&numbers), numbers)
+            }
         };
-        Some(Numbers { rates: Arc::clone(&numbers), numbers, record_rate })
+        Some(Numbers { numbers, rates, record_rate })
     }
 
-    /// The newest point that is at least `reach` older than the one at `at`; the oldest where none is, unless it
-    /// is from the start anyway.
+    /// The newest point that is at least `reach` older than the one at `at`; `None` where that is before the start.
     fn reaching_back(&self, at: usize, reach: u64) -> Option<&Snapshot> {
-        let wanted = self.points[at].snapshot.duration_ns.checked_sub(reach)?;
-        let older = self.points.iter().take(at);
-        let found = older.clone().rev().find(|point| point.snapshot.duration_ns <= wanted);
-        found.or(self.points.front().filter(|_| at > 0)).map(|point| &*point.snapshot)
+        let wanted = self.points[at].time().checked_sub(reach)?;
+        let older = self.points.partition_point(|point| point.time() <= wanted);
+        // The first one stands for all that is older.
+        self.points.get(older.saturating_sub(1)).filter(|_| at > 0).map(|point| &*point.snapshot)
     }
 
-    /// 99th percentiles of the waits of each interval up to the point with this number, oldest first, at most `most`.
-    pub fn p99s(&self, number: u64, most: usize) -> Vec<Option<u64>> {
-        let Some(at) = self.position(number) else { return Vec::new() };
-        self.points.iter().take(at + 1).skip((at + 1).saturating_sub(most)).map(|point| point.p99_ns).collect()
+    /// 99th percentiles of the waits of each interval up to the point with this number, oldest first.
+    pub fn p99s(&self, number: u64) -> Vec<Option<u64>> {
+        self.p99s.iter().take_while(|(at, _)| *at <= number).map(|(_, p99)| *p99).collect()
     }
+}
+
+fn record_rate(now: &Snapshot, before: Option<&Snapshot>) -> Option<f64> {
+    let (records, time) = before.map_or((0, 0), |before| (before.loss.records_wanted, before.duration_ns));
+    let seconds = now.duration_ns.saturating_sub(time) as f64 / 1e9;
+    (seconds > 0.0).then(|| now.loss.records_wanted.saturating_sub(records) as f64 / seconds)
 }
 
 fn p99(waits: &Latency) -> Option<u64> {
@@ -167,8 +237,11 @@ fn p99(waits: &Latency) -> Option<u64> {
 
 /// Bytes of a snapshot, near enough: threads and their lists.
 fn weight(snapshot: &Snapshot) -> usize {
-    let threads: usize = snapshot.threads.iter().map(|thread| size_of::<Thread>() + lists(&thread.stats)).sum();
-    size_of::<Snapshot>() + lists(&snapshot.totals) + threads
+    let of = |thread: &Thread| {
+        let track: usize = thread.track.iter().map(|slot| size_of::<TrackSlot>() + 16 * slot.cpus.len()).sum();
+        size_of::<Thread>() + lists(&thread.stats) + track + thread.comm.len()
+    };
+    size_of::<Snapshot>() + lists(&snapshot.totals) + snapshot.threads.iter().map(of).sum::<usize>()
 }
 
 fn lists(stats: &ThreadStats) -> usize {
@@ -193,12 +266,16 @@ mod tests {
         snapshot.duration_ns as f64 / 1e9
     }
 
+    fn times(history: &History) -> Vec<u64> {
+        history.points.iter().map(|point| point.time() / 1_000_000_000).collect()
+    }
+
     #[test]
     fn windows_end_at_the_point_and_reach_back_as_far_as_they_say() {
         let mut history = History::default();
-        assert_eq!((history.range(), history.numbers(0, Window::Minute).is_none()), (None, true));
+        assert_eq!((history.newest(), history.numbers(0, Window::Minute).is_none()), (None, true));
         (1..=90).for_each(|second| history.push(at(f64::from(second))));
-        let (_, last) = history.range().expect("points");
+        let (last, _) = history.newest().expect("points");
         let durations = |number| {
             [Window::Start, Window::Interval, Window::TenSeconds, Window::Minute].map(|window| {
                 let found = history.numbers(number, window).expect("points");
@@ -215,26 +292,54 @@ mod tests {
     fn a_point_right_after_another_takes_its_place() {
         let mut history = History::default();
         [1.0, 2.0, 2.01].into_iter().for_each(|time| history.push(at(time)));
-        assert_eq!(history.range(), Some((0, 1)));
-        assert!((seconds(&history.numbers(1, Window::Interval).expect("points").numbers) - 1.01).abs() < 1e-6);
+        assert_eq!((history.points.len(), history.p99s.len()), (2, 2));
+        assert!((seconds(&history.numbers(2, Window::Interval).expect("points").numbers) - 1.01).abs() < 1e-6);
     }
 
     #[test]
-    fn what_is_kept_is_bounded_and_numbers_stay_those_of_the_point() {
-        let mut history = History::default();
-        (1..=2_000).for_each(|second| history.push(at(f64::from(second))));
-        let (first, last) = history.range().expect("points");
-        assert_eq!((last, last - first + 1), (1_999, MAX_POINTS as u64));
-        assert_eq!(seconds(history.at(last - 5).expect("a point")), 1_995.0);
-        // One that is gone: the oldest there is.
-        assert_eq!(seconds(history.at(3).expect("a point")), first as f64 + 1.0);
+    fn what_is_kept_reaches_back_to_the_start_coarser_the_older() {
+        let mut history = History::new(Limits { points: 60, bytes: usize::MAX });
+        (1..=4_000).for_each(|second| history.push(at(f64::from(second))));
+        let times = times(&history);
+        assert_eq!((times.len(), times[0], times[59]), (60, 1, 4_000));
+        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[58] <= 2 && gaps[..20].iter().all(|gap| *gap > 10), "{gaps:?}");
+        // A minute can still be told, to within a few seconds.
+        let (last, _) = history.newest().expect("points");
+        let minute = seconds(&history.numbers(last, Window::Minute).expect("points").numbers);
+        assert!((60.0..70.0).contains(&minute), "{minute}");
+    }
 
+    #[test]
+    fn what_is_looked_at_stays_with_its_interval_and_steps_go_where_there_is_something() {
+        let mut history = History::new(Limits { points: 10, bytes: usize::MAX });
+        (1..=5).for_each(|second| history.push(at(f64::from(second))));
+        history.hold(Some(3));
+        (6..=500).for_each(|second| history.push(at(f64::from(second))));
+        assert_eq!(history.time(3), Some(4_000_000_000));
+        assert_eq!(seconds(&history.numbers(3, Window::Interval).expect("held").numbers), 1.0);
+        let back = history.step(3, -1).expect("points");
+        assert_eq!(history.time(back), Some(3_000_000_000));
+        let forward = history.step(3, 1).expect("points");
+        assert!(forward > 3 && history.step(forward, -1) == Some(3));
+        assert_eq!(history.step(3, -50).and_then(|first| history.time(first)), Some(1_000_000_000));
+        assert_eq!(history.step(3, 50), history.newest().map(|(number, _)| number));
+    }
+
+    #[test]
+    fn large_snapshots_are_few() {
+        let mut history = History::new(Limits { points: 600, bytes: 1 << 20 });
         let mut large = Snapshot::nothing_yet("pid 1");
-        large.threads = vec![Thread::default(); MAX_BYTES / 2 / size_of::<Thread>()];
-        for second in 1..20 {
+        large.threads = vec![Thread::default(); (1 << 18) / size_of::<Thread>()];
+        for second in 1..40 {
             large.duration_ns = second * 1_000_000_000;
             history.push(Arc::new(large.clone()));
+            assert!(history.bytes <= 1 << 20, "{}", history.bytes);
         }
-        assert!(history.bytes <= 4 * MAX_BYTES && history.points.len() >= 3, "{}", history.points.len());
+        assert!((2..=4).contains(&history.points.len()), "{}", history.points.len());
+        // Three stay however large they are.
+        let mut history = History::new(Limits { points: 600, bytes: 1 });
+        (1..40).for_each(|second| history.push(at(f64::from(second))));
+        assert_eq!(times(&history), [1, 38, 39]);
     }
 }

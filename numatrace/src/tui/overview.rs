@@ -4,7 +4,7 @@ use super::cells;
 use super::help::wrap;
 use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
 use super::rows::{known_latency, weigh_latency, weigh_share};
-use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats};
+use crate::snapshot::{Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
 use crate::text;
 
 /// Threads and culprits that are named: so many at least, and one for each so many lines of the terminal.
@@ -36,7 +36,7 @@ impl Content<'_> {
 pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     let columns = column_width(width);
     let mut blocks = vec![latency(content, columns), nodes(content, columns), migrations(content, columns)];
-    blocks.extend([waiters(content, columns), culprits(content, columns)].into_iter().flatten());
+    blocks.extend([waiters(content, columns), culprits(content, columns), unmeasured(columns)]);
     page::arrange(blocks, width)
 }
 
@@ -48,7 +48,7 @@ fn latency(content: &Content<'_>, columns: usize) -> Block {
         per_second(counts[at], content.rates)
     });
     // The newest values that fit.
-    let room = columns.saturating_sub(22);
+    let room = columns.saturating_sub(16 + 2 + 6);
     let shown = &content.p99s[content.p99s.len().saturating_sub(room)..];
     if let Some(most) = shown.iter().flatten().max() {
         let mut line = Line::default().left("p99 by interval", 16, Role::Plain);
@@ -84,9 +84,19 @@ fn per_second(count: u64, rates: &Snapshot) -> Option<f64> {
     (rates.duration_ns > 0).then(|| count as f64 / (rates.duration_ns as f64 / 1e9))
 }
 
+/// What an overview should have, and nothing measures yet.
+fn unmeasured(columns: usize) -> Block {
+    let what = "Not measured by this version: remote page touches, throttled time, placement.";
+    Block { lines: wrap(what, columns.max(1)).into_iter().map(|line| Line::of(line, Role::Dim)).collect() }
+}
+
 fn nodes(content: &Content<'_>, columns: usize) -> Block {
     let snapshot = content.numbers;
     let mut block = Block::new("Nodes", "busy: share of the node's CPUs that the target used");
+    if snapshot.host.nodes.is_empty() {
+        block.push(Line::of("The machine's nodes are not known.", Role::Plain));
+        return block;
+    }
     let all: u64 = snapshot.totals.residency_ns.iter().sum();
     let room = columns.saturating_sub(9 + 7 + 1 + 10 + 10 + 7 + 9);
     let mut head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
@@ -184,11 +194,23 @@ fn causes(stats: &ThreadStats) -> String {
     words.join(", ")
 }
 
-fn waiters(content: &Content<'_>, columns: usize) -> Option<Block> {
+/// The id of a thread, or how many threads a group has.
+pub fn id(thread: &Thread) -> String {
+    match thread.members {
+        0 => thread.tid.to_string(),
+        members => format!("×{}", text::count_short(u64::from(members))),
+    }
+}
+
+fn waiters(content: &Content<'_>, columns: usize) -> Block {
     let mut threads: Vec<&Thread> = content.numbers.threads.iter().filter(|t| t.stats.wait_ns > 0).collect();
     threads.sort_by_key(|thread| (std::cmp::Reverse(thread.stats.wait_ns), thread.tid));
     threads.truncate(content.named());
     let mut block = Block::new("Who waits most", "by time waiting for a CPU");
+    if threads.is_empty() {
+        block.push(Line::of("Nobody has waited.", Role::Plain));
+        return block;
+    }
     let name = columns.saturating_sub(8 + 10 + 8 + 9 + 9);
     block.push(
         Line::default()
@@ -199,7 +221,6 @@ fn waiters(content: &Content<'_>, columns: usize) -> Option<Block> {
             .right("p99", 9, Role::Head)
             .right("now", 9, Role::Head),
     );
-    let empty = threads.is_empty();
     for thread in threads {
         let stats = &thread.stats;
         let life = stats.cpu_ns + stats.wait_ns + stats.blocked_ns;
@@ -207,7 +228,7 @@ fn waiters(content: &Content<'_>, columns: usize) -> Option<Block> {
         let p99 = known_latency(&stats.runq.all, stats.runq.all.p99_ns);
         block.push(
             Line::default()
-                .right(&thread.tid.to_string(), 7, Role::Plain)
+                .right(&id(thread), 7, Role::Plain)
                 .left(&format!(" {}", thread.comm), name + 1, if thread.exited { Role::Dim } else { Role::Plain })
                 .right(&text::duration(stats.wait_ns), 10, Role::Plain)
                 .right(&cells::percent(share), 8, weigh_share(share))
@@ -215,18 +236,32 @@ fn waiters(content: &Content<'_>, columns: usize) -> Option<Block> {
                 .right(&cells::duration(stats.waiting_now_ns), 9, weigh_latency(stats.waiting_now_ns)),
         );
     }
-    (!empty).then_some(block)
+    block
 }
 
-fn culprits(content: &Content<'_>, columns: usize) -> Option<Block> {
-    let totals = &content.numbers.totals;
+fn culprits(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Who ran instead", "while the target's threads waited");
-    culprit_table(&mut block, totals, content.named(), columns);
-    (!totals.waited_behind.is_empty()).then_some(block)
+    culprit_table(&mut block, &content.numbers.totals, &content.numbers.sources, content.named(), columns);
+    block
+}
+
+/// Why a list that a source fills is empty.
+pub(super) fn why_empty(sources: &[Source], name: &str, nobody: &str) -> String {
+    let source = sources.iter().find(|source| source.name == name || source.name.ends_with(&format!(":{name}")));
+    match source.filter(|source| source.state == SourceState::Off) {
+        Some(Source { reason: Some(reason), .. }) => format!("Not known: {reason}."),
+        Some(_) => format!("Not known: the source {name} is off."),
+        None => nobody.into(),
+    }
 }
 
 /// Who held the CPU, longest first; shared with Thread detail.
-pub(super) fn culprit_table(block: &mut Block, stats: &ThreadStats, most: usize, columns: usize) {
+pub(super) fn culprit_table(block: &mut Block, stats: &ThreadStats, sources: &[Source], most: usize, columns: usize) {
+    if stats.waited_behind.is_empty() {
+        let why = why_empty(sources, "rq->curr", "Nobody: no wait has ended.");
+        wrap(&why, columns.max(1)).into_iter().for_each(|line| block.push(Line::of(line, Role::Plain)));
+        return;
+    }
     let name = columns.saturating_sub(8 + 10 + 9 + 9 + 10).clamp(8, 40);
     let room = columns.saturating_sub(8 + name + 10 + 9 + 9).min(40);
     block.push(

@@ -67,17 +67,30 @@ impl Line {
         self.width
     }
 
-    /// Cut or filled to `columns`.
-    fn fill(self, columns: usize) -> Line {
+    /// Cut to `columns`; what is cut off leaves a mark, so that no part of a number passes for a number.
+    #[must_use]
+    pub fn cut(self, columns: usize) -> Line {
+        if self.width <= columns {
+            return self;
+        }
         let mut line = Line::default();
         for (piece, role) in self.pieces {
-            let room = columns - line.width;
-            if room == 0 {
+            let room = columns.saturating_sub(1 + line.width);
+            let whole = text::width(&piece) <= room;
+            let end = piece.char_indices().map(|(at, c)| at + c.len_utf8());
+            let fits = end.take_while(|end| text::width(&piece[..*end]) <= room).last().unwrap_or(0);
+            line.push(&piece[..fits], role);
+            if !whole {
                 break;
             }
-            line.push(text::fit(&piece, room), role);
         }
-        let room = columns - line.width;
+        if columns > 0 { line.with("…", Role::Dim) } else { line }
+    }
+
+    /// Cut or filled to `columns`.
+    fn fill(self, columns: usize) -> Line {
+        let line = self.cut(columns);
+        let room = columns.saturating_sub(line.width);
         line.with(" ".repeat(room), Role::Plain)
     }
 }
@@ -150,7 +163,7 @@ fn beside(left: Vec<Line>, right: Vec<Line>, columns: usize) -> Vec<Line> {
     let height = left.len().max(right.len());
     let padded = |lines: Vec<Line>| lines.into_iter().chain(std::iter::repeat_with(Line::default)).take(height);
     let lines = padded(left).zip(padded(right)).map(|(left, right)| {
-        let mut line = left.fill(columns + GAP);
+        let mut line = left.fill(columns).with(" ".repeat(GAP), Role::Plain);
         right.pieces.into_iter().for_each(|(piece, role)| line.push(piece, role));
         line
     });

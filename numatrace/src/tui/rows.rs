@@ -136,7 +136,8 @@ pub fn order(snapshot: &Snapshot, rows: &[Row], sort: Sort, filter: &str) -> Vec
 }
 
 fn matches(thread: &Thread, needle: &str) -> bool {
-    needle.is_empty() || thread.comm.to_lowercase().contains(needle) || thread.tid.to_string().contains(needle)
+    let by_id = || thread.members == 0 && thread.tid.to_string().contains(needle);
+    needle.is_empty() || thread.comm.to_lowercase().contains(needle) || by_id()
 }
 
 /// What a column is sorted by.
@@ -150,6 +151,7 @@ enum Value<'a> {
 fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
     let all = &thread.stats.runq.all;
     match column {
+        Column::Tid if thread.members > 0 => Value::Count(Some(u64::from(thread.members))),
         Column::Tid => Value::Count(Some(u64::from(thread.tid.0))),
         Column::Name => Value::Text(&thread.comm),
         Column::State => Value::Count(Some(thread.state as u64)),

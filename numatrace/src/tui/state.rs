@@ -14,7 +14,7 @@ use crate::window::ThreadKey;
 /// Longest filter; command names have 15 bytes, escaped they are longer.
 const MAX_FILTER: usize = 64;
 /// How many snapshots `<` and `>` go at once.
-const STRIDE: u64 = 10;
+const STRIDE: i64 = 10;
 
 /// A key, as far as the dashboard tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,10 @@ pub enum Action {
     Repaint,
     /// Give the terminal back and stop the process.
     Suspend,
+    /// Look at the numbers so many snapshots after the ones shown (before them: negative).
+    Step(i64),
+    /// Stop following the newest numbers, or go on.
+    Pause,
     /// The next set of colours.
     Theme,
     /// A longer interval between numbers.
@@ -153,10 +157,6 @@ pub struct UiState {
     tab: Tab,
     choice: Choice,
     shown: Shown,
-    /// Numbers of the oldest and the newest snapshot that there is.
-    reel: (u64, u64),
-    /// Time of the newest snapshot.
-    newest_ns: u64,
     /// One for each thread of the snapshot, in its order.
     rows: Vec<Row>,
     /// Positions of the threads that are listed, in order.
@@ -193,8 +193,6 @@ impl UiState {
             tab: Tab::default(),
             choice: Choice::default(),
             shown: Shown { rates: Arc::new(Snapshot::nothing_yet("")), p99s: Vec::new(), now_ns: 0, record_rate: None },
-            reel: (0, 0),
-            newest_ns: 0,
             rows: Vec::new(),
             order: Vec::new(),
             selected: 0,
@@ -223,9 +221,9 @@ impl UiState {
         self.measure(numbers);
     }
 
-    /// Snapshots with these numbers can be looked at; the newest is of this time.
-    pub fn set_reel(&mut self, reel: (u64, u64), newest_ns: u64) {
-        (self.reel, self.newest_ns) = (reel, newest_ns);
+    /// Looks at the snapshot with this number; `None` follows the newest.
+    pub fn look_at(&mut self, number: Option<u64>) {
+        self.choice.at = number;
     }
 
     /// The terminal has another size; `now` is the snapshot that was observed last.
@@ -331,11 +329,6 @@ impl UiState {
         self.choice.at.is_some()
     }
 
-    /// How much older than the newest numbers the ones shown are.
-    pub fn age_ns(&self) -> u64 {
-        self.newest_ns.saturating_sub(self.shown.now_ns)
-    }
-
     /// Whether more numbers will come.
     pub fn status(&self) -> &Status {
         &self.status
@@ -429,7 +422,8 @@ impl UiState {
     fn select(&mut self, position: usize) {
         self.selected = position;
         self.show_selected();
-        self.pinned = self.selected_key();
+        // What is filtered away stays chosen.
+        self.pinned = self.selected_key().or(self.pinned);
     }
 
     fn selected_key(&self) -> Option<ThreadKey> {
@@ -466,13 +460,6 @@ impl UiState {
     fn scroll_page(&mut self, lines: isize) {
         let most = self.page_lines.saturating_sub(layout::page_rows(self.height));
         self.page_first = self.page_first.saturating_add_signed(lines).min(most);
-    }
-
-    /// Looks at another snapshot, which pauses.
-    fn go(&mut self, by: i64) {
-        let (first, last) = self.reel;
-        let at = self.choice.at.unwrap_or(last).saturating_add_signed(by);
-        self.choice.at = Some(at.clamp(first, last));
     }
 }
 
@@ -533,11 +520,11 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
         Key::Char('+') => return Some(Action::Slower),
         Key::Char('-') => return Some(Action::Faster),
         Key::Char('?') => (state.help, state.help_first) = (true, 0),
-        Key::Char(' ') => state.choice.at = if state.paused() { None } else { Some(state.reel.1) },
-        Key::Char(',') => state.go(-1),
-        Key::Char('.') => state.go(1),
-        Key::Char('<') => state.go(-(STRIDE as i64)),
-        Key::Char('>') => state.go(STRIDE as i64),
+        Key::Char(' ') => return Some(Action::Pause),
+        Key::Char(',') => return Some(Action::Step(-1)),
+        Key::Char('.') => return Some(Action::Step(1)),
+        Key::Char('<') => return Some(Action::Step(-STRIDE)),
+        Key::Char('>') => return Some(Action::Step(STRIDE)),
         Key::Char('i') => state.choice.window = state.choice.window.next(),
         Key::Char('g') => {
             state.choice.grouped = !state.choice.grouped;

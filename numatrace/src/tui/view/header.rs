@@ -54,13 +54,8 @@ fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -
 }
 
 fn tag(state: &UiState) -> Option<String> {
-    // What is looked at can be older than the newest numbers, also after the end.
-    let age = match state.age_ns() {
-        0 => String::new(),
-        age => format!(" {} ago", text::duration(age)),
-    };
     match state.status() {
-        _ if state.paused() => Some(format!("PAUSED{age}")),
+        _ if state.paused() => Some(format!("PAUSED at {}", text::duration(state.shown().now_ns))),
         Status::Failed(_) => Some("FAILED".into()),
         Status::Ended(_) => Some("ENDED".into()),
         Status::Live => None,
@@ -78,18 +73,19 @@ fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line
         });
         line.push(" ", theme.plain);
     }
-    let mut window = format!(" numbers {}", state.window_name(snapshot));
-    if state.choice().window == Window::Start && state.shown().rates.duration_ns > 0 {
-        window.push_str(&format!(", rates last {}", text::duration(state.shown().rates.duration_ns)));
-    }
-    line.push_whole(&window, theme.dim);
     let (first, lines) = state.page();
     let rows = layout::page_rows(state.height());
     if state.tab() != Tab::Threads && lines > rows {
-        line.push_whole(&format!("  lines {}-{} of {lines}", first + 1, (first + rows).min(lines)), theme.warn);
+        line.push_whole(&format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)), theme.warn);
     }
+    let window = match (state.choice().window, state.shown().rates.duration_ns) {
+        (Window::Start, 0) => " since start".into(),
+        (Window::Start, ns) => format!(" since start, rates {}", text::duration(ns)),
+        _ => format!(" {}", state.window_name(snapshot)),
+    };
+    line.push_whole(&window, theme.dim);
     if let Some(interval) = state.interval_ns() {
-        line.push_whole(&format!("  every {}", text::duration(interval)), theme.dim);
+        line.push_whole(&format!(", every {}", text::duration(interval)), theme.dim);
     }
     Line::from(line.spans)
 }

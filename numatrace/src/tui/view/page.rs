@@ -13,7 +13,7 @@ use crate::tui::theme::Theme;
 pub fn render(frame: &mut Frame<'_>, area: Rect, lines: Vec<page::Line>, state: &UiState, theme: &Theme) {
     let (first, _) = state.page();
     let shown = lines.into_iter().skip(first).take(usize::from(area.height));
-    let drawn: Vec<Line<'_>> = shown.map(|line| draw(line, theme)).collect();
+    let drawn: Vec<Line<'_>> = shown.map(|line| draw(line.cut(usize::from(area.width)), theme)).collect();
     frame.render_widget(Paragraph::new(drawn), area);
 }
 

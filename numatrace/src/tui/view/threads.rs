@@ -9,11 +9,11 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::Pieces;
 use crate::snapshot::{Snapshot, Thread};
 use crate::text;
-use crate::tui::cells;
 use crate::tui::layout::{COLUMNS, Column, Placed, TABLE_HEAD_LINES};
 use crate::tui::rows::{Row, known_latency, state_name, weigh_hops, weigh_latency, weigh_share};
 use crate::tui::state::UiState;
 use crate::tui::theme::Theme;
+use crate::tui::{cells, overview};
 
 /// Draws the table, or a sentence where it would be empty.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
@@ -132,8 +132,7 @@ fn cell(placed: Placed, snapshot: &Snapshot, thread: &Thread, row: &Row, theme: 
     };
     let plain = |cell: String| (cell, theme.plain);
     match placed.column {
-        Column::Tid if thread.members > 0 => plain(format!("×{}", text::count_short(u64::from(thread.members)))),
-        Column::Tid => plain(thread.tid.to_string()),
+        Column::Tid => plain(overview::id(thread)),
         Column::Name => plain(thread.comm.clone()),
         Column::State => plain(state_name(thread).into()),
         Column::Cpu => plain(cells::percent(row.cpu)),
