@@ -6,7 +6,8 @@
 use crate::clock::Clock;
 use crate::wait::TaskState;
 
-/// Largest number of CPUs with counters and a ring of their own; higher CPU numbers share the last entry.
+/// Largest number of CPUs with counters, a clock and a lane of their own. Higher CPU numbers share the last entry of
+/// counters, read the clock anew, and write into a ring.
 pub const MAX_CPUS: usize = 1024;
 
 /// Largest number of rings.
@@ -149,6 +150,10 @@ pub struct Config {
     pub cgroup_v1: u32,
     /// Slots of each lane, a power of two.
     pub lane_slots: u32,
+    /// Not 0: the scheduler's clock goes as evenly as the kernel's own clock source.
+    pub steady_clock: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// When tracing began, ns of `CLOCK_MONOTONIC`: a process or thread that started later and has an id that was
     /// asked for is another one, which got the id anew.
     pub began: u64,
@@ -168,6 +173,8 @@ impl Config {
         culprits: 0,
         cgroup_v1: 0,
         lane_slots: 1,
+        steady_clock: 0,
+        reserved: 0,
         began: u64::MAX,
         cgroup: 0,
         comm: [0; 16],
@@ -251,9 +258,9 @@ impl Shared {
 }
 
 const _: () = {
-    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 32) + 64);
+    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 64) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
-    assert!(core::mem::size_of::<Config>() == 28 * 4 + 6 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 28 * 4 + 8 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TaskState>() <= 256);
 };

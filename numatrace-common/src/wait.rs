@@ -281,7 +281,12 @@ impl TaskState {
             return;
         }
         self.begin_change();
+        let mut now = now;
         if self.phase == phase::BLOCKED {
+            // The time of a wakeup can come from another clock than that of a switch: no time passes backwards.
+            if now < self.since {
+                now = self.since;
+            }
             self.turn_blocked_ns = self.turn_blocked_ns.wrapping_add(now.saturating_sub(self.since));
         } else if self.phase == phase::RUNNING {
             // Its switch-out was not seen: what it ran since then is unknown.
@@ -302,6 +307,9 @@ impl TaskState {
         self.begin_change();
         if self.phase == phase::QUEUED {
             self.wait_ns = now.saturating_sub(self.since);
+            // As above: what was counted as blocked beyond this moment was not.
+            let ahead = self.since.saturating_sub(now);
+            self.turn_blocked_ns = self.turn_blocked_ns.saturating_sub(ahead);
         } else {
             self.wait_ns = 0;
             self.wait_flags = slice_flags::WAIT_NONE;
@@ -484,6 +492,21 @@ mod tests {
         let before = t;
         t.wakeup(160, true, false, 0, 7);
         assert_eq!(t, before);
+    }
+
+    #[test]
+    fn time_is_neither_made_nor_lost_where_the_clock_of_wakeups_is_off() {
+        for wakeup in [60, 95, 100, 130, 150, 170, 400] {
+            let mut t = task();
+            t.wakeup(10, false, false, 0, 0);
+            t.switch_in(20, 0, 0, 0);
+            t.switch_out(100, 0, SLEEPS);
+            t.wakeup(wakeup, false, false, 0, 0);
+            t.switch_in(150, 0, 0, 0);
+            let turn = t.switch_out(400, 0, SLEEPS).expect("a whole turn");
+            assert_eq!(turn.slice_ns, 250);
+            assert_eq!(t.blocked_ns - 10 + t.wakeup_ns - 10, 50, "woken at {wakeup}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The only place that writes records, and that counts: everything wanted, and every drop with its reason.
 //!
 //! Turns, by far the most records, go into the *lane* of their CPU: slots that one CPU fills and user space reads
-//! from memory that both see, without a helper call or an atomic instruction. Everything else goes into the BPF
+//! from memory that both see, without a lock. Everything else goes into the BPF
 //! ring of the CPU's node. Neither wakes the reader: it comes on a timer (a wakeup for each record would make most
 //! of the records the tracer's own).
 

@@ -93,12 +93,12 @@ fn begin<A: Access>(task: Task<A>) {
 
 #[inline(always)]
 fn leave<A: Access>(task: Task<A>, state: &mut TaskState) {
-    let now = now();
     let cpu = this_cpu();
     if let Some((totals, _)) = steady_totals(state) {
         emit(Path::Cold, cpu, totals);
     }
-    emit(Path::Cold, cpu, task_record::new(task, task_event::UNTRACKED, now, cpu));
+    // Read after the totals were: records are put in order of time.
+    emit(Path::Cold, cpu, task_record::new(task, task_event::UNTRACKED, now(), cpu));
     state::remove(task);
 }
 

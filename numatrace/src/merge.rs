@@ -1,7 +1,7 @@
 //! Merges the records of several rings by time. Place in the flow: between the rings and `decode`.
 //!
-//! Records of one ring and its lanes are a few runs in order of time, records of different rings are not. What was pushed is held back for a window, then given out in order
-//! of time; equal times in order of ring number, and within a ring in order of arrival. A record that is older than
+//! Records of one ring and its lanes come as runs in order of time, records of different rings are in no order. What was
+//! pushed is held back for a window, then given out in order of time; equal times in order of ring number, and within a ring in order of arrival. A record that is older than
 //! one already given out is still delivered, at once, and counted as late.
 //!
 //! Memory: what is held, at most `max_bytes` after each drain (beyond, the oldest records go out before their

@@ -25,9 +25,9 @@ use super::{
 
 /// Longest time a drain thread copies before it yields, and then the time it yields.
 const BUDGET: Duration = Duration::from_millis(2);
-/// Shortest sleep between two looks at a ring, and the bounds of the longest: see [`longest_nap`].
+/// Shortest sleep between two looks at a ring, and the longest of all: see [`longest_nap`].
 const NAP: Duration = Duration::from_micros(500);
-const LONGEST_NAP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(50));
+const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// The time of a turn when a CPU does nothing but switch: two threads that only wake each other take a little more.
 const FASTEST_TURN: Duration = Duration::from_micros(1);
 /// Bytes of a record in a ring, with the ring's own header: most are migrations and totals.
@@ -277,11 +277,29 @@ impl Worker {
 }
 
 /// How long a ring can be left alone when nothing came for a while: its shortest lane is not full after that, even if
-/// its CPU begins to do nothing but switch. Where many CPUs share a ring it is the bound: that all of them begin at
-/// once is not worth waking an idle machine more often.
+/// its CPU begins to do nothing but switch.
 fn longest_nap(ring: &Ring) -> Duration {
-    let slots = ring.lanes.iter().map(Lane::slots).min().unwrap_or(0);
+    nap_of(ring.lanes.iter().map(Lane::slots).min().unwrap_or(0))
+}
+
+fn nap_of(slots: u64) -> Duration {
     let fills = FASTEST_TURN * u32::try_from(slots).unwrap_or(u32::MAX);
     // The rest is for a timer that comes late.
-    (fills * 3 / 4).clamp(LONGEST_NAP.0, LONGEST_NAP.1)
+    (fills * 3 / 4).clamp(NAP, LONGEST_NAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::lanes;
+
+    #[test]
+    fn no_lane_fills_up_while_its_drain_thread_sleeps() {
+        for bytes in [64 << 10, 4 << 20, 32 << 20, 1 << 30] {
+            for cpus in 1..=16 {
+                let slots = lanes::slots(bytes, cpus);
+                assert!(nap_of(u64::from(slots)) < FASTEST_TURN * slots, "{bytes} bytes, {cpus} CPUs");
+            }
+        }
+    }
 }

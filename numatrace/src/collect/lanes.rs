@@ -22,9 +22,13 @@ pub const SLOT: usize = Slice::SIZE;
 /// Fewest slots: what a page holds.
 const MIN_SLOTS: u32 = 4096 / SLOT as u32;
 
-/// Slots of each lane where `cpus` CPUs share `bytes`, a power of two.
+/// What a lane has at least, where a ring has as much: about 8 ms of a CPU that does nothing but switch.
+const MIN_BYTES: u32 = 512 << 10;
+
+/// Slots of each lane where the lanes of `cpus` CPUs share `bytes`, a power of two.
 pub fn slots(bytes: u32, cpus: usize) -> u32 {
-    (bytes / SLOT as u32 / cpus.max(1) as u32).next_power_of_two().max(MIN_SLOTS)
+    let share = (bytes / cpus.max(1) as u32).max(bytes.min(MIN_BYTES));
+    (share / SLOT as u32).next_power_of_two().max(MIN_SLOTS)
 }
 
 /// Memory of a map that the probes write and this program sees.
@@ -150,10 +154,13 @@ mod tests {
 
     #[test]
     fn the_lanes_of_a_group_share_what_a_ring_has() {
-        assert_eq!(slots(4 << 20, 16), 4096);
+        assert_eq!(slots(4 << 20, 4), 16 << 10);
+        // But no less than it takes to outlast a nap.
+        assert_eq!(slots(4 << 20, 16), 8 << 10);
         assert_eq!(slots(4 << 20, 2), 32 << 10);
         // Rounded up to a power of two, and to a page.
         assert_eq!(slots(4 << 20, 3), 32 << 10);
         assert_eq!([slots(4096, 16), slots(4096, 1), slots(4096, 0)], [64; 3]);
+        assert_eq!(slots(64 << 10, 16), 1 << 10);
     }
 }

@@ -302,6 +302,8 @@ impl Live {
         // The last thing that is known of open turns and waits is what they were before this.
         self.push_counters()?;
         self.probes.detach();
+        // Where the kernel has no such call (nohz_full), that the counters stand still has to do.
+        system::wait_for_probes();
         let mut wanted = self.probes.counters()?.sum.wanted;
         for _ in 0..SETTLE_LOOKS {
             std::thread::sleep(SETTLE);

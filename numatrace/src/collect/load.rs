@@ -240,6 +240,8 @@ fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Co
         culprits: u32::from(plan.culprits && features.culprits),
         cgroup_v1: u32::from(v1),
         lane_slots,
+        steady_clock: u32::from(system::clock_is_steady()),
+        reserved: 0,
         began: system::monotonic_ns(),
         cgroup,
         comm,

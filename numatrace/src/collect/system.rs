@@ -21,6 +21,22 @@ fn clock(id: libc::clockid_t) -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
+/// Whether the scheduler's clock is as steady as the kernel's clock source: it is made of the same counter, and the
+/// kernel trusts that (`sched_clock_stable`). Where it uses another source, it does not.
+pub fn clock_is_steady() -> bool {
+    const STEADY: [&str; 4] = ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"];
+    let source = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    source.is_ok_and(|source| STEADY.contains(&source.trim()))
+}
+
+/// Waits until every program that was running on a tracepoint has ended: they run with preemption off, and the kernel's
+/// `MEMBARRIER_CMD_GLOBAL` waits for each CPU to have been somewhere else. Says whether the kernel did.
+pub fn wait_for_probes() -> bool {
+    const GLOBAL: libc::c_int = 1;
+    // SAFETY: a system call with three integers, which touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) == 0 }
+}
+
 /// Asks for `SCHED_FIFO` priority 1 for the calling thread, not inherited by what it forks; says whether the kernel
 /// granted it.
 pub fn become_realtime() -> bool {
