@@ -211,7 +211,8 @@ pub struct Thread {
     pub born_ns: u64,
     /// How the kernel may schedule it; `None` until it was asked.
     pub sched: Option<Sched>,
-    /// Which CPUs it ran on lately, in order of time; not part of schema 1.
+    /// On which CPUs it ran in the last ten seconds: slots in order of time, those in which it did not run left out; not
+    /// part of schema 1.
     #[serde(skip)]
     pub track: Vec<TrackSlot>,
     /// Its numbers.
@@ -232,12 +233,19 @@ pub struct Sched {
     pub allowed_cpus: String,
 }
 
+/// On-CPU time of a thread within one slot of [`TRACK_SLOT_NS`], the current turn included. Of a slot that is over, times
+/// are rounded up to 4,096 ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrackSlot {
+    /// Start of the slot since the start of tracing, ns: a multiple of [`TRACK_SLOT_NS`].
     pub start_ns: u64,
+    /// `(cpu, ns on it)`, heaviest first, at most four: of more CPUs in a slot the lightest gave way.
     pub cpus: Vec<(u32, u64)>,
 }
+
+/// Length of a slot of a thread's track, ns.
 pub const TRACK_SLOT_NS: u64 = 250_000_000;
+/// Slots of a thread's track at most: ten seconds.
 pub const TRACK_SLOTS: usize = 40;
 
 /// What a thread is doing.

@@ -95,7 +95,14 @@ pub fn snapshot_two_nodes() -> Snapshot {
             ),
         ],
     );
-    snapshot.threads.iter_mut().for_each(scheduling::tell);
+    for thread in &mut snapshot.threads {
+        scheduling::tell(thread);
+        scheduling::track(thread, 10 * S);
+        if thread.tid == Tid(4713) {
+            // The one that hops.
+            thread.stats.residency_cpu_ns = vec![(1, 2 * S), (4, 1_200 * MS), (5, 1_800 * MS)];
+        }
+    }
     snapshot
 }
 
@@ -124,6 +131,7 @@ fn a_second_after(before: Snapshot) -> Snapshot {
         let (at, stats) = (at as u64, &mut thread.stats);
         stats.cpu_ns += 800 * MS / (at + 1);
         stats.residency_ns[0] += 800 * MS / (at + 1);
+        stats.residency_cpu_ns[0].1 += 800 * MS / (at + 1);
         stats.wait_ns += 100 * MS;
         stats.blocked_ns += 900 * MS - 800 * MS / (at + 1);
         for (latency, waits) in [(&mut stats.runq.wakeup, 2_400 / (at + 1)), (&mut stats.runq.preempted, 30 * at)] {
@@ -136,6 +144,7 @@ fn a_second_after(before: Snapshot) -> Snapshot {
         stats.migrations.cross_node += 12 * at;
         stats.node_moves += 12 * at;
     }
+    later.threads.iter_mut().for_each(|thread| scheduling::track(thread, later.duration_ns));
     let threads = std::mem::take(&mut later.threads);
     Snapshot { loss: later.loss, ..snapshot(later.duration_ns, threads) }
 }
@@ -379,4 +388,23 @@ fn sources() -> Vec<Source> {
         reason: Some("the target's cgroup has no CPU quota, so no throttled time is shown".into()),
     });
     sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracks_and_time_on_cpus_are_the_same_story() {
+        for thread in &snapshot_two_nodes().threads {
+            let mut by_cpu: Vec<(u32, u64)> = thread.stats.residency_cpu_ns.clone();
+            for (cpu, ns) in thread.track.iter().flat_map(|slot| &slot.cpus) {
+                by_cpu.iter_mut().filter(|(known, _)| known == cpu).for_each(|(_, left)| *left -= ns);
+            }
+            assert!(by_cpu.iter().all(|(_, left)| *left == 0), "thread {}: {by_cpu:?} is in no slot", thread.tid);
+        }
+        let later = snapshot_two_nodes_after(3);
+        assert_eq!(later.threads[0].track.last().map(|slot| slot.start_ns), Some(later.duration_ns - S / 4));
+        assert!(later.threads.iter().flat_map(|thread| &thread.track).all(|slot| slot.start_ns >= 3 * S));
+    }
 }

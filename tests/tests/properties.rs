@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use numatrace::merge::Merger;
 use numatrace::model::{Limits, Meta, Model};
-use numatrace::snapshot::{HostNode, Snapshot, ThreadStats};
+use numatrace::snapshot::{HostNode, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, ThreadStats};
 use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
@@ -254,6 +254,32 @@ proptest! {
         // Thread 1 was there from the start and never did anything.
         let last = before.expect("a tick");
         prop_assert_eq!(last.threads[0].stats.blocked_ns, last.duration_ns);
+    }
+
+    /// Of the last ten seconds a track has what residency has, CPU by CPU, up to its rounding.
+    #[test]
+    fn tracks_are_residency_in_slots(steps in vec((0..60_000_000u64, step()), 1..300)) {
+        play(setup(vec![vec![0, 1], vec![2, 3]]), script(&steps), Limits::default(), |snapshot| {
+            let oldest = snapshot.duration_ns.saturating_sub(TRACK_SLOT_NS * TRACK_SLOTS as u64);
+            for thread in &snapshot.threads {
+                let track = &thread.track;
+                assert!(track.len() <= TRACK_SLOTS && track.is_sorted_by(|a, b| a.start_ns < b.start_ns), "{track:?}");
+                let mut sums = [0; CPUS as usize];
+                for slot in track {
+                    assert!(slot.start_ns.is_multiple_of(TRACK_SLOT_NS) && slot.start_ns >= oldest, "{slot:?}");
+                    assert!(!slot.cpus.is_empty() && slot.cpus.is_sorted_by(|a, b| a.1 >= b.1), "{slot:?}");
+                    assert!(slot.cpus.iter().map(|(_, ns)| ns).sum::<u64>() <= TRACK_SLOT_NS + 4 * 4096, "{slot:?}");
+                    slot.cpus.iter().for_each(|(cpu, ns)| sums[*cpu as usize] += ns);
+                }
+                let rounding = 4096 * track.len() as u64;
+                for (cpu, sum) in sums.into_iter().enumerate() {
+                    let known = thread.stats.residency_cpu_ns.iter().find(|(known, _)| *known as usize == cpu);
+                    let residency = known.map_or(0, |(_, ns)| *ns);
+                    assert!(sum <= residency + rounding, "{sum} of {residency} on CPU {cpu}: {thread:?}");
+                    assert!(oldest > 0 || sum >= residency, "{sum} of {residency} on CPU {cpu}: {thread:?}");
+                }
+            }
+        });
     }
 
     /// With any loss of slices, the counters of the last snapshot are what they are without.

@@ -7,8 +7,8 @@
 //! Threads that run or wait are told by Totals on every tick; one that is not told any more lost its last records,
 //! and what it does is unknown from then on.
 //!
-//! Memory is bounded by [`Limits`]: a thread costs about 1.5 KB, 1.7 KB for each kind of wait it had (see
-//! `latency.rs`), up to 16 times 24 bytes for wakers and for culprits, and 10 bytes for each CPU it ran on; the sums
+//! Memory is bounded by [`Limits`]: a thread costs about 1.6 KB, 1.7 KB for each kind of wait it had (see
+//! `latency.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for wakers and for culprits, and 10 bytes for each CPU it ran on; the sums
 //! over all threads cost 0.5 MB. Nothing is allocated for an event, except when a thread does something for the
 //! first time (is heard of, waits, runs on a CPU, is woken by somebody new).
 
@@ -21,6 +21,7 @@ mod residency;
 mod table;
 mod thread;
 mod topk;
+mod track;
 mod view;
 
 use numatrace_common::abi::{self, Migrate, Slice, Task, Totals, slice_flags, task_event};
@@ -112,7 +113,7 @@ impl Model {
             now_ns: meta.start_ns,
             before_ns: meta.start_ns,
             began_ns: None,
-            table: Table::new(limits.max_threads, limits.max_exited),
+            table: Table::new(limits.max_threads, limits.max_exited, meta.start_ns),
             names: Names::new(limits.max_names),
             loss: LossLedger::new(meta.start_ns, limits.max_loss_intervals),
             wakeup: Waits::new(FINE),

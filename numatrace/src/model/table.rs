@@ -52,6 +52,8 @@ pub(super) struct Table {
     live: usize,
     max_live: usize,
     max_ended: usize,
+    /// When tracing began.
+    start_ns: u64,
     /// Numbers of evicted threads.
     pub(super) gone: Numbers,
     /// How many those are.
@@ -61,8 +63,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(max_live: usize, max_ended: usize) -> Table {
-        Table { max_live, max_ended, ..Table::default() }
+    pub(super) fn new(max_live: usize, max_ended: usize, start_ns: u64) -> Table {
+        Table { max_live, max_ended, start_ns, ..Table::default() }
     }
 
     /// Everybody, in no order.
@@ -142,7 +144,7 @@ impl Table {
         if self.live >= self.max_live {
             return None;
         }
-        let thread = Some(Tracked::new(tid, tgid, ts));
+        let thread = Some(Tracked::new(tid, tgid, ts, self.start_ns));
         let slot = match self.free.pop() {
             Some(slot) => {
                 *self.slots.get_mut(slot as usize)? = thread;

@@ -360,3 +360,64 @@ fn new_threads_are_asked_about_first_and_then_those_asked_about_longest_ago() {
     assert_eq!(sorted([&first[..1], &rest].concat()), [2, 3, 4]);
     assert!(model.attributes_due(0).is_empty());
 }
+
+/// CPUs and times of each slot of thread 7.
+fn track(model: &Model) -> Vec<Vec<(u32, u64)>> {
+    only(model).track.into_iter().map(|slot| slot.cpus).collect()
+}
+
+#[test]
+fn the_track_has_the_open_turn_up_to_the_tick_and_the_whole_turn_once_it_ended() {
+    let mut model = model(Limits::default());
+    model.apply(&Event::Slice(slice(1, 1100)));
+    model.apply(&Event::Totals(Totals { header: Totals::header(1310, 1, 0), ..totals(1, 1, 0, phase::RUNNING, 1250) }));
+    model.apply(&tick(1310));
+    assert_eq!(track(&model), [[(1, 60), (0, 30)]]);
+    model.apply(&Event::Slice(Slice { header: Slice::header(1400, 1, 0), slice_ns: 150, ..slice(2, 0) }));
+    model.apply(&tick(1450));
+    assert_eq!(track(&model), [[(1, 150), (0, 30)]]);
+}
+
+#[test]
+fn a_turn_of_seconds_that_goes_on_is_in_every_slot() {
+    const SLOT: u64 = crate::snapshot::TRACK_SLOT_NS;
+    let mut model = model(Limits::default());
+    for second in 1..=20 {
+        let now = 1000 + second * 4 * SLOT;
+        model.apply(&Event::Totals(totals(0, 0, now, phase::RUNNING, 1000)));
+        model.apply(&tick(now));
+    }
+    let track = only(&model).track;
+    assert!(track.iter().all(|slot| slot.cpus == [(0, SLOT)]), "{track:?}");
+    let starts: Vec<u64> = track.iter().map(|slot| slot.start_ns).collect();
+    assert_eq!(starts, (40..80).map(|slot| slot * SLOT).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_track_has_the_turns_that_arrived_each_once() {
+    let mut model = model(Limits::default());
+    // The second is lost, the third comes before the first, and totals have them all.
+    model.apply(&Event::Slice(slice(3, 1300)));
+    model.apply(&Event::Totals(totals(3, 3, 1310, phase::BLOCKED, 1300)));
+    model.apply(&Event::Slice(slice(1, 1100)));
+    model.apply(&tick(1400));
+    assert_eq!((track(&model), only(&model).stats.cpu_ns), (vec![vec![(0, 60)]], 90));
+    // Of a CPU that the machine does not have.
+    model.apply(&Event::Slice(Slice { header: Slice::header(1500, 9, 0), ..slice(4, 0) }));
+    model.apply(&tick(1600));
+    assert_eq!(track(&model), [[(0, 60)]]);
+}
+
+#[test]
+fn the_track_keeps_what_was_open_when_a_thread_was_left_and_goes_on_when_it_is_seen_again() {
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    model.apply(&Event::Totals(totals(0, 0, 1010, phase::RUNNING, 1010)));
+    model.apply(&task(task_event::UNTRACKED, 7, 1050, 5));
+    model.apply(&tick(1100));
+    assert_eq!(track(&model), [[(0, 40)]]);
+    model.apply(&task(task_event::SEEN, 7, 1500, 5));
+    model.apply(&Event::Slice(slice(1, 1600)));
+    model.apply(&tick(1700));
+    assert_eq!(track(&model), [[(0, 70)]]);
+}

@@ -19,6 +19,7 @@ use numatrace_common::wait::phase;
 use super::attributes::Attributes;
 use super::latency::{COARSE, WaitKind, Waits};
 use super::numbers::{Numbers, Places, Sums};
+use super::track::{OpenTurn, Track};
 use crate::topology::Level;
 
 /// `a` comes after `b`, for numbers that wrap.
@@ -85,6 +86,8 @@ pub(super) struct Tracked {
     /// Number of the round in which its attributes were asked for last; 0: never.
     pub(super) asked: u32,
     pub(super) numbers: Numbers,
+    /// Where it ran lately.
+    pub(super) track: Track,
     pub(super) wakeup: Waits<u32>,
     pub(super) preempted: Waits<u32>,
     /// The sums include every turn up to this one.
@@ -101,7 +104,8 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(tid: u32, tgid: u32, born_ns: u64) -> Tracked {
+    /// A thread that was first heard of at `born_ns`, of a trace that began at `trace_ns`.
+    pub(super) fn new(tid: u32, tgid: u32, born_ns: u64, trace_ns: u64) -> Tracked {
         Tracked {
             tid,
             tgid,
@@ -115,6 +119,7 @@ impl Tracked {
             attributes: None,
             asked: 0,
             numbers: Numbers::default(),
+            track: Track::new(trace_ns),
             wakeup: Waits::new(COARSE),
             preempted: Waits::new(COARSE),
             covered: 0,
@@ -163,6 +168,9 @@ impl Tracked {
             }
         }
         self.numbers.spread(turn, places);
+        if places.has(turn.header.cpu) {
+            self.track.add(turn.header.cpu, turn.header.ts, turn.slice_ns);
+        }
         match WaitKind::of(turn.flags) {
             None => {}
             Some(WaitKind::Wakeup) => self.wakeup.record(turn.wait_ns),
@@ -259,6 +267,7 @@ impl Tracked {
         });
         if places.has(self.cpu) {
             self.numbers.residency.add(self.cpu, open.cpu_ns);
+            self.track.add(self.cpu, at, open.cpu_ns);
         }
         self.ended(End::Untracked, at);
     }
@@ -304,6 +313,12 @@ impl Tracked {
     /// records were lost. What it has been doing since is not known.
     pub(super) const fn is_stale(&self, before: u64) -> bool {
         matches!(self.open.phase, phase::RUNNING | phase::QUEUED) && self.open.told != 0 && self.open.told < before
+    }
+
+    /// The turn that `open` has of it, where there is one.
+    pub(super) fn open_turn(&self, open: &OpenTime) -> Option<OpenTurn> {
+        let since = self.open.since;
+        (open.cpu_ns > 0).then(|| OpenTurn { cpu: self.cpu, time: since..since.saturating_add(open.cpu_ns) })
     }
 
     /// What is open, up to `now`, the last tick; `before` is the tick before it.

@@ -13,7 +13,7 @@ use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
     Causes, Culprit, MAX_CULPRITS, MAX_WAKERS, Matrices, Migrations, RunQueue, SCHEMA, Snapshot, Switches, Thread,
-    ThreadState, ThreadStats, Tool, Waker,
+    ThreadState, ThreadStats, Tool, TrackSlot, Waker,
 };
 use crate::units::{Pid, Tid};
 
@@ -74,7 +74,7 @@ impl Model {
             members: 0,
             born_ns: thread.born_ns,
             cpu: (thread.cpu != NO_CPU).then(|| u32::from(thread.cpu)),
-            track: Vec::new(),
+            track: self.track(thread, open),
             stats,
         }
     }
@@ -131,6 +131,11 @@ impl Model {
             let ns = residency.entry(thread.cpu).or_default();
             *ns = ns.saturating_add(open.cpu_ns);
         }
+    }
+
+    fn track(&self, thread: &Tracked, open: &OpenTime) -> Vec<TrackSlot> {
+        let open_turn = thread.open_turn(open).filter(|turn| self.places.has(turn.cpu));
+        thread.track.slots(self.now_ns.saturating_sub(self.meta.start_ns), open_turn.as_ref())
     }
 
     fn wakers(&self, all: impl Iterator<Item = (u32, u64, u64)>) -> Vec<Waker> {
