@@ -118,7 +118,7 @@ impl<'a> Dashboard<'a> {
         Ok(pressed)
     }
 
-    /// Goes to the view of that digit, from whatever is shown. Without views there is one.
+    /// Goes to the view of that digit, from whatever is shown.
     ///
     /// # Errors
     /// When it does not come up.
@@ -129,10 +129,9 @@ impl<'a> Dashboard<'a> {
         } else if is_help(&screen) {
             self.press_for("?", "the end of the help", |screen| !is_help(screen))?;
         }
-        match VIEWS.iter().find(|(of, _)| *of == digit) {
-            Some((_, name)) => self.press_for(digit, name, |screen| screen.has(name)),
-            None => self.up(),
-        }
+        let view = VIEWS.iter().find(|(of, _)| *of == digit);
+        let (_, name) = view.with_context(|| format!("there is no view {digit}"))?;
+        self.press_for(digit, name, |screen| screen.has(name))
     }
 
     /// Goes to the table of threads.
@@ -140,7 +139,7 @@ impl<'a> Dashboard<'a> {
     /// # Errors
     /// When it does not come up.
     pub fn to_threads(&self) -> Result<Screen> {
-        self.to_view(if views()?.contains(&"2") { "2" } else { "" })?;
+        self.to_view("2")?;
         self.pane.wait_for("a table of threads", |screen| self.is_whole(screen) && sorted_by(screen).is_some())
     }
 
@@ -203,20 +202,17 @@ fn is_answered(screen: &Screen) -> bool {
     [tmux::PROMPT, "words", "plain"].iter().all(|wanted| lines.next().is_some_and(|line| line == wanted))
 }
 
-/// Digits of the views that the help names, or one without a digit.
+/// Digits of the views.
 ///
 /// # Errors
 /// When the help names others than are known here.
-pub fn views() -> Result<Vec<&'static str>> {
+pub fn views() -> Result<[&'static str; 3]> {
     let keys = keys::of_help()?;
     let digits: Vec<&str> =
         keys.iter().map(|key| key.tmux.as_str()).filter(|key| key.chars().all(|c| c.is_ascii_digit())).collect();
-    if digits.is_empty() {
-        return Ok(vec![""]);
-    }
     let known = VIEWS.map(|(digit, _)| digit);
     ensure!(digits == known, "the help has the views {digits:?}, this test knows {known:?}");
-    Ok(known.to_vec())
+    Ok(known)
 }
 
 /// Whether the help is shown.
@@ -227,6 +223,12 @@ pub fn is_help(screen: &Screen) -> bool {
 /// Whether a filter is being typed.
 pub fn is_editing(screen: &Screen) -> bool {
     screen.last().starts_with("filter:")
+}
+
+/// Seconds from the start of tracing to the numbers that are shown.
+pub fn seconds(screen: &Screen) -> Option<f64> {
+    let (before, _) = screen.first().split_once(" records/s")?;
+    before.split_whitespace().rev().nth(1)?.strip_suffix('s')?.parse().ok()
 }
 
 /// The head of the column that the table is sorted by, with its mark.
@@ -291,6 +293,7 @@ mod tests {
         let screen = table();
         assert_eq!(sorted_by(&screen).as_deref(), Some("wait%▼"));
         assert_eq!((rows(&screen).len(), selected(&screen)), (6, Some(0)));
+        assert_eq!(seconds(&screen), Some(11.0));
         assert!(!is_help(&screen) && !is_editing(&screen));
     }
 }

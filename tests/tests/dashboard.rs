@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Arguments, Failed, Trial};
 use numatrace::tui::{self, UiMessage};
 use numatrace_tests::{
-    dashboard::{Dashboard, cell, is_editing, is_help, rows, selected, sorted_by, views},
+    dashboard::{Dashboard, cell, is_editing, is_help, rows, seconds, selected, sorted_by, views},
     fixture,
     keys::{self, Kind},
     live::{Alone, Workload, bpf, cannot_trace, program},
@@ -41,6 +41,7 @@ const CASES: &[Case] = &[
     ("every_key_of_the_help_in_every_view", every_key),
     ("keys_do_what_the_help_says", keys_have_effects),
     ("views_are_reached_by_their_keys", views_by_keys),
+    ("other_stretches_of_time_are_shown", other_times),
     ("keys_that_quit_restore_the_terminal", quits),
     ("sigterm_and_sigint_restore_the_terminal", signals),
     ("ctrl_z_gives_the_shell_back_and_fg_goes_on", suspends),
@@ -183,6 +184,8 @@ fn keys_have_effects() -> Result<()> {
     sorts(&dashboard)?;
     selects(&dashboard)?;
     filters(&dashboard)?;
+    groups(&dashboard)?;
+    changes_colours(&dashboard)?;
     scrolls_columns(&dashboard)
 }
 
@@ -234,6 +237,22 @@ fn filters(dashboard: &Dashboard<'_>) -> Result<()> {
     Ok(())
 }
 
+/// `g` groups threads by their names, and takes them apart again.
+fn groups(dashboard: &Dashboard<'_>) -> Result<()> {
+    dashboard.press_for("g", "groups", |screen| screen.has("Threads by name"))?;
+    dashboard.press_for("g", "threads", |screen| !screen.has("Threads by name"))?;
+    Ok(())
+}
+
+/// `t` changes nothing but how the same text looks.
+fn changes_colours(dashboard: &Dashboard<'_>) -> Result<()> {
+    let (text, styled) = (dashboard.settled()?, dashboard.pane.styled_screen()?);
+    dashboard.press("t")?;
+    ensure!(dashboard.settled()? == text, "the text is another after 't'");
+    ensure!(dashboard.pane.styled_screen()? != styled, "'t' has changed nothing:\n{text}");
+    Ok(())
+}
+
 /// What does not fit at the right comes with the right key, and the left one brings the rest back.
 fn scrolls_columns(dashboard: &Dashboard<'_>) -> Result<()> {
     let narrow = dashboard.resize(60, 24)?;
@@ -252,9 +271,6 @@ fn views_by_keys() -> Result<()> {
     for view in views()? {
         dashboard.to_view(view)?;
         pauses(&dashboard)?;
-    }
-    if views()?.len() == 1 {
-        return Ok(());
     }
     // A thread is opened and left again, and Tab goes around.
     dashboard.to_view("1")?;
@@ -281,6 +297,39 @@ fn pauses(dashboard: &Dashboard<'_>) -> Result<()> {
     let live = |screen: &Screen| !screen.has("PAUSED") && header(screen) != header(&paused);
     dashboard.press_for("Space", "newer numbers", live)?;
     dashboard.goes_on()
+}
+
+/// Windows, intervals, and what was shown before.
+fn other_times() -> Result<()> {
+    let scene = Scene::new()?;
+    let dashboard = scene.table("")?;
+    for _ in 0..3 {
+        dashboard.press_for("i", "numbers of a stretch of time", |screen| screen.has("numbers last "))?;
+        dashboard.settled()?;
+    }
+    dashboard.press_for("i", "the first window again", |screen| screen.has("numbers since the start"))?;
+    let interval =
+        |screen: &Screen| screen.0.iter().find_map(|line| line.split_once(" every ").map(|(_, time)| time.to_owned()));
+    let first = interval(&scene.pane.screen()?).context("no interval is named")?;
+    dashboard.press_for("+", "another interval", |screen| interval(screen).is_some_and(|time| time != first))?;
+    dashboard.press_for("-", "the first interval", |screen| interval(screen).as_ref() == Some(&first))?;
+    looks_back(&dashboard)
+}
+
+/// Back to numbers that were shown before, step by step, and forward again.
+fn looks_back(dashboard: &Dashboard<'_>) -> Result<()> {
+    dashboard.pane.wait_for("some numbers to go back to", |screen| seconds(screen) > Some(6.0))?;
+    dashboard.press_for("Space", "a pause", |screen| screen.has("PAUSED"))?;
+    let mut at = seconds(&dashboard.settled()?).context("no time")?;
+    for key in [",", ",", ".", ",", "<", ">"] {
+        let back = matches!(key, "," | "<");
+        let moved = |screen: &Screen| seconds(screen).is_some_and(|now| if back { now < at } else { now > at });
+        let screen =
+            dashboard.press_for(key, "numbers of another time", |screen| screen.has("PAUSED") && moved(screen))?;
+        at = seconds(&screen).context("no time")?;
+    }
+    dashboard.press_for("Space", "the newest numbers", |screen| !screen.has("PAUSED") && seconds(screen) > Some(at))?;
+    dashboard.press_for(",", "another pause", |screen| screen.has("PAUSED")).map(drop)
 }
 
 fn quits() -> Result<()> {
@@ -408,9 +457,7 @@ fn leaves_nothing_on_screen() -> Result<()> {
     for view in views()? {
         round.extend([vec![view], vec!["?"], vec!["End"], vec!["?"]]);
     }
-    if views()?.len() > 1 {
-        round.push(vec!["2"]);
-    }
+    round.push(vec!["2"]);
     round.extend([vec!["/", "-", "1"], vec!["Enter"], vec!["/", "BSpace", "BSpace", "x", "y", "z"], vec!["Enter"]]);
     round.extend([
         vec!["/", "BSpace", "BSpace", "BSpace"],
