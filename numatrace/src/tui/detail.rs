@@ -246,7 +246,8 @@ fn track(content: &Content<'_>) -> Block {
         block.push(Line::of("It did not run.", Role::Plain));
         return block;
     }
-    let newest = content.now_ns / TRACK_SLOT_NS;
+    // A slot that begins right now is still empty.
+    let newest = content.now_ns.div_ceil(TRACK_SLOT_NS).saturating_sub(1);
     for cpu in cpus {
         let mut cells = [SHADES[0]; TRACK_SLOTS];
         for slot in track {

@@ -113,7 +113,8 @@ impl History {
     }
 
     /// Takes a snapshot in. One right after the newest takes its place.
-    pub fn push(&mut self, next: Arc<Snapshot>) {
+    pub fn push(&mut self, mut next: Arc<Snapshot>) {
+        coarsen(&mut next);
         let newest = self.points.back().map(Point::time);
         if newest.is_some_and(|time| next.duration_ns < time.saturating_add(MIN_INTERVAL_NS))
             && let Some(old) = self.points.pop_back()
@@ -225,6 +226,31 @@ impl History {
     }
 }
 
+/// The totals' histograms have thousands of buckets, more than all else in a snapshot: windows make do with buckets of
+/// 3 to 6 %, as threads have. The percentiles since the start were taken before and stay.
+fn coarsen(snapshot: &mut Arc<Snapshot>) {
+    const FEW: usize = 256;
+    let runq = &snapshot.totals.runq;
+    if [&runq.wakeup, &runq.preempted, &runq.all].iter().all(|latency| latency.buckets.len() <= FEW) {
+        return;
+    }
+    // No copy where the engine has handed it over.
+    let runq = &mut Arc::make_mut(snapshot).totals.runq;
+    for latency in [&mut runq.wakeup, &mut runq.preempted, &mut runq.all] {
+        let mut coarse: Vec<(u64, u64)> = Vec::new();
+        for (edge, count) in &latency.buckets {
+            // The five leading bits stay.
+            let low = edge.checked_ilog2().unwrap_or(0).saturating_sub(4);
+            let edge = edge | ((1 << low) - 1);
+            match coarse.last_mut() {
+                Some((last, sum)) if *last == edge => *sum += count,
+                _ => coarse.push((edge, *count)),
+            }
+        }
+        latency.buckets = coarse;
+    }
+}
+
 fn record_rate(now: &Snapshot, before: Option<&Snapshot>) -> Option<f64> {
     let (records, time) = before.map_or((0, 0), |before| (before.loss.records_wanted, before.duration_ns));
     let seconds = now.duration_ns.saturating_sub(time) as f64 / 1e9;
@@ -324,6 +350,23 @@ mod tests {
         assert!(forward > 3 && history.step(forward, -1) == Some(3));
         assert_eq!(history.step(3, -50).and_then(|first| history.time(first)), Some(1_000_000_000));
         assert_eq!(history.step(3, 50), history.newest().map(|(number, _)| number));
+    }
+
+    #[test]
+    fn histograms_of_the_totals_are_kept_in_buckets_of_three_percent() {
+        let mut fine = Snapshot::nothing_yet("pid 1");
+        fine.totals.runq.all.buckets = (1_000..200_000).step_by(7).map(|edge| (edge, 2)).collect();
+        (fine.totals.runq.all.p99_ns, fine.totals.runq.all.max_ns) = (123_456, 199_999);
+        let before = fine.totals.runq.all.clone();
+        let mut history = History::default();
+        history.push(Arc::new(fine));
+        let all = &history.points[0].snapshot.totals.runq.all;
+        assert!((50..256).contains(&all.buckets.len()) && all.buckets.is_sorted(), "{}", all.buckets.len());
+        let count = |latency: &Latency| latency.buckets.iter().map(|(_, count)| count).sum::<u64>();
+        assert_eq!((count(all), all.p99_ns), (count(&before), 123_456));
+        for pair in all.buckets.windows(2) {
+            assert!(pair[1].0 as f64 / pair[0].0 as f64 <= 1.07, "{pair:?}");
+        }
     }
 
     #[test]
