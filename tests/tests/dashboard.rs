@@ -304,10 +304,10 @@ fn other_times() -> Result<()> {
     let scene = Scene::new()?;
     let dashboard = scene.table("")?;
     for _ in 0..3 {
-        dashboard.press_for("i", "numbers of a stretch of time", |screen| screen.has("numbers last "))?;
+        dashboard.press_for("i", "numbers of a stretch of time", |screen| screen.has("  last "))?;
         dashboard.settled()?;
     }
-    dashboard.press_for("i", "the first window again", |screen| screen.has("numbers since the start"))?;
+    dashboard.press_for("i", "the first window again", |screen| screen.has("since start, rates"))?;
     let interval =
         |screen: &Screen| screen.0.iter().find_map(|line| line.split_once(" every ").map(|(_, time)| time.to_owned()));
     let first = interval(&scene.pane.screen()?).context("no interval is named")?;
