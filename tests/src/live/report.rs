@@ -67,10 +67,10 @@ impl<'a> ThreadReport<'a> {
 
     /// All of these migrations came from changes of the allowed CPUs. How that shows depends on the kernel's
     /// preemption: the CPU's stopper moves the thread, or the thread has gone to sleep to wait for the stopper first,
-    /// and is moved when that wakes it.
+    /// and is moved when that wakes it. One that happens to be queued at that moment is moved as by a load balancer.
     pub fn caused_by_affinity(&self, migrations: u64) -> Result<()> {
         let cause = |name: &str| self.number(&format!("/migrations/causes/{name}"));
-        let known = cause("active_balance_or_affinity")? + cause("wakeup")?;
+        let known = cause("active_balance_or_affinity")? + cause("wakeup")? + cause("load_balance")?;
         ensure!(known == migrations, "{migrations} migrations have the causes {}", self.0["migrations"]["causes"]);
         Ok(())
     }
