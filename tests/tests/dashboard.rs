@@ -14,16 +14,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::{Arguments, Failed, Trial};
 use numatrace::tui::{self, UiMessage};
 use numatrace_tests::{
     dashboard::{Dashboard, cell, is_editing, is_help, rows, seconds, selected, sorted_by, views},
     fixture,
     keys::{self, Kind},
-    live::{Alone, Workload, bpf, cannot_trace, program},
+    live::{Case, Workload, bpf, cannot_trace, program, run_cases},
     tmux::{self, Screen, Tmux},
 };
-use xtask::shell::in_ci;
 
 /// Set in the process that is a dashboard whose feed panics: the file whose coming makes it.
 const PANICS: &str = "NUMATRACE_TEST_PANICS_AT";
@@ -32,9 +30,6 @@ const SIZE: (u16, u16) = (120, 40);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Threads of the process that is traced.
 const THREADS: [&str; 3] = ["beat-0", "beat-1", "beat-2"];
-
-/// A name and what it runs.
-type Case = (&'static str, fn() -> Result<()>);
 
 const CASES: &[Case] = &[
     ("threads_of_a_process_are_shown_by_name", shows_threads),
@@ -57,29 +52,7 @@ fn main() -> ExitCode {
     if let Some(trigger) = env::var_os(PANICS) {
         return panicking_dashboard(trigger.into());
     }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let reason = tmux::cannot_run().or_else(cannot_trace);
-    // Continuous integration that tests less than it should must not be green.
-    let skip = reason.is_some() && !in_ci();
-    if let Some(reason) = reason.as_ref().filter(|_| skip) {
-        eprintln!("tests of the dashboard in tmux are skipped: {reason}");
-    }
-    let trial = |(name, case): &Case| {
-        let (case, reason) = (*case, reason.clone());
-        Trial::test(*name, move || match reason {
-            Some(reason) => Err(Failed::from(reason)),
-            None => run(case).map_err(|error| Failed::from(format!("{error:#}"))),
-        })
-        .with_ignored_flag(skip)
-    };
-    libtest_mimic::run(&arguments, CASES.iter().map(trial).collect()).exit_code()
-}
-
-/// The tests of the live leg compare counts, and would rather not share the machine with these.
-fn run(case: fn() -> Result<()>) -> Result<()> {
-    let _alone = Alone::wait()?;
-    case()
+    run_cases("tests of the dashboard in tmux", CASES, tmux::cannot_run().or_else(cannot_trace).as_deref())
 }
 
 /// A process with something to see, and a pane with a shell.

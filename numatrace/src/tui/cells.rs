@@ -1,5 +1,6 @@
 //! Numbers of the dashboard as text, where [`crate::text`] has no word for them.
 
+use crate::snapshot::Snapshot;
 use crate::text;
 
 /// Stands for a number that is not known.
@@ -15,6 +16,16 @@ pub fn rate(per_second: Option<f64>) -> String {
         Some(rate) if rate > 0.0 => text::count_short(rate.round() as u64),
         _ => ABSENT.into(),
     }
+}
+
+/// The part of a whole; `None` where there is no whole.
+pub fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// How often a second something happened that was counted over `stretch`; `None` for a stretch without length.
+pub fn per_second(count: u64, stretch: &Snapshot) -> Option<f64> {
+    (stretch.duration_ns > 0).then(|| count as f64 / (stretch.duration_ns as f64 / 1e9))
 }
 
 /// A ratio in percent, [`ABSENT`] when not known.

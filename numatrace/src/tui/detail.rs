@@ -1,7 +1,6 @@
 //! What Thread detail says of one thread, or of a group of threads. Pure text.
 
 use super::cells;
-use super::help::wrap;
 use super::overview::{culprit_table, latency_table, migration_table, named, why_empty};
 use super::page::{self, Block, Line, Role, bar, column_width};
 use super::rows::{state_name, weigh_latency, weigh_share};
@@ -23,12 +22,6 @@ pub struct Content<'a> {
     pub now_ns: u64,
     /// The window in words.
     pub window: &'a str,
-}
-
-impl Content<'_> {
-    fn per_second(&self, count: u64) -> Option<f64> {
-        (self.stretch.duration_ns > 0).then(|| count as f64 / (self.stretch.duration_ns as f64 / 1e9))
-    }
 }
 
 /// The page in lines of at most `width` columns.
@@ -60,22 +53,14 @@ fn identity(content: &Content<'_>, columns: usize) -> Block {
         (None, None) => state.to_owned(),
     };
     block.push(field("state").with(now, weigh_latency(stats.waiting_now_ns)));
-    for (at, part) in wrap(&scheduling(thread), columns.saturating_sub(12).max(1)).into_iter().enumerate() {
-        block.push(field(if at == 0 { "scheduling" } else { "" }).with(part, Role::Plain));
-    }
+    block.say_of(("scheduling", Role::Dim), 12, &scheduling(thread), columns);
     let life = stats.cpu_ns + stats.wait_ns + stats.blocked_ns;
-    let share = |ns: u64| (life > 0).then(|| ns as f64 / life as f64);
     for (name, ns) in [("running", stats.cpu_ns), ("waiting", stats.wait_ns), ("blocked", stats.blocked_ns)] {
-        let role = if name == "waiting" { weigh_share(share(ns)) } else { Role::Plain };
-        block.push(
-            field(name)
-                .right(&text::duration(ns), 9, Role::Plain)
-                .right(&cells::percent(share(ns)), 8, role)
-                .with(" ", Role::Plain)
-                .with(bar(share(ns).unwrap_or(0.0), 24), Role::Bar),
-        );
+        let share = cells::ratio(ns, life);
+        let role = if name == "waiting" { weigh_share(share) } else { Role::Plain };
+        block.push(field(name).right(&text::duration(ns), 9, Role::Plain).share(share, role, 24));
     }
-    let rate = |count| cells::rate(content.per_second(count));
+    let rate = |count| cells::rate(cells::per_second(count, content.stretch));
     let switches = &content.rates.switches;
     let line = format!("{}/s voluntary, {}/s involuntary", rate(switches.voluntary), rate(switches.involuntary));
     block.push(field("switches").with(line, Role::Plain));
@@ -110,7 +95,7 @@ fn latency(content: &Content<'_>) -> Block {
     let mut block = Block::new("Run-queue latency", content.window);
     let (runq, rates) = (&content.thread.stats.runq, &content.rates.runq);
     latency_table(&mut block, [&runq.wakeup, &runq.preempted, &runq.all], |at| {
-        content.per_second([rates.wakeup.count, rates.preempted.count, rates.all.count][at])
+        cells::per_second([rates.wakeup.count, rates.preempted.count, rates.all.count][at], content.stretch)
     });
     block
 }
@@ -181,22 +166,20 @@ fn wakers(content: &Content<'_>, columns: usize) -> Block {
     let stats = &content.thread.stats;
     if stats.wakers.is_empty() {
         let why = why_empty(&content.stretch.sources, "sched_waking", "Nobody has woken it.");
-        wrap(&why, columns.max(1)).into_iter().for_each(|line| block.push(Line::of(line, Role::Plain)));
+        block.say(&why, columns, Role::Plain);
         return block;
     }
     let all = stats.runq.wakeup.count;
     let name = columns.saturating_sub(8 + 10 + 9 + 10).clamp(8, 40);
     let room = columns.saturating_sub(8 + name + 10 + 9).min(40);
     for waker in &stats.wakers {
-        let share = (all > 0).then(|| (waker.count as f64 / all as f64).min(1.0));
+        let share = cells::ratio(waker.count.min(all), all);
         block.push(
             Line::default()
                 .right(&waker.tid.to_string(), 7, Role::Plain)
                 .left(&format!(" {}", named(waker.tid.0, &waker.comm)), name + 1, Role::Plain)
                 .right(&text::count_short(waker.count), 10, Role::Plain)
-                .right(&cells::percent(share), 8, Role::Plain)
-                .with(" ", Role::Plain)
-                .with(bar(share.unwrap_or(0.0), room), Role::Bar),
+                .share(share, Role::Plain, room),
         );
     }
     block
@@ -214,14 +197,11 @@ fn nodes(content: &Content<'_>, columns: usize) -> Block {
     let total: u64 = times.iter().sum();
     let room = columns.saturating_sub(12 + 10 + 8 + 1).min(60);
     for (node, ns) in content.host.nodes.iter().zip(times) {
-        let share = (total > 0).then(|| *ns as f64 / total as f64);
         block.push(
             Line::default()
                 .left(&format!("node {}", node.id), 12, Role::Plain)
                 .right(&text::duration(*ns), 10, Role::Plain)
-                .right(&cells::percent(share), 8, Role::Plain)
-                .with(" ", Role::Plain)
-                .with(bar(share.unwrap_or(0.0), room), Role::Bar),
+                .share(cells::ratio(*ns, total), Role::Plain, room),
         );
     }
     block

@@ -1,7 +1,6 @@
 //! What the Overview says: the target as a whole. Pure text.
 
 use super::cells;
-use super::help::wrap;
 use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
 use super::rows::{known_latency, weigh_latency, weigh_share};
 use crate::snapshot::{Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
@@ -45,7 +44,7 @@ fn latency(content: &Content<'_>, columns: usize) -> Block {
     let (runq, rates) = (&content.numbers.totals.runq, &content.rates.totals.runq);
     latency_table(&mut block, [&runq.wakeup, &runq.preempted, &runq.all], |at| {
         let counts = [rates.wakeup.count, rates.preempted.count, rates.all.count];
-        per_second(counts[at], content.rates)
+        cells::per_second(counts[at], content.rates)
     });
     // The newest values that fit.
     let room = columns.saturating_sub(16 + 2 + 6);
@@ -62,11 +61,7 @@ fn latency(content: &Content<'_>, columns: usize) -> Block {
 /// Rows for waits after wakeups, after preemption, and all; shared with Thread detail.
 pub(super) fn latency_table(block: &mut Block, rows: [&Latency; 3], rate: impl Fn(usize) -> Option<f64>) {
     let heads = [("waits", 9), ("/s", 7), ("p50", 8), ("p99", 8), ("p99.9", 8), ("max", 8)];
-    let mut head = Line::default().left("", 10, Role::Head);
-    for (title, width) in heads {
-        head = head.right(title, width, Role::Head);
-    }
-    block.push(head);
+    block.push(Line::default().left("", 10, Role::Head).heads(&heads));
     for (at, (name, row)) in ["wakeup", "preempted", "all"].into_iter().zip(rows).enumerate() {
         let mut line = Line::default()
             .left(name, 10, Role::Plain)
@@ -80,14 +75,12 @@ pub(super) fn latency_table(block: &mut Block, rows: [&Latency; 3], rate: impl F
     }
 }
 
-fn per_second(count: u64, rates: &Snapshot) -> Option<f64> {
-    (rates.duration_ns > 0).then(|| count as f64 / (rates.duration_ns as f64 / 1e9))
-}
-
 /// What an overview should have, and nothing measures yet.
 fn unmeasured(columns: usize) -> Block {
+    let mut block = Block::default();
     let what = "Not measured by this version: remote page touches, throttled time, placement.";
-    Block { lines: wrap(what, columns.max(1)).into_iter().map(|line| Line::of(line, Role::Dim)).collect() }
+    block.say(what, columns, Role::Dim);
+    block
 }
 
 fn nodes(content: &Content<'_>, columns: usize) -> Block {
@@ -99,17 +92,14 @@ fn nodes(content: &Content<'_>, columns: usize) -> Block {
     }
     let all: u64 = snapshot.totals.residency_ns.iter().sum();
     let room = columns.saturating_sub(9 + 7 + 1 + 10 + 10 + 7 + 9);
-    let mut head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
-    for (title, width) in [("CPUs", 10), ("time", 10), ("share", 7), ("memory", 9)] {
-        head = head.right(title, width, Role::Head);
-    }
-    block.push(head);
+    let head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
+    block.push(head.heads(&[("CPUs", 10), ("time", 10), ("share", 7), ("memory", 9)]));
     for (at, node) in snapshot.host.nodes.iter().enumerate() {
         let time = |snapshot: &Snapshot| snapshot.totals.residency_ns.get(at).copied().unwrap_or(0);
         let capacity = node.cpus.len() as f64 * content.rates.duration_ns as f64;
         let busy = (capacity > 0.0).then(|| time(content.rates) as f64 / capacity);
         let cpus = if node.cpus.is_empty() { "no CPU".into() } else { node.cpus.len().to_string() };
-        let share = (all > 0).then(|| time(snapshot) as f64 / all as f64);
+        let share = cells::ratio(time(snapshot), all);
         block.push(
             Line::default()
                 .left(&format!("node {}", node.id), 9, Role::Plain)
@@ -152,27 +142,22 @@ pub(super) fn migration_table(
     ];
     // The last one is for lost records: nothing to see as long as there are none.
     for (at, (name, count, rate)) in levels.into_iter().enumerate().filter(|(at, level)| *at < 4 || level.1 > 0) {
-        let share = (total > 0).then(|| count as f64 / total as f64);
         let role = if at == 3 && count > 0 { Role::Warn } else { Role::Plain };
         block.push(
             Line::default()
                 .left(name, 14, role)
                 .right(&text::count_short(count), 10, role)
-                .right(&format!("{}/s", cells::rate(per_second(rate, stretch))), 8, role)
-                .right(&cells::percent(share), 8, Role::Plain)
-                .with(" ", Role::Plain)
-                .with(bar(share.unwrap_or(0.0), room), Role::Bar),
+                .right(&format!("{}/s", cells::rate(cells::per_second(rate, stretch))), 8, role)
+                .share(cells::ratio(count, total), Role::Plain, room),
         );
     }
-    let moves = per_second(rates.node_moves, stretch);
+    let moves = cells::per_second(rates.node_moves, stretch);
     let moved = format!("{} ({}/s)", text::count_short(now.node_moves), cells::rate(moves));
     let line = Line::default().left("node moves", 16, Role::Plain).with(moved, Role::Plain);
     block.push(line.with("  turns on a new node", Role::Dim));
     let why = causes(now);
     if !why.is_empty() {
-        for (at, part) in wrap(&why, columns.saturating_sub(16).max(1)).into_iter().enumerate() {
-            block.push(Line::default().left(if at == 0 { "why" } else { "" }, 16, Role::Plain).with(part, Role::Plain));
-        }
+        block.say_of(("why", Role::Plain), 16, &why, columns);
     }
 }
 
@@ -212,19 +197,15 @@ fn waiters(content: &Content<'_>, columns: usize) -> Block {
         return block;
     }
     let name = columns.saturating_sub(8 + 10 + 8 + 9 + 9);
-    block.push(
-        Line::default()
-            .right("tid", 7, Role::Head)
-            .left(" name", name + 1, Role::Head)
-            .right("waited", 10, Role::Head)
-            .right("wait%", 8, Role::Head)
-            .right("p99", 9, Role::Head)
-            .right("now", 9, Role::Head),
-    );
+    block.push(Line::default().right("tid", 7, Role::Head).left(" name", name + 1, Role::Head).heads(&[
+        ("waited", 10),
+        ("wait%", 8),
+        ("p99", 9),
+        ("now", 9),
+    ]));
     for thread in threads {
         let stats = &thread.stats;
-        let life = stats.cpu_ns + stats.wait_ns + stats.blocked_ns;
-        let share = (life > 0).then(|| stats.wait_ns as f64 / life as f64);
+        let share = cells::ratio(stats.wait_ns, stats.cpu_ns + stats.wait_ns + stats.blocked_ns);
         let p99 = known_latency(&stats.runq.all, stats.runq.all.p99_ns);
         block.push(
             Line::default()
@@ -259,30 +240,24 @@ pub(super) fn why_empty(sources: &[Source], name: &str, nobody: &str) -> String 
 pub(super) fn culprit_table(block: &mut Block, stats: &ThreadStats, sources: &[Source], most: usize, columns: usize) {
     if stats.waited_behind.is_empty() {
         let why = why_empty(sources, "rq->curr", "Nobody: no wait has ended.");
-        wrap(&why, columns.max(1)).into_iter().for_each(|line| block.push(Line::of(line, Role::Plain)));
+        block.say(&why, columns, Role::Plain);
         return;
     }
     let name = columns.saturating_sub(8 + 10 + 9 + 9 + 10).clamp(8, 40);
     let room = columns.saturating_sub(8 + name + 10 + 9 + 9).min(40);
-    block.push(
-        Line::default()
-            .right("tid", 7, Role::Head)
-            .left(" name", name + 1, Role::Head)
-            .right("time", 10, Role::Head)
-            .right("waits", 9, Role::Head)
-            .right("share", 8, Role::Head),
-    );
+    block.push(Line::default().right("tid", 7, Role::Head).left(" name", name + 1, Role::Head).heads(&[
+        ("time", 10),
+        ("waits", 9),
+        ("share", 8),
+    ]));
     for culprit in stats.waited_behind.iter().take(most) {
-        let share = (stats.wait_ns > 0).then(|| culprit.total_ns as f64 / stats.wait_ns as f64);
         block.push(
             Line::default()
                 .right(&culprit.tid.to_string(), 7, Role::Plain)
                 .left(&format!(" {}", named(culprit.tid.0, &culprit.comm)), name + 1, Role::Plain)
                 .right(&text::duration(culprit.total_ns), 10, Role::Plain)
                 .right(&text::count_short(culprit.count), 9, Role::Plain)
-                .right(&cells::percent(share), 8, Role::Plain)
-                .with(" ", Role::Plain)
-                .with(bar(share.unwrap_or(0.0), room), Role::Bar),
+                .share(cells::ratio(culprit.total_ns, stats.wait_ns), Role::Plain, room),
         );
     }
 }

@@ -1,6 +1,8 @@
 //! Pages of text with roles instead of styles: what Overview and Thread detail are made of. Pure, free of ratatui, so
 //! that scrolling can be clamped by what a page really holds.
 
+use super::cells;
+use super::help::wrap;
 use crate::text;
 
 /// What a piece of text is, for the theme to style.
@@ -62,6 +64,20 @@ impl Line {
         self.with(text::right(piece, columns), role)
     }
 
+    /// Adds heads of columns, each at the right of its width.
+    #[must_use]
+    pub fn heads(self, heads: &[(&str, usize)]) -> Line {
+        heads.iter().fold(self, |line, (title, width)| line.right(title, *width, Role::Head))
+    }
+
+    /// Adds a share in percent and as a bar of `room`; the percentage takes 8 columns, a blank follows.
+    #[must_use]
+    pub fn share(self, share: Option<f64>, role: Role, room: usize) -> Line {
+        self.right(&cells::percent(share), 8, role)
+            .with(" ", Role::Plain)
+            .with(bar(share.unwrap_or(0.0), room), Role::Bar)
+    }
+
     /// Columns that it takes.
     pub const fn width(&self) -> usize {
         self.width
@@ -108,6 +124,21 @@ impl Block {
         let heading = Line::of(heading, Role::Strong);
         let heading = if beside.is_empty() { heading } else { heading.with(format!("  {beside}"), Role::Dim) };
         Block { lines: vec![heading] }
+    }
+
+    /// Adds a sentence, in as many lines of `columns` as it takes.
+    pub fn say(&mut self, sentence: &str, columns: usize, role: Role) {
+        let parts = wrap(sentence, columns.max(1)).into_iter();
+        self.lines.extend(parts.map(|part| Line::of(part, role)));
+    }
+
+    /// Adds a sentence with its name beside the first line, in `width` columns.
+    pub fn say_of(&mut self, name: (&str, Role), width: usize, sentence: &str, columns: usize) {
+        let (mut name, role) = name;
+        for part in wrap(sentence, columns.saturating_sub(width).max(1)) {
+            self.lines.push(Line::default().left(name, width, role).with(part, Role::Plain));
+            name = "";
+        }
     }
 
     /// Adds a line.

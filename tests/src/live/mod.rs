@@ -15,10 +15,13 @@ use std::{
     fs::File,
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use xtask::shell::in_ci;
 
 pub use self::{
     report::{Report, ThreadReport},
@@ -124,4 +127,32 @@ pub fn within(share: f64, what: &str, ours: u64, truth: u64) -> Result<()> {
     let off = (ours as f64 - truth as f64).abs() / (truth as f64).max(1.0);
     ensure!(off <= share, "{what}: {ours} instead of {truth}, off by {:.1}%", off * 100.0);
     Ok(())
+}
+
+/// A test that needs this kernel: its name, and what it runs.
+pub type Case = (&'static str, fn() -> Result<()>);
+
+/// Runs the cases one at a time, and none while another such program does. With a `reason` why none can run they are
+/// skipped, which is said; in continuous integration, which must not be green for testing less, they fail.
+pub fn run_cases(what: &str, cases: &[Case], reason: Option<&str>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let skip = reason.is_some() && !in_ci();
+    if let Some(reason) = reason.filter(|_| skip) {
+        eprintln!("{what} are skipped: {reason}");
+    }
+    let trial = |(name, case): &Case| {
+        let (case, reason) = (*case, reason.map(str::to_owned));
+        Trial::test(*name, move || match reason {
+            Some(reason) => Err(Failed::from(reason)),
+            None => run_alone(case).map_err(|error| Failed::from(format!("{error:#}"))),
+        })
+        .with_ignored_flag(skip)
+    };
+    libtest_mimic::run(&arguments, cases.iter().map(trial).collect()).exit_code()
+}
+
+fn run_alone(case: fn() -> Result<()>) -> Result<()> {
+    let _alone = Alone::wait()?;
+    case()
 }

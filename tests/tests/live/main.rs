@@ -15,25 +15,12 @@ mod rights;
 mod second_opinion;
 mod waits;
 
-use std::env;
+use std::{env, process::ExitCode};
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
-use numatrace_tests::live::{Alone, cannot_trace};
+use numatrace_tests::live::{Case, cannot_trace, run_cases};
 
-/// A name and what it runs.
-type Case = (&'static str, fn() -> Result<()>);
-
-fn main() -> std::process::ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let reason = cannot_trace();
-    // Continuous integration that tests less than it should must not be green.
-    let in_ci = env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-    if let Some(reason) = reason.as_ref().filter(|_| !in_ci) {
-        eprintln!("live tests are skipped: {reason}");
-    }
-    let skip = reason.is_some() && !in_ci;
+fn main() -> ExitCode {
     let cases = [
         counts::CASES,
         attributes::CASES,
@@ -47,20 +34,7 @@ fn main() -> std::process::ExitCode {
         behind::CASES,
         second_opinion::CASES,
     ];
-    let trial = |(name, case): &Case| {
-        let (case, reason) = (*case, reason.clone());
-        Trial::test(*name, move || match reason {
-            Some(reason) => Err(Failed::from(reason)),
-            None => run(case).map_err(|error| Failed::from(format!("{error:#}"))),
-        })
-        .with_ignored_flag(skip)
-    };
-    libtest_mimic::run(&arguments, cases.concat().iter().map(trial).collect()).exit_code()
-}
-
-fn run(case: fn() -> Result<()>) -> Result<()> {
-    let _alone = Alone::wait()?;
-    case()
+    run_cases("live tests", &cases.concat(), cannot_trace().as_deref())
 }
 
 /// The CPU that pinned workloads use: the last, since the first has most of a small machine's interrupts.
