@@ -37,7 +37,19 @@ pub mod kind {
     pub const COUNTERS: u16 = 0x101;
     /// [`super::Attributes`]
     pub const ATTRIBUTES: u16 = 0x102;
+    /// [`super::Cgroup`]
+    pub const CGROUP: u16 = 0x103;
+    /// [`super::CgroupPath`]
+    pub const CGROUP_PATH: u16 = 0x104;
+    /// A [`super::Totals`] of a moment in the middle of a trace, at which a recording begins: what it counts is not of the
+    /// recording, and is taken off whatever later [`TOTALS`] of the thread say.
+    pub const TOTALS_BASE: u16 = 0x105;
+    /// A [`super::Counters`] of the same moment, to the same end.
+    pub const COUNTERS_BASE: u16 = 0x106;
 }
+
+/// Bytes of a path in one [`CgroupPath`].
+pub const PATH_PIECE: usize = 32;
 
 /// The start of every record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -323,6 +335,32 @@ record! {
         rt_priority: u32,
         /// CPUs that it may use, those that are offline left out: bit `n % 64` of word `n / 64` is CPU `n`.
         allowed: [u64; CPU_WORDS],
+    }
+}
+
+record! {
+    /// Which cgroup a thread is in. Made by user space after a tick, when it is first seen there.
+    ///
+    /// `header.ts` is taken after it was read, as in [`Attributes`].
+    Cgroup, kind::CGROUP, 24, {
+        /// The thread.
+        tid: u32,
+        /// A number of user space's own that stands for the cgroup: its path came before, in [`CgroupPath`] records.
+        cgroup: u32,
+    }
+}
+
+record! {
+    /// A piece of the path of a cgroup. Made by user space, all pieces of a path one after the other.
+    CgroupPath, kind::CGROUP_PATH, 56, {
+        /// The number that stands for the cgroup.
+        cgroup: u32,
+        /// Where in the path this piece begins, in bytes.
+        offset: u16,
+        /// Bytes of the whole path; those of this piece beyond it are 0.
+        total: u16,
+        /// Any bytes.
+        piece: [u8; PATH_PIECE],
     }
 }
 

@@ -1,6 +1,8 @@
 //! Bytes to events: total, no transmute. Place in the flow: after `collect`, before `model`.
 
-use numatrace_common::abi::{Attributes, Counters, Header, Migrate, Slice, Task, Tick, Totals};
+use numatrace_common::abi::{
+    Attributes, Cgroup, CgroupPath, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind,
+};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
@@ -21,6 +23,14 @@ pub enum Event {
     Counters(Counters),
     /// How a thread may be scheduled.
     Attributes(Attributes),
+    /// Which cgroup a thread is in.
+    Cgroup(Cgroup),
+    /// A piece of the path of a cgroup.
+    CgroupPath(CgroupPath),
+    /// What a thread had counted when a recording began in the middle of a trace.
+    TotalsBase(Totals),
+    /// What the kernel side had counted then.
+    CountersBase(Counters),
 }
 
 impl Event {
@@ -34,6 +44,10 @@ impl Event {
             Event::Tick(r) => r.header.ts,
             Event::Counters(r) => r.header.ts,
             Event::Attributes(r) => r.header.ts,
+            Event::Cgroup(r) => r.header.ts,
+            Event::CgroupPath(r) => r.header.ts,
+            Event::TotalsBase(r) => r.header.ts,
+            Event::CountersBase(r) => r.header.ts,
         }
     }
 }
@@ -99,6 +113,10 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         Tick::KIND => read!(Tick, Tick),
         Counters::KIND => read!(Counters, Counters),
         Attributes::KIND => read!(Attributes, Attributes),
+        Cgroup::KIND => read!(Cgroup, Cgroup),
+        CgroupPath::KIND => read!(CgroupPath, CgroupPath),
+        kind::TOTALS_BASE => read!(TotalsBase, Totals),
+        kind::COUNTERS_BASE => read!(CountersBase, Counters),
         _ => Err(DecodeError::UnknownKind { kind }),
     }
 }

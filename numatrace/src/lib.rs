@@ -16,6 +16,7 @@ pub mod decode;
 pub mod demo;
 pub mod merge;
 pub mod model;
+pub mod recording;
 pub mod report;
 pub mod snapshot;
 pub mod source;

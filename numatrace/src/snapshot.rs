@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{NodeId, Pid, Tid};
 
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub throttle: Option<Vec<Throttle>>,
     /// Conclusions, worst first.
     pub findings: Vec<Finding>,
+    /// Of a recording: what of it could not be read, in a sentence; `None` where all of it was, and for live numbers.
+    pub incomplete: Option<String>,
 }
 
 impl Snapshot {
@@ -70,6 +72,7 @@ impl Snapshot {
             placement_pages: None,
             throttle: None,
             findings: Vec::new(),
+            incomplete: None,
         }
     }
 }
@@ -84,7 +87,7 @@ pub struct Tool {
 }
 
 /// The machine that was traced.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Kernel release.
     pub kernel: String,
@@ -99,7 +102,7 @@ pub struct Host {
 }
 
 /// One NUMA node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostNode {
     /// The kernel's number of the node.
     pub id: NodeId,
@@ -110,19 +113,19 @@ pub struct HostNode {
 }
 
 /// What is traced.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// `pid`, `tid`, `cgroup`, `comm`, `all` or `command`.
     pub kind: String,
     /// In words, as a header shows it: `pid 4711 (redis-server)`.
     pub label: String,
     /// The ids that were asked for, for `pid`, `tid` and `command`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<u32>,
 }
 
 /// Whether a source of numbers works here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
     /// Exact.
@@ -136,7 +139,7 @@ pub enum SourceState {
 }
 
 /// One source of numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The hook or file, as the kernel names it.
     pub name: String,
@@ -211,6 +214,8 @@ pub struct Thread {
     pub born_ns: u64,
     /// How the kernel may schedule it; `None` until it was asked.
     pub sched: Option<Sched>,
+    /// Path of its cgroup, as in /proc/PID/cgroup; `None` until it was read, or where there is none.
+    pub cgroup: Option<String>,
     /// On which CPUs it ran in the last ten seconds: slots in order of time, those in which it did not run left out; not
     /// part of schema 1.
     #[serde(skip)]

@@ -8,6 +8,7 @@ mod sysfs;
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::snapshot::{Host, HostNode};
@@ -29,7 +30,7 @@ pub enum Level {
 }
 
 /// One possible CPU.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
     /// Its number.
     pub id: u32,
@@ -45,7 +46,7 @@ pub struct Cpu {
 }
 
 /// The machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// Possible CPUs in order of number; numbers can have holes.
     pub cpus: Vec<Cpu>,

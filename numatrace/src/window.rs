@@ -93,6 +93,7 @@ fn with_stats(thread: &Thread, stats: ThreadStats) -> Thread {
         members: thread.members,
         born_ns: thread.born_ns,
         sched: thread.sched.clone(),
+        cgroup: thread.cgroup.clone(),
         track: thread.track.clone(),
         stats,
     }
@@ -117,6 +118,7 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
         placement_pages: snapshot.placement_pages.clone(),
         throttle: snapshot.throttle.clone(),
         findings: snapshot.findings.clone(),
+        incomplete: snapshot.incomplete.clone(),
     }
 }
 

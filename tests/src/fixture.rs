@@ -356,6 +356,7 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         placement_pages: None,
         throttle: None,
         findings: Vec::new(),
+        incomplete: None,
     }
 }
 

@@ -24,6 +24,8 @@ mod topk;
 mod track;
 mod view;
 
+use serde::{Deserialize, Serialize};
+
 use numatrace_common::abi::{self, Migrate, Slice, Task, Totals, slice_flags, task_event};
 
 use self::attributes::{Attributes, CpuLists};
@@ -39,7 +41,7 @@ use crate::text::display_comm;
 use crate::topology::Topology;
 
 /// What does not come in records.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     /// The machine.
     pub host: Host,
@@ -141,6 +143,7 @@ impl Model {
                 self.loss.counters(counters);
             }
             Event::Attributes(attributes) => self.attributes(attributes),
+            Event::Cgroup(_) | Event::CgroupPath(_) | Event::TotalsBase(_) | Event::CountersBase(_) => {}
         }
     }
 

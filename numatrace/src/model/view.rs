@@ -46,6 +46,7 @@ impl Model {
             placement_pages: None,
             throttle: None,
             findings: Vec::new(),
+            incomplete: None,
         }
     }
 
@@ -69,6 +70,7 @@ impl Model {
             ns_pid: None,
             comm: thread.comm.clone(),
             exited: matches!(thread.end, Some((End::Exited, _))),
+            cgroup: None,
             sched: thread.attributes.as_ref().map(|attributes| attributes.view()),
             state: state(thread, self.now_ns, self.before_ns),
             members: 0,

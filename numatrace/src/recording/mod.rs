@@ -1,0 +1,54 @@
+//! Recordings: the records of a run in a file, and the same records out of it again. Place in the flow: the writer takes
+//! what a [`Source`] gives, before it is decoded; the reader is a [`Source`].
+//!
+//! docs/recording-format.md describes the bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Meta;
+use crate::source::{Source, SourceError};
+use crate::topology::Topology;
+
+/// Everything about a recording that is no record. Stands at the start of the file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Version of the program that recorded.
+    pub tool: String,
+    /// Names, paths and cgroups were replaced.
+    pub anonymized: bool,
+    /// What the model is to know.
+    pub meta: Meta,
+    /// The machine.
+    pub topology: Topology,
+}
+
+/// A place in a recording from which it can be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Of the first record from here on, ns of `CLOCK_MONOTONIC`.
+    pub first_ts: u64,
+    /// Of the last record before the next place.
+    pub last_ts: u64,
+    /// The longest wait that ended in between, ns; 0 for none.
+    pub worst_wait_ns: u64,
+    /// When that wait ended.
+    pub worst_ts: u64,
+}
+
+/// A source that can be read from other places than its start.
+pub trait Timeline: Source {
+    /// What is no record.
+    fn head(&self) -> &Head;
+
+    /// Where it can be read from, in order of time; bounded, however long it is. Empty where there is no record.
+    fn places(&self) -> &[Place];
+
+    /// The next batch begins with the first record of the place with this number.
+    ///
+    /// # Errors
+    /// When the source cannot be read there.
+    fn go_to(&mut self, place: usize) -> Result<(), SourceError>;
+
+    /// What of the part that was read so far could not be read, in a sentence.
+    fn incomplete(&self) -> Option<String>;
+}
