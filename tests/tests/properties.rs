@@ -9,7 +9,9 @@ use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
 use numatrace::units::NodeId;
-use numatrace_common::abi::{Attributes, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind};
+use numatrace_common::abi::{
+    Attributes, Cgroup, CgroupPath, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -336,7 +338,7 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         }
         record
     }
-    (vec(any::<u8>(), 256), 0..7u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
+    (vec(any::<u8>(), 256), 0..11u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
         0 => sized::<Slice>(&bytes, kind::SLICE, small),
         1 => sized::<Migrate>(&bytes, kind::MIGRATE, small),
         2 => {
@@ -348,7 +350,21 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         3 => sized::<Totals>(&bytes, kind::TOTALS, small),
         4 => sized::<Tick>(&bytes, kind::TICK, small),
         5 => sized::<Attributes>(&bytes, kind::ATTRIBUTES, small),
-        _ => sized::<Counters>(&bytes, kind::COUNTERS, small),
+        6 => sized::<Counters>(&bytes, kind::COUNTERS, small),
+        7 => sized::<Totals>(&bytes, kind::TOTALS_BASE, small),
+        8 => sized::<Counters>(&bytes, kind::COUNTERS_BASE, small),
+        9 => {
+            let mut record = sized::<Cgroup>(&bytes, kind::CGROUP, small);
+            record[20] &= 3;
+            record[21..24].fill(0);
+            record
+        }
+        _ => {
+            // A path of one piece, more often than not.
+            let mut record = sized::<CgroupPath>(&bytes, kind::CGROUP_PATH, small);
+            record[20..24].copy_from_slice(&[0, 0, bytes[22] & 63, 0]);
+            record
+        }
     })
 }
 
@@ -361,13 +377,15 @@ proptest! {
         max_threads in 0..6usize,
         max_exited in 0..3usize,
     ) {
-        let mut model = model(Limits { max_threads, max_exited, max_names: 2, max_loss_intervals: 2 });
+        let mut model = model(Limits { max_threads, max_exited, max_names: 2, max_loss_intervals: 2, max_cgroups: 1 });
         for (nth, record) in records.iter().enumerate() {
             apply(record, &mut model);
             if nth % 16 == 0 || nth + 1 == records.len() {
                 let snapshot = model.snapshot();
                 prop_assert!(snapshot.threads.len() <= max_threads + max_exited);
                 prop_assert!(snapshot.loss.intervals.len() <= 2);
+                let cgroups: BTreeSet<_> = snapshot.threads.iter().filter_map(|thread| thread.cgroup.as_ref()).collect();
+                prop_assert!(cgroups.iter().all(|path| path.len() <= 4 * 63));
             }
         }
         let unnamed = model.unnamed_tids(3);

@@ -1,7 +1,7 @@
 //! The live source: probes, drain threads and merge behind [`Source`].
 //!
 //! Everything that the model reads becomes a record first: on each tick the task iterator writes totals into the
-//! rings, and counters, names, attributes and the tick itself are records of a ring of our own, so that they are merged (and
+//! rings, and counters, names, attributes, cgroups and the tick itself are records of a ring of our own, so that they are merged (and
 //! recorded) like all others.
 
 use std::{
@@ -17,6 +17,7 @@ use numatrace_common::abi::{COMM_LEN, Counters, Task, Tick, kind, task_event};
 use zerocopy::IntoBytes;
 
 use super::{
+    cgroups::{self, Cgroups},
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
     system::{self, monotonic_ns, realtime_ns},
@@ -97,6 +98,7 @@ pub struct Live {
     end: Option<End>,
     /// Ids of threads mean the same to the probes and to system calls.
     same_ids: bool,
+    cgroups: Cgroups,
     /// Threads that the last visit could not begin to track.
     refused: u64,
     sources: Vec<SourceInfo>,
@@ -117,6 +119,7 @@ impl Live {
         sources.push(drain_source(drains.realtime()));
         let same_ids = !preflight::in_pid_namespace(&Machine::this());
         sources.push(attributes_source(same_ids));
+        sources.push(cgroups_source(same_ids));
         let start_ns = monotonic_ns();
         probes.visit_tasks()?;
         let next_tick = start_ns + pace.interval();
@@ -134,6 +137,7 @@ impl Live {
             stopping: None,
             end: None,
             same_ids,
+            cgroups: Cgroups::default(),
             refused: 0,
             sources,
         })
@@ -192,6 +196,19 @@ impl Live {
         if self.same_ids {
             tids.iter().filter_map(|tid| system::attributes(*tid)).for_each(|record| sink(record.as_bytes()));
         }
+    }
+
+    /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and tells those that are news, as
+    /// records like any other, which are given out at once. A thread that is gone gives none.
+    pub fn read_cgroups(&mut self, threads: &[(u32, u64)], sink: &mut dyn FnMut(&[u8])) {
+        if self.same_ids {
+            threads.iter().for_each(|(tid, born_ns)| self.cgroups.read(*tid, *born_ns, sink));
+        }
+    }
+
+    /// From now on everything that is told once is told again: a recording that begins now hears all of it.
+    pub fn forget_told(&mut self) {
+        self.cgroups.forget_told();
     }
 
     /// Sleeps for `pause`, then takes the chunks that are there. Not woken by the first one: under load chunks come
@@ -417,4 +434,20 @@ fn attributes_source(same_ids: bool) -> SourceInfo {
         state: if same_ids { SourceState::On } else { SourceState::Off },
         reason: (!same_ids).then(|| reason.into()),
     }
+}
+
+fn cgroups_source(same_ids: bool) -> SourceInfo {
+    let reason = if !same_ids {
+        Some(
+            "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the cgroups of threads are not known",
+        )
+    } else if !cgroups::are_shown() {
+        Some(
+            "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known",
+        )
+    } else {
+        None
+    };
+    let state = if reason.is_none() { SourceState::On } else { SourceState::Off };
+    SourceInfo { name: "/proc/PID/cgroup".into(), state, reason: reason.map(Into::into) }
 }

@@ -2,6 +2,7 @@
 //! The only code that imports aya. Place in the flow: between the rings and `merge`.
 
 pub mod btf;
+mod cgroups;
 pub mod drain;
 pub mod hooks;
 pub mod lanes;

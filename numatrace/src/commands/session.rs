@@ -44,6 +44,9 @@ const NAMES_PER_TICK: usize = 64;
 /// Threads whose policy, priority and allowed CPUs are read on each tick at most. With more, each has its turn.
 const ATTRIBUTES_PER_TICK: usize = 256;
 
+/// Threads whose cgroup is read on each tick at most. With more, each has its turn.
+const CGROUPS_PER_TICK: usize = 64;
+
 /// A run that is set up: what to trace and where to tell it.
 pub struct Session<'a> {
     /// The target as reports show it.
@@ -94,6 +97,8 @@ impl Engine {
         live.look_up_names(&unnamed, &mut |record| crate::source::apply(record, model));
         let due = model.attributes_due(ATTRIBUTES_PER_TICK);
         live.read_attributes(&due, &mut |record| crate::source::apply(record, model));
+        let due = model.cgroups_due(CGROUPS_PER_TICK);
+        live.read_cgroups(&due, &mut |record| crate::source::apply(record, model));
         match status {
             SourceStatus::More => Ok(live.end()),
             SourceStatus::Ended => Ok(live.end().or(Some(End::Stopped))),

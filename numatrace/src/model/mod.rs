@@ -13,6 +13,7 @@
 //! first time (is heard of, waits, runs on a CPU, is woken by somebody new).
 
 mod attributes;
+mod cgroups;
 mod latency;
 mod loss;
 mod names;
@@ -29,12 +30,13 @@ use serde::{Deserialize, Serialize};
 use numatrace_common::abi::{self, Migrate, Slice, Task, Totals, slice_flags, task_event};
 
 use self::attributes::{Attributes, CpuLists};
+use self::cgroups::Cgroups;
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::Names;
 use self::numbers::Places;
 use self::table::Table;
-use self::thread::Tracked;
+use self::thread::{Question, Tracked};
 use crate::decode::Event;
 use crate::snapshot::{Host, Snapshot, Source, Target};
 use crate::text::display_comm;
@@ -67,11 +69,13 @@ pub struct Limits {
     pub max_names: usize,
     /// Intervals of loss; the oldest are merged.
     pub max_loss_intervals: usize,
+    /// Cgroups whose path is kept; threads of further ones are in none that is known.
+    pub max_cgroups: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_threads: 65_536, max_exited: 4096, max_names: 16_384, max_loss_intervals: 256 }
+        Limits { max_threads: 65_536, max_exited: 4096, max_names: 16_384, max_loss_intervals: 256, max_cgroups: 4096 }
     }
 }
 
@@ -94,7 +98,8 @@ pub struct Model {
     /// `[from][to]`, one row after the other.
     migrations: Vec<u64>,
     cpu_lists: CpuLists,
-    /// Times that [`Model::attributes_due`] was called.
+    cgroups: Cgroups,
+    /// Times that it was asked who is due, for attributes or for a cgroup.
     rounds: u32,
 }
 
@@ -122,6 +127,7 @@ impl Model {
             preempted: Waits::new(FINE),
             migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
             cpu_lists: CpuLists::default(),
+            cgroups: Cgroups::new(limits.max_cgroups),
             rounds: 0,
             places: Places(places),
             meta,
@@ -143,7 +149,9 @@ impl Model {
                 self.loss.counters(counters);
             }
             Event::Attributes(attributes) => self.attributes(attributes),
-            Event::Cgroup(_) | Event::CgroupPath(_) | Event::TotalsBase(_) | Event::CountersBase(_) => {}
+            Event::CgroupPath(piece) => self.cgroups.piece(piece),
+            Event::Cgroup(record) => self.cgroup(record),
+            Event::TotalsBase(_) | Event::CountersBase(_) => {}
         }
     }
 
@@ -202,6 +210,13 @@ impl Model {
         }
     }
 
+    /// A number without a path says that the thread's cgroup is not known any more.
+    fn cgroup(&mut self, record: &abi::Cgroup) {
+        if let Some(thread) = self.table.living(record.tid, record.header.ts) {
+            thread.cgroup(self.cgroups.path(record.cgroup), record.header.ts);
+        }
+    }
+
     /// Counts records that arrived but could not be decoded.
     pub fn note_undecodable(&mut self, records: u64) {
         self.loss.undecodable(records);
@@ -231,14 +246,25 @@ impl Model {
     /// those it was asked about longest ago. Answer with an Attributes record for each that is still there. Who was asked
     /// about is in no snapshot, so that replayed records give the same ones although nobody asks.
     pub fn attributes_due(&mut self, max: usize) -> Vec<u32> {
+        self.due(max, Question::Attributes).map(|thread| thread.tid).collect()
+    }
+
+    /// As [`Model::attributes_due`], for their cgroups: thread id, and when it was first heard of, which tells owners of an
+    /// id apart. Answer with a Cgroup record for each whose cgroup is another than was told before.
+    pub fn cgroups_due(&mut self, max: usize) -> Vec<(u32, u64)> {
+        self.due(max, Question::Cgroup).map(|thread| (thread.tid, thread.born_ns)).collect()
+    }
+
+    /// At most `max` living threads, those first of whom this was asked longest ago; it is asked now.
+    fn due(&mut self, max: usize, question: Question) -> impl Iterator<Item = &Tracked> {
         self.rounds = self.rounds.saturating_add(1);
         let mut due: Vec<&mut Tracked> = self.table.iter_live().collect();
         if due.len() > max {
-            due.select_nth_unstable_by_key(max, |thread| thread.asked);
+            due.select_nth_unstable_by_key(max, |thread| thread.asked[question as usize]);
             due.truncate(max);
         }
-        due.iter_mut().for_each(|thread| thread.asked = self.rounds);
-        due.iter().map(|thread| thread.tid).collect()
+        due.iter_mut().for_each(|thread| thread.asked[question as usize] = self.rounds);
+        due.into_iter().map(|thread| &*thread)
     }
 
     /// A moment of `CLOCK_MONOTONIC` as ns since the epoch, by the clocks at the start.

@@ -1,6 +1,6 @@
 //! Races and limits that no script can play: records made by hand.
 
-use numatrace_common::abi::{self, CPU_WORDS, Counters, NO_CPU, NO_TID, Tick};
+use numatrace_common::abi::{self, CPU_WORDS, Counters, NO_CPU, NO_TID, PATH_PIECE, Tick};
 use numatrace_common::wait::phase;
 
 use super::*;
@@ -359,6 +359,69 @@ fn new_threads_are_asked_about_first_and_then_those_asked_about_longest_ago() {
     let rest = sorted(model.attributes_due(2));
     assert_eq!(sorted([&first[..1], &rest].concat()), [2, 3, 4]);
     assert!(model.attributes_due(0).is_empty());
+}
+
+/// A path of at most 32 bytes.
+fn path(cgroup: u32, path: &[u8]) -> Event {
+    let mut piece = [0; PATH_PIECE];
+    piece[..path.len()].copy_from_slice(path);
+    let (header, total) = (abi::CgroupPath::header(1000, 0, 0), path.len() as u16);
+    Event::CgroupPath(abi::CgroupPath { header, cgroup, offset: 0, total, piece })
+}
+
+fn member(tid: u32, ts: u64, cgroup: u32) -> Event {
+    Event::Cgroup(abi::Cgroup { header: abi::Cgroup::header(ts, 0, 0), tid, cgroup })
+}
+
+fn cgroups(model: &Model) -> Vec<Option<String>> {
+    model.snapshot().threads.into_iter().map(|thread| thread.cgroup).collect()
+}
+
+#[test]
+fn a_thread_is_in_the_cgroup_that_was_told_last() {
+    let mut model = model(Limits::default());
+    [path(1, b"/a"), path(2, b"/b")].iter().for_each(|path| model.apply(path));
+    // Nobody is made by it.
+    model.apply(&member(7, 1000, 1));
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    assert_eq!(cgroups(&model), [None]);
+    model.apply(&member(7, 1100, 1));
+    model.apply(&task(task_event::SEEN, 8, 1000, 6));
+    model.apply(&member(8, 1100, 1));
+    assert_eq!(cgroups(&model), [Some("/a".into()), Some("/a".into())]);
+    model.apply(&member(7, 1200, 2));
+    // A number without a path.
+    model.apply(&member(8, 1200, 0));
+    assert_eq!(cgroups(&model), [Some("/b".into()), None]);
+}
+
+#[test]
+fn a_thread_that_ended_keeps_the_cgroup_that_was_told_before_its_end() {
+    let mut model = model(Limits::default());
+    [path(1, b"/a"), path(2, b"/b")].iter().for_each(|path| model.apply(path));
+    for tid in [7, 8] {
+        model.apply(&task(task_event::SEEN, tid, 1000, 5));
+        model.apply(&member(tid, 1100, 1));
+    }
+    // Told again, as for a recording that begins; the other is the cgroup of the next thread with that id.
+    model.apply(&member(7, 1250, 1));
+    model.apply(&member(8, 1250, 2));
+    [7, 8].iter().for_each(|tid| model.apply(&task(task_event::EXIT, *tid, 1200, 5)));
+    model.apply(&member(7, 1300, 2));
+    assert_eq!(cgroups(&model), [Some("/a".into()), None]);
+}
+
+#[test]
+fn who_is_due_for_a_cgroup_does_not_depend_on_who_was_asked_about_attributes() {
+    let mut model = model(Limits::default());
+    (1..=4).for_each(|tid| model.apply(&task(task_event::SEEN, tid, 1000 + u64::from(tid), u64::from(tid))));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        model.attributes_due(4);
+        seen.extend(model.cgroups_due(2));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [(1, 1001), (2, 1002), (3, 1003), (4, 1004)]);
 }
 
 /// CPUs and times of each slot of thread 7.

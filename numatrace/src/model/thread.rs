@@ -13,10 +13,13 @@
 //! What is open (the current turn, wait or block) is never added to the sums: [`Tracked::open_at`] lays it over
 //! them, up to the last tick. It is replaced as a whole by whatever record is newer.
 
+use std::sync::Arc;
+
 use numatrace_common::abi::{Migrate, NO_CPU, Slice, Totals, slice_flags};
 use numatrace_common::wait::phase;
 
 use super::attributes::Attributes;
+use super::cgroups::Membership;
 use super::latency::{COARSE, WaitKind, Waits};
 use super::numbers::{Numbers, Places, Sums};
 use super::track::{OpenTurn, Track};
@@ -62,6 +65,13 @@ pub(super) enum End {
     Untracked,
 }
 
+/// What user space is asked about a thread, again and again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Question {
+    Attributes,
+    Cgroup,
+}
+
 /// One thread.
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -83,8 +93,10 @@ pub(super) struct Tracked {
     pub(super) cpu: u16,
     /// How it may be scheduled; apart, since few records speak of it.
     pub(super) attributes: Option<Box<Attributes>>,
-    /// Number of the round in which its attributes were asked for last; 0: never.
-    pub(super) asked: u32,
+    /// Its cgroup; `None` until it was told.
+    pub(super) cgroup: Option<Membership>,
+    /// By [`Question`], number of the round in which it was asked last; 0: never.
+    pub(super) asked: [u32; 2],
     pub(super) numbers: Numbers,
     /// Where it ran lately.
     pub(super) track: Track,
@@ -117,7 +129,8 @@ impl Tracked {
             listed: false,
             cpu: NO_CPU,
             attributes: None,
-            asked: 0,
+            cgroup: None,
+            asked: [0; 2],
             numbers: Numbers::default(),
             track: Track::new(trace_ns),
             wakeup: Waits::new(COARSE),
@@ -279,6 +292,7 @@ impl Tracked {
         if self.attributes.as_ref().is_some_and(|attributes| !attributes.are_from_before(at)) {
             self.attributes = None;
         }
+        self.cgroup.take_if(|cgroup| !cgroup.is_from_before(at));
     }
 
     /// An answer about how it may be scheduled.
@@ -286,6 +300,14 @@ impl Tracked {
         match &mut self.attributes {
             Some(known) => known.renew(answer),
             None => self.attributes = Some(Box::new(answer)),
+        }
+    }
+
+    /// It is in this cgroup, or in one whose path is not known. That it is in the same one still changes nothing.
+    pub(super) fn cgroup(&mut self, path: Option<&Arc<str>>, ts: u64) {
+        let known = self.cgroup.as_ref().map(|cgroup| &cgroup.path);
+        if known != path {
+            self.cgroup = path.map(|path| Membership::new(Arc::clone(path), ts));
         }
     }
 

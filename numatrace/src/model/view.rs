@@ -70,7 +70,7 @@ impl Model {
             ns_pid: None,
             comm: thread.comm.clone(),
             exited: matches!(thread.end, Some((End::Exited, _))),
-            cgroup: None,
+            cgroup: thread.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
             sched: thread.attributes.as_ref().map(|attributes| attributes.view()),
             state: state(thread, self.now_ns, self.before_ns),
             members: 0,

@@ -143,6 +143,27 @@ fn mount(line: &str) -> Option<Mount> {
     Some(Mount { at, root, kind })
 }
 
+/// The path of a thread's cgroup in the hierarchy that holds its CPU quota, from the lines of its /proc/PID/cgroup, and
+/// whether that is the v1 hierarchy of the cpu controller; else it is cgroup v2. `None` where it names neither.
+///
+/// A controller is in one hierarchy at a time, so where a line has `cpu`, v2 has not: `1:cpu,cpuacct:/a`, `0::/b`.
+pub(crate) fn quota_path(lines: &[u8]) -> Option<(&[u8], bool)> {
+    let mut v2 = None;
+    for line in lines.split(|byte| *byte == b'\n') {
+        let mut fields = line.splitn(3, |byte| *byte == b':');
+        let (Some(number), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        if controllers.split(|byte| *byte == b',').any(|controller| controller == b"cpu") {
+            return Some((path, true));
+        }
+        if number == b"0" && controllers.is_empty() {
+            v2 = Some((path, false));
+        }
+    }
+    v2
+}
+
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 fn unescape(field: &str) -> PathBuf {
     let mut out = Vec::new();
@@ -163,4 +184,24 @@ fn unescape(field: &str) -> PathBuf {
 
 fn shown(path: &Path) -> String {
     display_bytes(path.as_os_str().as_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_the_cpu_controller_is_taken_before_that_of_v2() {
+        let hybrid = b"9:name=systemd:/s\n4:memory:/m\n2:cpuacct:/no\n1:cpuset,cpu:/a:b c\n0::/two\n";
+        assert_eq!(quota_path(hybrid), Some((&b"/a:b c"[..], true)));
+        assert_eq!(quota_path(b"4:memory:/m\n0::/two\n"), Some((&b"/two"[..], false)));
+        assert_eq!(quota_path(b"0::/\n"), Some((&b"/"[..], false)));
+    }
+
+    #[test]
+    fn without_such_a_line_there_is_no_path() {
+        for lines in [&b""[..], b"4:memory:/m\n", b"0:name=x:/a\n", b"0::", b"1:cpu\n", b"\xff:\n::\n"] {
+            assert_eq!(quota_path(lines).filter(|(path, _)| !path.is_empty()), None, "{lines:?}");
+        }
+    }
 }

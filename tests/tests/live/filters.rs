@@ -72,10 +72,10 @@ fn tree() -> Result<()> {
 }
 
 /// A cgroup of the hierarchy that schedules CPUs, with one below it; removed at the end.
-struct Cgroup(std::path::PathBuf);
+pub struct Cgroup(pub std::path::PathBuf);
 
 impl Cgroup {
-    fn new() -> Result<Cgroup> {
+    pub fn new() -> Result<Cgroup> {
         let v1 = Path::new("/sys/fs/cgroup/cpu");
         let root = if v1.join("cgroup.procs").exists() { v1 } else { Path::new("/sys/fs/cgroup") };
         let cgroup = Cgroup(root.join(format!("numatrace-test-{}", std::process::id())));

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod behind;
+mod cgroups;
 mod counts;
 mod filters;
 mod hostile;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let cases = [
         counts::CASES,
         attributes::CASES,
+        cgroups::CASES,
         waits::CASES,
         loss::CASES,
         lifetimes::CASES,

@@ -1,0 +1,179 @@
+//! Tells in which cgroup a thread is, and each path once.
+//!
+//! Nothing tells user space that a thread changed its cgroup, so the file is read again and again, and what is told is
+//! what differs from what was told before.
+
+use std::{collections::HashMap, fs};
+
+use numatrace_common::abi::{Cgroup, CgroupPath, PATH_PIECE};
+use zerocopy::IntoBytes;
+
+use super::system::monotonic_ns;
+use crate::target::quota_path;
+
+/// Paths that are told. Threads of further cgroups are told to be in none that is known.
+const MAX_PATHS: usize = 4_096;
+/// Bytes of a path.
+const LONGEST_PATH: usize = 4_096;
+/// Threads of which is remembered what was told. When there are more, all is forgotten and told again.
+const MAX_THREADS: usize = 131_072;
+/// The number of no path.
+const NOT_KNOWN: u32 = 0;
+
+/// What was told.
+#[derive(Debug, Default)]
+pub(super) struct Cgroups {
+    paths: HashMap<Box<[u8]>, Path>,
+    threads: HashMap<u32, Told>,
+}
+
+#[derive(Debug)]
+struct Path {
+    number: u32,
+    told: bool,
+}
+
+#[derive(Debug)]
+struct Told {
+    /// Tells owners of a thread id apart.
+    born_ns: u64,
+    cgroup: u32,
+}
+
+impl Cgroups {
+    /// Reads the cgroup of a thread and tells it where it is news. The file says nothing of a thread that is gone.
+    pub(super) fn read(&mut self, tid: u32, born_ns: u64, sink: &mut dyn FnMut(&[u8])) {
+        let Ok(lines) = fs::read(format!("/proc/{tid}/cgroup")) else { return };
+        let Some((path, v1)) = quota_path(&lines) else { return };
+        let cgroup = self.number(path);
+        if self.knows(tid, born_ns, cgroup) {
+            return;
+        }
+        // v1 shows a thread that is about to end in the root.
+        if v1 && path == b"/" && !fs::read(format!("/proc/{tid}/stat")).is_ok_and(|stat| goes_on(&stat)) {
+            return;
+        }
+        self.tell(path, (tid, born_ns), cgroup, sink);
+    }
+
+    /// Everything is told again.
+    pub(super) fn forget_told(&mut self) {
+        self.threads.clear();
+        self.paths.values_mut().for_each(|path| path.told = false);
+    }
+
+    fn number(&mut self, path: &[u8]) -> u32 {
+        if let Some(known) = self.paths.get(path) {
+            return known.number;
+        }
+        if self.paths.len() >= MAX_PATHS || path.is_empty() || path.len() > LONGEST_PATH {
+            return NOT_KNOWN;
+        }
+        // At most `MAX_PATHS`.
+        let number = self.paths.len() as u32 + 1;
+        self.paths.insert(path.into(), Path { number, told: false });
+        number
+    }
+
+    /// Of a thread of which nothing was told, it is known that its cgroup is not known.
+    fn knows(&self, tid: u32, born_ns: u64, cgroup: u32) -> bool {
+        let told = self.threads.get(&tid).filter(|told| told.born_ns == born_ns);
+        told.map_or(NOT_KNOWN, |told| told.cgroup) == cgroup
+    }
+
+    fn tell(&mut self, path: &[u8], (tid, born_ns): (u32, u64), cgroup: u32, sink: &mut dyn FnMut(&[u8])) {
+        // After the file was read: see `abi::Cgroup`.
+        let ts = monotonic_ns();
+        if let Some(known) = self.paths.get_mut(path).filter(|known| !known.told) {
+            known.told = true;
+            tell_path(ts, cgroup, path, sink);
+        }
+        if self.threads.len() >= MAX_THREADS {
+            self.threads.clear();
+        }
+        self.threads.insert(tid, Told { born_ns, cgroup });
+        sink(Cgroup { header: Cgroup::header(ts, 0, 0), tid, cgroup }.as_bytes());
+    }
+}
+
+/// Whether the kernel shows this process a cgroup that could hold a CPU quota.
+pub(super) fn are_shown() -> bool {
+    fs::read("/proc/self/cgroup").is_ok_and(|lines| quota_path(&lines).is_some())
+}
+
+fn tell_path(ts: u64, cgroup: u32, path: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    for (nth, bytes) in path.chunks(PATH_PIECE).enumerate() {
+        let mut piece = [0; PATH_PIECE];
+        piece[..bytes.len()].copy_from_slice(bytes);
+        // A path has at most `LONGEST_PATH` bytes.
+        let (offset, total) = ((nth * PATH_PIECE) as u16, path.len() as u16);
+        sink(CgroupPath { header: CgroupPath::header(ts, 0, 0), cgroup, offset, total, piece }.as_bytes());
+    }
+}
+
+/// From /proc/PID/stat: the kernel has not begun to take the thread down (`PF_EXITING` in its flags).
+fn goes_on(stat: &[u8]) -> bool {
+    const EXITING: u32 = 0x4;
+    // The name in parentheses may hold anything; the flags are the seventh field behind it.
+    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { return false };
+    let flags = std::str::from_utf8(&stat[end + 1..]).ok().and_then(|rest| rest.split_ascii_whitespace().nth(6));
+    flags.and_then(|flags| flags.parse::<u32>().ok()).is_some_and(|flags| flags & EXITING == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{Event, decode};
+
+    /// What is told of a thread in the cgroup at `path`: bytes of the path, and the number of the cgroup.
+    fn told(cgroups: &mut Cgroups, thread: (u32, u64), path: &[u8]) -> (Vec<u8>, Option<u32>) {
+        let (mut text, mut number) = (Vec::new(), None);
+        let cgroup = cgroups.number(path);
+        if !cgroups.knows(thread.0, thread.1, cgroup) {
+            cgroups.tell(path, thread, cgroup, &mut |record| match decode(record).expect("a record") {
+                Event::CgroupPath(piece) => {
+                    assert_eq!((piece.offset as usize, piece.total as usize), (text.len(), path.len()));
+                    text.extend_from_slice(&piece.piece);
+                }
+                Event::Cgroup(record) => number = Some(record.cgroup),
+                other => panic!("{other:?}"),
+            });
+        }
+        text.truncate(path.len());
+        (text, number)
+    }
+
+    #[test]
+    fn a_path_is_told_once_and_a_thread_when_it_changes() {
+        let long = [b'/'; 70];
+        let mut cgroups = Cgroups::default();
+        assert_eq!(told(&mut cgroups, (1, 10), &long), (long.to_vec(), Some(1)));
+        assert_eq!(told(&mut cgroups, (1, 10), &long), (vec![], None));
+        assert_eq!(told(&mut cgroups, (2, 10), &long), (vec![], Some(1)));
+        assert_eq!(told(&mut cgroups, (1, 10), b"/b"), (b"/b".to_vec(), Some(2)));
+        // The next owner of the id.
+        assert_eq!(told(&mut cgroups, (1, 11), b"/b"), (vec![], Some(2)));
+        cgroups.forget_told();
+        assert_eq!(told(&mut cgroups, (2, 10), &long), (long.to_vec(), Some(1)));
+    }
+
+    #[test]
+    fn beyond_the_bound_a_thread_is_told_to_be_in_no_cgroup_that_is_known() {
+        let mut cgroups = Cgroups::default();
+        for nth in 1..=MAX_PATHS as u32 {
+            assert_eq!(told(&mut cgroups, (1, 1), format!("/{nth}").as_bytes()).1, Some(nth));
+        }
+        assert_eq!(told(&mut cgroups, (1, 1), b"/more"), (vec![], Some(NOT_KNOWN)));
+        assert_eq!(told(&mut cgroups, (2, 1), b"/more"), (vec![], None));
+        assert_eq!(told(&mut cgroups, (1, 1), b"/7"), (vec![], Some(7)));
+        assert_eq!(told(&mut Cgroups::default(), (1, 1), &[b'/'; LONGEST_PATH + 1]).1, None);
+    }
+
+    #[test]
+    fn a_thread_that_is_being_taken_down_is_known_by_its_flags() {
+        let stat = |flags: u32| format!("7 (a) b) S 1 1 1 0 -1 {flags} 0 0").into_bytes();
+        assert!(goes_on(&stat(0x40_0040)) && !goes_on(&stat(0x40_0044)));
+        assert!(!goes_on(b"") && !goes_on(b"7 (a) S 1"));
+        assert!(fs::read("/proc/thread-self/stat").is_ok_and(|stat| goes_on(&stat)));
+    }
+}
