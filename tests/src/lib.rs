@@ -7,6 +7,7 @@ pub mod golden;
 pub mod guest;
 pub mod keys;
 pub mod live;
+pub mod middle;
 pub mod picture;
 pub mod sysfs;
 pub mod tmux;

@@ -12,6 +12,7 @@ use numatrace::units::NodeId;
 use numatrace_common::abi::{
     Attributes, Cgroup, CgroupPath, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind,
 };
+use numatrace_tests::middle;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -317,6 +318,31 @@ proptest! {
         }
         prop_assert_eq!(results[0].threads.len(), results[1].threads.len());
         prop_assert_eq!(results[1].loss.records_wanted, results[1].loss.records_received + results[1].loss.records_lost);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Begun at any tick, a recording counts what comes after it, whole numbers without loss and what the kernel sums with.
+    #[test]
+    fn a_recording_from_the_middle_counts_what_comes_after(
+        steps in vec((0..50u64, step()), 1..150),
+        ring_bytes in prop_oneof![Just(None), (300..2_000usize).prop_map(Some)],
+        lost in vec((0..150usize, 0..3u32, 1..4u32), 0..4),
+    ) {
+        let mut events = script(&steps);
+        if ring_bytes.is_some() {
+            for (nth, skip, records) in lost {
+                let at = events.get(nth).map(KernelEvent::at);
+                events.splice(nth.min(events.len())..nth.min(events.len()), at.map(|at| KernelEvent::Lose { at, records, skip }));
+            }
+        }
+        let setup = Setup { ring_bytes, ..setup(vec![vec![0, 1], vec![2, 3]]) };
+        let batches = middle::batches(Script::new(setup, events)).expect("a possible script");
+        let meta = Meta { start_ns: START_NS, ..Meta::default() };
+        let wrong = middle::check(&batches, &meta, &topology(), Limits::default());
+        prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
 

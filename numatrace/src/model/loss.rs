@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use numatrace_common::abi::Counters;
+use numatrace_common::abi::{Counters, Header, kind};
 
 use crate::snapshot::{Loss, LossInterval, LossReasons};
 
@@ -11,6 +11,8 @@ use crate::snapshot::{Loss, LossInterval, LossReasons};
 pub(super) struct LossLedger {
     start_ns: u64,
     max_intervals: usize,
+    /// What the kernel side had counted when a recording began in the middle of a trace: all else counts from there.
+    base: Counters,
     wanted: u64,
     received: u64,
     reasons: LossReasons,
@@ -28,6 +30,7 @@ impl LossLedger {
         LossLedger {
             start_ns,
             max_intervals: max_intervals.max(1),
+            base: Counters::default(),
             wanted: 0,
             received: 0,
             reasons: LossReasons::default(),
@@ -41,12 +44,38 @@ impl LossLedger {
 
     /// The kernel's own counters, which only grow.
     pub(super) fn counters(&mut self, counters: &Counters) {
-        self.wanted = self.wanted.max(counters.wanted);
-        self.received = self.received.max(counters.received);
-        self.reasons.ring_full = self.reasons.ring_full.max(counters.lost_ring_full);
-        self.reasons.no_ring = self.reasons.no_ring.max(counters.lost_no_ring);
+        let grow = |ours: &mut u64, all: u64, base: u64| *ours = (*ours).max(all.saturating_sub(base));
+        grow(&mut self.wanted, counters.wanted, self.base.wanted);
+        grow(&mut self.received, counters.received, self.base.received);
+        grow(&mut self.reasons.ring_full, counters.lost_ring_full, self.base.lost_ring_full);
+        grow(&mut self.reasons.no_ring, counters.lost_no_ring, self.base.lost_no_ring);
+        grow(&mut self.waits.0, counters.waits, self.base.waits);
+        grow(&mut self.waits.1, counters.wait_ns, self.base.wait_ns);
+        // A number of threads at one moment.
         self.refused = self.refused.max(counters.tasks_refused);
-        self.waits = (self.waits.0.max(counters.waits), self.waits.1.max(counters.wait_ns));
+    }
+
+    /// A recording begins with these. They come before all others, or change nothing.
+    pub(super) fn begin_with(&mut self, counters: &Counters) {
+        let counted = (self.wanted, self.received, self.waits) != (0, 0, (0, 0)) || self.lost() != 0;
+        if !counted && self.base == Counters::default() {
+            self.base = *counters;
+        }
+    }
+
+    /// The same for a recording that begins at `now`.
+    pub(super) fn base_counters(&self, now: u64) -> Counters {
+        Counters {
+            header: Header { kind: kind::COUNTERS_BASE, ..Counters::header(now, 0, 0) },
+            wanted: self.wanted.saturating_add(self.base.wanted),
+            lost_ring_full: self.reasons.ring_full.saturating_add(self.base.lost_ring_full),
+            lost_no_ring: self.reasons.no_ring.saturating_add(self.base.lost_no_ring),
+            tasks_refused: 0,
+            slices: 0,
+            waits: self.waits.0.saturating_add(self.base.waits),
+            wait_ns: self.waits.1.saturating_add(self.base.wait_ns),
+            received: self.received.saturating_add(self.base.received),
+        }
     }
 
     /// Records that came but could not be read.
@@ -144,5 +173,26 @@ mod tests {
         assert_eq!(loss.intervals.len(), 3);
         assert_eq!(loss.intervals[0], LossInterval { start_ns: 0, end_ns: 80, lost: 8 });
         assert_eq!(loss.intervals.iter().map(|i| i.lost).sum::<u64>(), loss.records_lost);
+    }
+
+    #[test]
+    fn a_recording_counts_from_its_beginning_and_that_comes_first_or_not_at_all() {
+        let mut trace = LossLedger::new(0, 256);
+        trace.counters(&Counters { received: 90, waits: 7, ..counters(1000, 100, 8) });
+        let mut recording = LossLedger::new(1000, 256);
+        recording.begin_with(&trace.base_counters(1000));
+        assert_eq!(recording.base_counters(1000), trace.base_counters(1000));
+        // A second beginning, and one after other counters.
+        recording.begin_with(&counters(1000, 5, 5));
+        recording.counters(&Counters { received: 110, waits: 9, ..counters(1100, 120, 9) });
+        recording.begin_with(&counters(1100, 120, 9));
+        recording.settle(1100);
+        let loss = recording.snapshot();
+        assert_eq!((loss.records_wanted, loss.records_received, loss.records_lost), (20, 20, 1));
+        assert_eq!(loss.intervals, [LossInterval { start_ns: 0, end_ns: 100, lost: 1 }]);
+        assert_eq!(recording.waits_under_loss(), Some((2, 0)));
+        // Counters from before it.
+        recording.counters(&counters(900, 10, 0));
+        assert_eq!(recording.snapshot().records_wanted, 20);
     }
 }

@@ -8,9 +8,11 @@
 //! and what it does is unknown from then on.
 //!
 //! Memory is bounded by [`Limits`]: a thread costs about 1.6 KB, 1.7 KB for each kind of wait it had (see
-//! `latency.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for wakers and for culprits, and 10 bytes for each CPU it ran on; the sums
-//! over all threads cost 0.5 MB. Nothing is allocated for an event, except when a thread does something for the
-//! first time (is heard of, waits, runs on a CPU, is woken by somebody new).
+//! `latency.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for
+//! wakers and for culprits, 10 bytes for each CPU it ran on, and 160 bytes where it lived when a recording began in the
+//! middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups 4,096 bytes each at most,
+//! escapes apart. Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
+//! waits, runs on a CPU, is woken by somebody new) or a cgroup is heard of.
 
 mod attributes;
 mod cgroups;
@@ -18,6 +20,7 @@ mod latency;
 mod loss;
 mod names;
 mod numbers;
+mod opening;
 mod residency;
 mod table;
 mod thread;
@@ -33,13 +36,12 @@ use self::attributes::{Attributes, CpuLists};
 use self::cgroups::Cgroups;
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
-use self::names::Names;
+use self::names::{Comm, Names};
 use self::numbers::Places;
 use self::table::Table;
 use self::thread::{Question, Tracked};
 use crate::decode::Event;
 use crate::snapshot::{Host, Snapshot, Source, Target};
-use crate::text::display_comm;
 use crate::topology::Topology;
 
 /// What does not come in records.
@@ -151,7 +153,15 @@ impl Model {
             Event::Attributes(attributes) => self.attributes(attributes),
             Event::CgroupPath(piece) => self.cgroups.piece(piece),
             Event::Cgroup(record) => self.cgroup(record),
-            Event::TotalsBase(_) | Event::CountersBase(_) => {}
+            Event::TotalsBase(totals) => {
+                if let Some(thread) = self.table.living_now(totals.tid) {
+                    thread.begin_with(totals);
+                    if thread.end.is_some() {
+                        self.table.note_dead(totals.tid);
+                    }
+                }
+            }
+            Event::CountersBase(counters) => self.loss.begin_with(counters),
         }
     }
 
@@ -198,7 +208,7 @@ impl Model {
 
     fn task(&mut self, task: &Task) {
         if task.event == task_event::NAME {
-            self.names.insert(task.tid, display_comm(&task.comm));
+            self.names.insert(task.tid, Comm::new(task.comm));
         } else {
             self.table.task(task, &self.places);
         }
@@ -232,7 +242,7 @@ impl Model {
         if tid == 0 {
             return Some("idle");
         }
-        let own = self.table.current(tid).map(|thread| thread.comm.as_str()).filter(|comm| !comm.is_empty());
+        let own = self.table.current(tid).map(|thread| thread.comm.shown()).filter(|comm| !comm.is_empty());
         own.or_else(|| self.names.get(tid)).filter(|name| !name.is_empty())
     }
 

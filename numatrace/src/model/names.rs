@@ -1,11 +1,35 @@
 //! Names of threads that are no targets but are spoken of: wakers, and those who ran while a target waited.
 
+use numatrace_common::abi::COMM_LEN;
+
 use super::table::TidMap;
+use crate::text::display_comm;
+
+/// A command name: as the kernel told it, so that it can be told again, and display-safe. Empty while not known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Comm {
+    raw: [u8; COMM_LEN],
+    shown: String,
+}
+
+impl Comm {
+    pub(super) fn new(raw: [u8; COMM_LEN]) -> Comm {
+        Comm { raw, shown: display_comm(&raw) }
+    }
+
+    pub(super) const fn raw(&self) -> [u8; COMM_LEN] {
+        self.raw
+    }
+
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
 
 /// Names by thread id, as they were looked up. Bounded: when full, everything is forgotten and looked up again.
 #[derive(Debug)]
 pub(super) struct Names {
-    by_tid: TidMap<String>,
+    by_tid: TidMap<Comm>,
     max: usize,
 }
 
@@ -14,7 +38,7 @@ impl Names {
         Names { by_tid: TidMap::default(), max: max.max(1) }
     }
 
-    pub(super) fn insert(&mut self, tid: u32, name: String) {
+    pub(super) fn insert(&mut self, tid: u32, name: Comm) {
         if self.by_tid.len() >= self.max && !self.by_tid.contains_key(&tid) {
             self.by_tid.clear();
         }
@@ -23,7 +47,14 @@ impl Names {
 
     /// An empty name says that nobody with this id could be found: it is not looked up again.
     pub(super) fn get(&self, tid: u32) -> Option<&str> {
-        self.by_tid.get(&tid).map(String::as_str)
+        self.by_tid.get(&tid).map(Comm::shown)
+    }
+
+    /// All of them, in order of thread id.
+    pub(super) fn sorted(&self) -> Vec<(u32, &Comm)> {
+        let mut all: Vec<_> = self.by_tid.iter().map(|(tid, name)| (*tid, name)).collect();
+        all.sort_unstable_by_key(|(tid, _)| *tid);
+        all
     }
 }
 
@@ -34,12 +65,18 @@ mod tests {
     #[test]
     fn a_full_table_forgets_and_stays_bounded() {
         let mut names = Names::new(2);
+        let name = |letter: u8| {
+            let mut raw = [0; COMM_LEN];
+            raw[0] = letter;
+            Comm::new(raw)
+        };
         for tid in 1..=5 {
-            names.insert(tid, format!("t{tid}"));
-            assert_eq!(names.get(tid), Some(format!("t{tid}").as_str()));
+            names.insert(tid, name(b'a'));
+            assert_eq!(names.get(tid), Some("a"));
             assert!(names.by_tid.len() <= 2);
         }
-        names.insert(5, "again".into());
-        assert_eq!(names.get(5), Some("again"));
+        names.insert(5, name(b'b'));
+        assert_eq!(names.get(5), Some("b"));
+        assert!(names.sorted().is_sorted_by_key(|(tid, _)| *tid));
     }
 }

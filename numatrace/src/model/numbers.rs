@@ -68,6 +68,21 @@ impl Sums {
         self.cut_wait_ns = self.cut_wait_ns.saturating_add(other.cut_wait_ns);
     }
 
+    /// Takes off field by field; what would be less than nothing is nothing.
+    pub(super) const fn less(&self, other: &Sums) -> Sums {
+        Sums {
+            cpu_ns: self.cpu_ns.saturating_sub(other.cpu_ns),
+            blocked_ns: self.blocked_ns.saturating_sub(other.blocked_ns),
+            wakeup_ns: self.wakeup_ns.saturating_sub(other.wakeup_ns),
+            wakeup_count: self.wakeup_count.saturating_sub(other.wakeup_count),
+            preempted_ns: self.preempted_ns.saturating_sub(other.preempted_ns),
+            preempted_count: self.preempted_count.saturating_sub(other.preempted_count),
+            voluntary: self.voluntary.saturating_sub(other.voluntary),
+            involuntary: self.involuntary.saturating_sub(other.involuntary),
+            cut_wait_ns: self.cut_wait_ns.saturating_sub(other.cut_wait_ns),
+        }
+    }
+
     /// Run-queue latency of both kinds.
     pub(super) const fn latency_ns(&self) -> u64 {
         self.wakeup_ns.saturating_add(self.preempted_ns)

@@ -10,9 +10,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use numatrace_common::abi::{Task, task_event};
 use numatrace_common::wait::phase;
 
+use super::names::Comm;
 use super::numbers::{Numbers, Places};
 use super::thread::{End, Tracked};
-use crate::text::display_comm;
 
 /// Thread ids are small numbers that the kernel hands out in order: one multiplication spreads them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,6 +81,11 @@ impl Table {
     pub(super) fn living(&mut self, tid: u32, ts: u64) -> Option<&mut Tracked> {
         let slot = *self.by_tid.get(&tid)?;
         self.slot(slot).filter(|thread| thread.end.is_none() && thread.born_ns <= ts)
+    }
+
+    /// The same, whenever it got the id.
+    pub(super) fn living_now(&mut self, tid: u32) -> Option<&mut Tracked> {
+        self.living(tid, u64::MAX)
     }
 
     /// The thread that has this id now.
@@ -229,7 +234,7 @@ impl Table {
     fn exit(&mut self, record: &Task) {
         let ts = record.header.ts;
         let Some(thread) = self.last_words(record.tid, record.tgid, ts) else { return };
-        if thread.comm.is_empty() {
+        if thread.comm.shown().is_empty() {
             introduce(thread, record);
         }
         // Otherwise it is a late record of the id's earlier owner, who has ended.
@@ -342,5 +347,5 @@ fn introduce(thread: &mut Tracked, record: &Task) {
     if record.start_ns != 0 && record.event != task_event::EXIT {
         thread.start_ns = record.start_ns;
     }
-    thread.comm = display_comm(&record.comm);
+    thread.comm = Comm::new(record.comm);
 }

@@ -7,14 +7,14 @@ use super::*;
 use crate::snapshot::{HostNode, Thread};
 use crate::topology::Cpu;
 
-fn model(limits: Limits) -> Model {
+pub(super) fn model(limits: Limits) -> Model {
     let cpu = |id| Cpu { id, online: true, node: Some(0), core: id, llc: 0 };
     let topology = Topology { cpus: vec![cpu(0), cpu(1)], nodes: vec![HostNode::default()], distances: vec![vec![10]] };
     Model::new(Meta { start_ns: 1000, ..Meta::default() }, topology, limits)
 }
 
 /// Turn number `seq` of thread 7: woken 10 before it ran for 30, asleep from `ts` on.
-fn slice(seq: u32, ts: u64) -> Slice {
+pub(super) fn slice(seq: u32, ts: u64) -> Slice {
     Slice {
         header: Slice::header(ts, 0, NO_CPU),
         wait_ns: 10,
@@ -31,7 +31,7 @@ fn slice(seq: u32, ts: u64) -> Slice {
 }
 
 /// Totals of thread 7 after `turns` turns as in [`slice`], blocked 60 before each, numbered up to `seq`.
-fn totals(seq: u32, turns: u64, ts: u64, phase: u16, since: u64) -> Totals {
+pub(super) fn totals(seq: u32, turns: u64, ts: u64, phase: u16, since: u64) -> Totals {
     Totals {
         header: Totals::header(ts, 0, 0),
         tid: 7,
@@ -49,15 +49,15 @@ fn totals(seq: u32, turns: u64, ts: u64, phase: u16, since: u64) -> Totals {
     }
 }
 
-fn task(event: u16, tid: u32, ts: u64, start_ns: u64) -> Event {
+pub(super) fn task(event: u16, tid: u32, ts: u64, start_ns: u64) -> Event {
     Event::Task(Task { header: Task::header(ts, 0, 0), tid, tgid: 7, event, start_ns, ..Task::default() })
 }
 
-fn tick(ts: u64) -> Event {
+pub(super) fn tick(ts: u64) -> Event {
     Event::Tick(Tick { header: Tick::header(ts, 0, 0), wall_ns: ts })
 }
 
-fn only(model: &Model) -> Thread {
+pub(super) fn only(model: &Model) -> Thread {
     let mut threads = model.snapshot().threads;
     assert_eq!(threads.len(), 1, "{threads:?}");
     threads.remove(0)
@@ -373,7 +373,7 @@ fn member(tid: u32, ts: u64, cgroup: u32) -> Event {
     Event::Cgroup(abi::Cgroup { header: abi::Cgroup::header(ts, 0, 0), tid, cgroup })
 }
 
-fn cgroups(model: &Model) -> Vec<Option<String>> {
+pub(super) fn cgroups(model: &Model) -> Vec<Option<String>> {
     model.snapshot().threads.into_iter().map(|thread| thread.cgroup).collect()
 }
 

@@ -12,15 +12,21 @@
 //!
 //! What is open (the current turn, wait or block) is never added to the sums: [`Tracked::open_at`] lays it over
 //! them, up to the last tick. It is replaced as a whole by whatever record is newer.
+//!
+//! In a recording that begins in the middle of a trace all of this counts from there: see `thread/base.rs`.
+
+mod base;
 
 use std::sync::Arc;
 
 use numatrace_common::abi::{Migrate, NO_CPU, Slice, Totals, slice_flags};
 use numatrace_common::wait::phase;
 
+use self::base::Base;
 use super::attributes::Attributes;
 use super::cgroups::Membership;
 use super::latency::{COARSE, WaitKind, Waits};
+use super::names::Comm;
 use super::numbers::{Numbers, Places, Sums};
 use super::track::{OpenTurn, Track};
 use crate::topology::Level;
@@ -81,8 +87,7 @@ pub(super) struct Tracked {
     pub(super) start_ns: u64,
     /// When it was first heard of.
     pub(super) born_ns: u64,
-    /// Display-safe; empty while not known.
-    pub(super) comm: String,
+    pub(super) comm: Comm,
     /// Another thread had this id before: a record from before `born_ns` is that one's.
     pub(super) reused: bool,
     /// How and when it ended.
@@ -113,6 +118,8 @@ pub(super) struct Tracked {
     latest_migration: u32,
     /// Sums from before it was tracked anew.
     carried: Sums,
+    /// What is not of the recording, where that began in the middle.
+    base: Option<Box<Base>>,
 }
 
 impl Tracked {
@@ -123,7 +130,7 @@ impl Tracked {
             tgid,
             start_ns: 0,
             born_ns,
-            comm: String::new(),
+            comm: Comm::default(),
             reused: false,
             end: None,
             listed: false,
@@ -141,6 +148,7 @@ impl Tracked {
             open: Open::default(),
             latest_migration: 0,
             carried: Sums::default(),
+            base: None,
         }
     }
 
@@ -162,7 +170,19 @@ impl Tracked {
     #[inline]
     pub(super) fn turn(&mut self, turn: &Slice, places: &Places) {
         self.join_at(turn.seq.wrapping_sub(1));
-        let sums = Sums::of_turn(turn, self.blocked_before(turn));
+        let blocked_ns = self.blocked_before(turn);
+        match &self.base {
+            None => self.count(turn, blocked_ns, places),
+            Some(base) => {
+                let (turn, blocked_ns) = base.rest_of(turn, blocked_ns);
+                self.count(&turn, blocked_ns, places);
+            }
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, turn: &Slice, blocked_ns: u64, places: &Places) {
+        let sums = Sums::of_turn(turn, blocked_ns);
         if after(turn.seq, self.covered) {
             self.numbers.sums.add(&sums);
         }
@@ -208,9 +228,12 @@ impl Tracked {
     /// The kernel's sums.
     pub(super) fn totals(&mut self, totals: &Totals) {
         self.migrations_up_to(totals.migrations);
-        self.numbers.unseen = self.numbers.unseen.max(u64::from(totals.resyncs));
         self.join_at(totals.seq);
-        let mut sums = Sums::of_totals(totals);
+        let (mut sums, mut unseen) = (Sums::of_totals(totals), u64::from(totals.resyncs));
+        if let Some(base) = &self.base {
+            (sums, unseen) = (base.rest_of_sums(totals.seq, &sums), base.rest_of_unseen(unseen));
+        }
+        self.numbers.unseen = self.numbers.unseen.max(unseen);
         sums.add(&self.carried);
         let ahead = totals.seq.wrapping_sub(self.latest) as i32;
         if ahead >= 0 {
@@ -317,6 +340,7 @@ impl Tracked {
         self.carried = self.numbers.sums;
         (self.covered, self.latest, self.latest_migration) = (0, 0, 0);
         self.open = Open::default();
+        self.base = None;
     }
 
     /// One of [`phase`] as of `now`. What began after that is left out: reading all Totals takes a while, and takes a CPU
@@ -339,7 +363,8 @@ impl Tracked {
 
     /// The turn that `open` has of it, where there is one.
     pub(super) fn open_turn(&self, open: &OpenTime) -> Option<OpenTurn> {
-        let since = self.open.since;
+        let not_ours = self.base.as_ref().and_then(|base| base.open_of(self.latest)).map_or(0, |open| open.cpu_ns);
+        let since = self.open.since.saturating_add(not_ours);
         (open.cpu_ns > 0).then(|| OpenTurn { cpu: self.cpu, time: since..since.saturating_add(open.cpu_ns) })
     }
 
@@ -360,6 +385,9 @@ impl Tracked {
             phase::BLOCKED => open.blocked_ns = open.blocked_ns.saturating_add(lasts),
             _ => open.blocked_ns = 0,
         }
-        open
+        match &self.base {
+            None => open,
+            Some(base) => base.rest_of_open(self.latest, open),
+        }
     }
 }

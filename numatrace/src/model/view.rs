@@ -68,7 +68,7 @@ impl Model {
             tid: Tid(thread.tid),
             pid: Pid(thread.tgid),
             ns_pid: None,
-            comm: thread.comm.clone(),
+            comm: thread.comm.shown().to_owned(),
             exited: matches!(thread.end, Some((End::Exited, _))),
             cgroup: thread.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
             sched: thread.attributes.as_ref().map(|attributes| attributes.view()),

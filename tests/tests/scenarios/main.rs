@@ -14,6 +14,7 @@ use numatrace::model::{Limits, Meta, Model};
 use numatrace::snapshot::Snapshot;
 use numatrace::source::script::{Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
+use numatrace_tests::middle;
 
 use file::Scenario;
 
@@ -61,6 +62,7 @@ fn run(path: &Path) -> Result<(), String> {
         }
         before = Some(snapshot);
     })?;
+    wrong.extend(from_the_middle(&scenario)?);
     wrong.extend(expected.map(|expect| format!("expectation at {}: there is no tick", expect.at)));
     if scenario.expect.is_empty() {
         wrong.push("nothing is expected".into());
@@ -70,22 +72,8 @@ fn run(path: &Path) -> Result<(), String> {
 
 /// Plays a scenario and shows the model after each tick, and once more at the end.
 fn play(scenario: &Scenario, mut at_tick: impl FnMut(&Model, u64, u64)) -> Result<(), String> {
-    let topology = scenario.machine.topology();
-    let meta = Meta {
-        host: topology.host("6.12.0", "x86_64"),
-        start_ns: START_NS,
-        start_wall_ns: START_WALL_NS,
-        ..Meta::default()
-    };
-    let limits = Limits { max_exited: scenario.max_exited.unwrap_or(4096), ..Limits::default() };
-    let mut model = Model::new(meta, topology, limits);
-    let setup = Setup {
-        rings: scenario.machine.rings(),
-        ring_bytes: scenario.machine.ring_bytes,
-        start_ns: START_NS,
-        start_wall_ns: START_WALL_NS,
-    };
-    let mut script = Script::new(setup, scenario.events.clone());
+    let mut model = Model::new(meta(scenario), scenario.machine.topology(), limits(scenario));
+    let mut script = script(scenario);
     let mut undecodable = 0;
     loop {
         let mut batch: Vec<Vec<u8>> = Vec::new();
@@ -101,4 +89,29 @@ fn play(scenario: &Scenario, mut at_tick: impl FnMut(&Model, u64, u64)) -> Resul
             return Ok(());
         }
     }
+}
+
+/// The same in recordings that begin at each tick.
+fn from_the_middle(scenario: &Scenario) -> Result<Vec<String>, String> {
+    let batches = middle::batches(script(scenario)).map_err(|error| format!("{error}: {}", error.cause))?;
+    Ok(middle::check(&batches, &meta(scenario), &scenario.machine.topology(), limits(scenario)))
+}
+
+fn meta(scenario: &Scenario) -> Meta {
+    let host = scenario.machine.topology().host("6.12.0", "x86_64");
+    Meta { host, start_ns: START_NS, start_wall_ns: START_WALL_NS, ..Meta::default() }
+}
+
+fn limits(scenario: &Scenario) -> Limits {
+    Limits { max_exited: scenario.max_exited.unwrap_or(4096), ..Limits::default() }
+}
+
+fn script(scenario: &Scenario) -> Script {
+    let setup = Setup {
+        rings: scenario.machine.rings(),
+        ring_bytes: scenario.machine.ring_bytes,
+        start_ns: START_NS,
+        start_wall_ns: START_WALL_NS,
+    };
+    Script::new(setup, scenario.events.clone())
 }
