@@ -110,7 +110,7 @@ expected_remote_share cost_factor where[].mapping where[].symbol where[].local w
 waited_behind[].tid waited_behind[].comm waited_behind[].total_ns waited_behind[].count";
 
 /// Added within schema 1: allowed, and fixed from then on.
-const ADDED: &str = "refused_threads loss.records_received
+const ADDED: &str = "refused_threads loss.records_received incomplete threads[].cgroup
 threads[].sched.policy threads[].sched.nice threads[].sched.rt_priority threads[].sched.allowed_cpus";
 const ADDED_THREAD: &str = "migrations.unclassified unseen_events";
 

@@ -180,6 +180,7 @@ impl Tracked {
         }
     }
 
+    /// Counts a turn, or what of it counts.
     #[inline]
     fn count(&mut self, turn: &Slice, blocked_ns: u64, places: &Places) {
         let sums = Sums::of_turn(turn, blocked_ns);
