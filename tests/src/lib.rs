@@ -9,6 +9,7 @@ pub mod keys;
 pub mod live;
 pub mod picture;
 pub mod sysfs;
+pub mod timeline;
 pub mod tmux;
 pub mod tty;
 pub mod workload;

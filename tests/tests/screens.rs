@@ -13,7 +13,7 @@ use numatrace::snapshot::{Snapshot, Source, SourceState, ThreadState};
 use numatrace::tui::app::App;
 use numatrace::tui::history::Window;
 use numatrace::tui::layout::{self, Column};
-use numatrace::tui::state::{Key, Tab, UiState};
+use numatrace::tui::state::{Key, Mode, Tab, UiState};
 use numatrace::tui::theme::{Depth, Theme};
 use numatrace::tui::{Options, UiMessage, help};
 use numatrace::units::Tid;
@@ -30,8 +30,11 @@ fn app(width: u16, height: u16) -> App {
 
 fn with_theme(width: u16, height: u16, depth: Depth) -> App {
     let theme = Theme::new(depth);
-    let mut app =
-        App::new(&Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None }, width, height);
+    let mut app = App::new(
+        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, player: None },
+        width,
+        height,
+    );
     // Most of these are about the table.
     app.press(Key::Char('2'));
     app
@@ -280,7 +283,7 @@ fn before_the_first_numbers_there_is_nothing_to_stand_still() {
 fn the_interval_is_changed_in_steps_and_the_engine_sees_it() {
     let interval = Arc::new(AtomicU64::new(1_000_000_000));
     let theme = Theme::new(Depth::Indexed);
-    let options = Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)) };
+    let options = Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)), player: None };
     let mut app = App::new(&options, 80, 24);
     let mut after = |key| {
         app.press(Key::Char(key));
@@ -590,7 +593,7 @@ fn frames_are_drawn_when_something_changed_and_ten_a_second_at_most() {
 #[test]
 fn the_help_names_every_column_and_every_source() {
     let snapshot = fixture::snapshot_two_nodes();
-    let lines = help::lines(&snapshot, 120);
+    let lines = help::lines(Mode::Live, None, &snapshot, 120);
     let names: Vec<&str> = lines
         .iter()
         .filter_map(|line| if let help::HelpLine::Entry(term, _) = line { Some(term.as_str()) } else { None })

@@ -3,7 +3,7 @@
 use super::table::TidMap;
 
 /// Names by thread id, as they were looked up. Bounded: when full, everything is forgotten and looked up again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Names {
     by_tid: TidMap<String>,
     max: usize,

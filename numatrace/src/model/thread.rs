@@ -63,7 +63,7 @@ pub(super) enum End {
 }
 
 /// One thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tracked {
     pub(super) tid: u32,
     pub(super) tgid: u32,
