@@ -26,6 +26,8 @@ pub struct Memory {
     next: usize,
     /// What [`Timeline::incomplete`] says.
     pub incomplete: Option<String>,
+    /// Number of the record that cannot be read.
+    pub fails_at: Option<usize>,
 }
 
 impl Memory {
@@ -41,7 +43,7 @@ impl Memory {
         let mut take = |record: &[u8]| records.push(record.to_vec());
         while script.next_batch(&mut take).expect("a possible script") == SourceStatus::More {}
         let places = records.chunks(per_place.max(1)).map(place).collect();
-        Memory { head: head(), records, places, per_place: per_place.max(1), next: 0, incomplete: None }
+        Memory { head: head(), records, places, per_place: per_place.max(1), next: 0, incomplete: None, fails_at: None }
     }
 
     /// Time of each tick, ns since the start, and everything then, by applying all records from the start.
@@ -92,6 +94,9 @@ fn head() -> Head {
 impl Source for Memory {
     fn next_batch(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<SourceStatus, SourceError> {
         while let Some(record) = self.records.get(self.next) {
+            if self.fails_at == Some(self.next) {
+                return Err(SourceError { operation: "read frame 7".into(), cause: "it is damaged".into() });
+            }
             self.next += 1;
             sink(record);
             if matches!(decode(record), Ok(Event::Tick(_))) && self.next < self.records.len() {

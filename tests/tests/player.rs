@@ -2,10 +2,12 @@
 //! shows what playing from the start would show.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use numatrace::replay::player::Next;
-use numatrace::replay::{Command, Motion, Player, Speed, Start};
+use numatrace::replay::{Command, Motion, Player, Speed, Start, engine};
 use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
 use numatrace::tui::history::Window;
@@ -323,6 +325,63 @@ fn what_comes_after_the_last_tick_is_not_shown() {
     assert_eq!(scene.after(Command::Step(1)), 0);
     assert_eq!(scene.after(Command::Toggle), 0);
     assert!(scene.player.status().at_end);
+}
+
+/// The player on a thread of its own, with a real clock.
+fn engine(memory: Memory, start: Start) -> (JoinHandle<()>, Sender<Command>, Receiver<UiMessage>) {
+    let ((to_player, commands), (to_dashboard, feed)) = (channel(), channel());
+    let worker = thread::spawn(move || engine::run(Player::new(memory, start), &commands, &to_dashboard));
+    (worker, to_player, feed)
+}
+
+#[test]
+fn an_engine_ends_in_the_middle_of_a_seek_when_nobody_is_there_any_more() {
+    let (worker, commands, feed) = engine(by_seconds(20_000), Start::default());
+    commands.send(Command::Jump(u64::MAX)).expect("an engine");
+    let seeks = |message| matches!(message, UiMessage::Replay(status) if matches!(status.motion, Motion::Seeking(1..)));
+    assert!(feed.iter().any(seeks));
+    drop(commands);
+    worker.join().expect("no panic");
+    let last = feed.iter().last();
+    assert!(matches!(last, None | Some(UiMessage::Replay(_))), "it was not there yet: {last:?}");
+    // The same when it stands still.
+    let (worker, commands, feed) = engine(by_seconds(2), Start { paused: true, ..Start::default() });
+    assert!(feed.iter().any(|message| matches!(message, UiMessage::Jumped(_))));
+    drop((commands, feed));
+    worker.join().expect("no panic");
+}
+
+#[test]
+fn an_engine_plays_and_says_so_once() {
+    let start = Start { speed: "100".parse().expect("a speed"), ..Start::default() };
+    let (worker, commands, feed) = engine(by_seconds(50), start);
+    let mut motions = Vec::new();
+    let mut snapshots = 0;
+    for message in &feed {
+        match message {
+            UiMessage::Replay(status) => motions.push(status.motion),
+            UiMessage::Snapshot(_) => snapshots += 1,
+            _ => {}
+        }
+        if motions.last() == Some(&Motion::Paused) {
+            break;
+        }
+    }
+    motions.dedup();
+    let seeks = motions.iter().filter(|motion| matches!(motion, Motion::Seeking(_))).count();
+    assert_eq!((&motions[seeks..], snapshots), (&[Motion::Playing, Motion::Paused][..], 49));
+    drop(commands);
+    worker.join().expect("no panic");
+}
+
+#[test]
+fn a_recording_that_cannot_be_read_any_further_is_told() {
+    let mut memory = by_seconds(5);
+    memory.fails_at = Some(memory.clone().by_tick().len());
+    let (worker, _commands, feed) = engine(memory, Start { from_ns: u64::MAX, ..Start::default() });
+    let failed = feed.iter().find_map(|message| if let UiMessage::Failed(why) = message { Some(why) } else { None });
+    assert_eq!(failed.as_deref(), Some("cannot read frame 7: it is damaged"));
+    worker.join().expect("no panic");
 }
 
 /// One thing that somebody does.

@@ -34,9 +34,9 @@ pub fn run<T: Timeline>(mut player: Player<T>, commands: &Receiver<Command>, das
             return;
         }
         let command = match next {
-            Next::Now => commands.try_recv().or_else(|none| match none {
-                TryRecvError::Empty => Err(RecvTimeoutError::Timeout),
-                TryRecvError::Disconnected => Err(RecvTimeoutError::Disconnected),
+            Next::Now => commands.try_recv().map_err(|none| match none {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
             }),
             Next::After(time) => commands.recv_timeout(time.min(NAP)),
             Next::OnCommand => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),

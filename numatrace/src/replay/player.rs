@@ -207,7 +207,7 @@ impl<T: Timeline> Player<T> {
                 (self.playing, self.steps) = (false, self.steps.saturating_add(by));
                 return;
             }
-            Command::Worst => return self.to_worst(),
+            Command::Worst => return self.next_worst(),
             Command::Toggle if self.playing => self.playing = false,
             Command::Toggle => {
                 self.playing = self.seek.is_some() || !self.tape.is_last();
@@ -232,7 +232,7 @@ impl<T: Timeline> Player<T> {
         self.go(if none_between { Goal::Ticks(1) } else { Goal::UpTo(to) });
     }
 
-    fn to_worst(&mut self) {
+    fn next_worst(&mut self) {
         let of = self.worst.len();
         let rank = self.worst_at.map_or(0, |worst| worst.rank) % of.max(1);
         self.playing = false;

@@ -33,10 +33,12 @@ impl Replay {
         Replay { span, status: None, prompt: None }
     }
 
-    /// The player does this.
-    pub fn set_status(&mut self, status: Status) {
+    /// The player does this. Whether more of the recording is missing than was known.
+    pub(super) fn set_status(&mut self, status: Status) -> bool {
+        let more = self.incomplete() != status.incomplete.as_deref();
         self.span.length_ns = status.length_ns;
         self.status = Some(status);
+        more
     }
 
     /// What the player does, once it is known.
@@ -81,7 +83,7 @@ impl Replay {
         let worst = self.status.as_ref()?.worst?;
         Some(match worst.of {
             0 => "nobody waited".into(),
-            of => format!("wait {} of {of} by length: {}", worst.rank, text::duration(worst.wait_ns)),
+            of => format!("worst moment {} of {of}: {}", worst.rank, text::duration(worst.wait_ns)),
         })
     }
 

@@ -263,8 +263,10 @@ impl UiState {
     /// The player does this; `now` is the snapshot that was observed last.
     pub fn set_replay(&mut self, status: ReplayStatus, now: &Snapshot) {
         if let Some(replay) = &mut self.replay {
-            replay.set_status(status);
-            self.measure(now);
+            // The help has what of the recording is missing.
+            if replay.set_status(status) {
+                self.measure(now);
+            }
         }
     }
 
