@@ -483,6 +483,7 @@ fn without_colour_what_stands_out_still_does() {
 fn standing() -> Status {
     Status {
         motion: Motion::Paused,
+        plays: false,
         speed: Speed::default(),
         length_ns: 60_000_000_000,
         at_end: false,
@@ -513,8 +514,11 @@ fn replays() {
     let sentence = "the recording is cut short: its last 4.00KiB are no whole frame, and what they held is lost";
     let states = [
         ("paused", standing()),
-        ("playing", Status { motion: Motion::Playing, speed: "0.5".parse().expect("a speed"), ..standing() }),
-        ("seeking", Status { motion: Motion::Seeking(43), ..standing() }),
+        (
+            "playing",
+            Status { motion: Motion::Playing, plays: true, speed: "0.5".parse().expect("a speed"), ..standing() },
+        ),
+        ("seeking", Status { motion: Motion::Seeking(43), plays: true, ..standing() }),
         ("end", Status { at_end: true, length_ns: 11_000_000_000, ..standing() }),
         ("worst", Status { worst: Some(worst), ..standing() }),
         ("incomplete", Status { incomplete: Some(sentence.into()), ..standing() }),
@@ -536,7 +540,12 @@ fn what_a_replay_shows_before_its_first_numbers_and_when_it_fails() {
     assert!(screen(&mut app, 80, 24).contains("0s of 60.0s"));
     app.tell(UiMessage::Failed("cannot read frame 7: it is damaged".into()));
     let shown = screen(&mut app, 80, 24);
-    assert!(shown.starts_with("FAILED") && shown.contains("Replay failed: cannot read frame 7"), "{shown}");
+    assert!(
+        shown.starts_with("REPLAY FAILED")
+            && shown.contains("STOPPED")
+            && shown.contains("Replay failed: cannot read frame 7"),
+        "{shown}"
+    );
 }
 
 /// Nothing is told by colour alone: each state is another text.
@@ -788,6 +797,7 @@ fn status() -> impl Strategy<Value = Status> {
     (motion, any::<u64>(), any::<bool>(), incomplete, prop::option::of((1..9usize, 0..9usize))).prop_map(
         |(motion, length_ns, at_end, incomplete, worst)| Status {
             motion,
+            plays: at_end,
             speed: Speed::default(),
             length_ns,
             at_end,

@@ -1,7 +1,7 @@
 //! Copies of the model at some ticks, so that going back need not begin at the start.
 //!
-//! At most [`MOST`] are kept, and as many as fit into [`MOST_BYTES`]. Beyond that those go that are missed least for how
-//! far away they are: they lie closer together around the position, since most ways back are short.
+//! At most [`MOST`] are kept, and as many as fit into [`MOST_BYTES`], one at least. Beyond that those go that are missed
+//! least for how far away they are: they lie closer together around the position, since most ways back are short.
 
 use crate::model::Model;
 
@@ -9,6 +9,8 @@ use crate::model::Model;
 const MOST: usize = 16;
 /// How much memory they take together, as far as that can be estimated.
 const MOST_BYTES: usize = 256 << 20;
+/// A model that is larger is copied less often: copying takes time too.
+const LARGE_BYTES: usize = 16 << 20;
 /// What makes all that are nearer than this equally near.
 const NEAR_NS: u64 = 60_000_000_000;
 
@@ -38,18 +40,20 @@ impl Checkpoints {
         self.kept[..self.kept.partition_point(|kept| kept.ts <= ts)].last()
     }
 
-    /// Takes the model at a tick, unless there is one less than `spacing_ns` away.
+    /// Takes the model at a tick, unless there is one less than `spacing_ns` away, or less than some multiple of it for a
+    /// large model.
     pub fn offer(&mut self, ts: u64, mark: (usize, u64), model: &Model, spacing_ns: u64) {
         let bytes = model.weight();
+        let spacing_ns = spacing_ns.saturating_mul(1 + (bytes / LARGE_BYTES) as u64);
         let close = |kept: &&Checkpoint| kept.ts.abs_diff(ts) < spacing_ns;
         let at = self.kept.partition_point(|kept| kept.ts <= ts);
         let before = at.checked_sub(1).and_then(|before| self.kept.get(before));
-        if bytes > MOST_BYTES || before.filter(close).or(self.kept.get(at).filter(close)).is_some() {
+        if before.filter(close).or(self.kept.get(at).filter(close)).is_some() {
             return;
         }
         self.kept.insert(at, Checkpoint { ts, mark, model: model.clone(), bytes });
         self.bytes += bytes;
-        while self.kept.len() > MOST || self.bytes > MOST_BYTES {
+        while self.kept.len() > MOST || self.bytes > MOST_BYTES && self.kept.len() > 1 {
             let Some(least) = self.least_missed(ts) else { break };
             self.bytes -= self.kept.remove(least).bytes;
         }

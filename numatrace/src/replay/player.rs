@@ -89,6 +89,8 @@ pub struct Worst {
 pub struct Status {
     /// What it is doing.
     pub motion: Motion,
+    /// Time passes, or will when a seek is over.
+    pub plays: bool,
     /// How fast it plays.
     pub speed: Speed,
     /// From the start of the recording to its end, ns.
@@ -171,6 +173,7 @@ impl<T: Timeline> Player<T> {
         };
         Status {
             motion,
+            plays: self.playing,
             speed: self.clock.speed(),
             length_ns: self.end_ts.saturating_sub(self.start_ts),
             at_end: self.tape.is_last() && self.seek.is_none(),

@@ -35,7 +35,7 @@ struct Ahead {
 }
 
 impl Ahead {
-    fn take(&mut self, record: &[u8], model: &mut Model, shown: &mut Option<Arc<Snapshot>>) {
+    fn take(&mut self, record: &[u8], model: &mut Model, put_aside: &mut Option<Arc<Snapshot>>) {
         if record.starts_with(&kind::TICK.to_le_bytes())
             && let Ok(Event::Tick(tick)) = decode(record)
         {
@@ -47,7 +47,7 @@ impl Ahead {
         self.bytes.extend_from_slice(record);
         self.ends.push(self.bytes.len());
         if self.bytes.len() > MOST_AHEAD {
-            shown.get_or_insert_with(|| Arc::new(model.snapshot()));
+            *put_aside = Some(Arc::new(model.snapshot()));
             self.apply(model);
             self.applied = true;
         }
@@ -81,8 +81,8 @@ pub struct Tape<T> {
     ahead: Ahead,
     /// The timeline has no more batches.
     ended: bool,
-    /// What is known at the position, once it was asked for.
-    shown: Option<Arc<Snapshot>>,
+    /// What is known at the position, where the model has gone on from it.
+    put_aside: Option<Arc<Snapshot>>,
     checkpoints: Checkpoints,
 }
 
@@ -91,7 +91,7 @@ impl<T: Timeline> Tape<T> {
     pub fn new(timeline: T) -> Tape<T> {
         let model = new_model(&timeline);
         let (ahead, checkpoints) = (Ahead::default(), Checkpoints::default());
-        Tape { timeline, model, at: None, ahead, ended: false, shown: None, checkpoints }
+        Tape { timeline, model, at: None, ahead, ended: false, put_aside: None, checkpoints }
     }
 
     /// The recording.
@@ -109,11 +109,11 @@ impl<T: Timeline> Tape<T> {
     /// # Errors
     /// When the recording cannot be read.
     pub fn next_ts(&mut self) -> Result<Option<u64>, SourceError> {
-        let Tape { timeline, model, ahead, shown, .. } = self;
+        let Tape { timeline, model, ahead, put_aside, .. } = self;
         if !ahead.known {
             while ahead.tick.is_none() && !self.ended {
                 let before = timeline.undecodable();
-                let status = timeline.next_batch(&mut |record| ahead.take(record, model, shown))?;
+                let status = timeline.next_batch(&mut |record| ahead.take(record, model, put_aside))?;
                 ahead.undecodable += timeline.undecodable().saturating_sub(before);
                 self.ended = status == SourceStatus::Ended;
             }
@@ -142,14 +142,14 @@ impl<T: Timeline> Tape<T> {
         self.ahead.apply(&mut self.model);
         self.model.note_undecodable(self.ahead.undecodable);
         self.ahead.clear();
-        (self.at, self.shown) = (Some(ts), None);
+        (self.at, self.put_aside) = (Some(ts), None);
         self.checkpoints.offer(ts, self.timeline.at(), &self.model, spacing_ns);
         Ok(true)
     }
 
     /// Everything at the position.
-    pub fn snapshot(&mut self) -> Arc<Snapshot> {
-        Arc::clone(self.shown.get_or_insert_with(|| Arc::new(self.model.snapshot())))
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.put_aside.clone().unwrap_or_else(|| Arc::new(self.model.snapshot()))
     }
 
     /// The newest position up to `ts` that can be gone to at once; `None` for the start.
@@ -163,7 +163,7 @@ impl<T: Timeline> Tape<T> {
     /// When the recording cannot be read there.
     pub fn go_to_nearest(&mut self, ts: u64) -> Result<(), SourceError> {
         self.ahead.clear();
-        (self.ended, self.shown) = (false, None);
+        (self.ended, self.put_aside) = (false, None);
         let Some(checkpoint) = self.checkpoints.newest(ts) else {
             (self.model, self.at) = (new_model(&self.timeline), None);
             return if self.timeline.places().is_empty() { Ok(()) } else { self.timeline.go_to(0) };

@@ -62,8 +62,8 @@ impl Replay {
     }
 
     /// Time passes, or will when the player has come to where it goes.
-    pub fn is_playing(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.motion == Motion::Playing)
+    pub fn plays(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.plays)
     }
 
     /// What the player does, in words.

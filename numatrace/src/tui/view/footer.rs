@@ -41,7 +41,7 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         Tab::Thread => &THREAD,
     };
     let about_time: &[(&str, &str)] = match state.replay() {
-        Some(replay) if replay.is_playing() => &PLAYING,
+        Some(replay) if replay.plays() => &PLAYING,
         Some(_) => &STANDING,
         None if state.paused() => &PAUSED,
         None => &[],

@@ -68,6 +68,7 @@ fn time(state: &UiState) -> String {
 
 fn tag(state: &UiState) -> Option<String> {
     match state.status() {
+        Status::Failed(_) if state.mode() == Mode::Replay => Some("REPLAY FAILED".into()),
         Status::Failed(_) => Some("FAILED".into()),
         _ if state.mode() == Mode::Replay => Some("REPLAY".into()),
         _ if state.paused() => Some(format!("PAUSED at {}", text::duration(state.shown().now_ns))),
@@ -116,7 +117,9 @@ fn lost(loss: &Loss, theme: &Theme) -> (String, Style) {
 fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
     if let Some(replay) = state.replay() {
-        line.push(&replay.motion(), if replay.is_playing() { theme.strong } else { theme.warn });
+        let failed = matches!(state.status(), Status::Failed(_));
+        let motion = if failed { "STOPPED".into() } else { replay.motion() };
+        line.push(&motion, if replay.plays() { theme.strong } else { theme.warn });
         line.push("  ", theme.plain);
         if let Some(worst) = replay.worst() {
             line.push(&format!("{worst}  "), theme.strong);
