@@ -26,6 +26,9 @@ pub struct Memory {
     next: usize,
     /// What [`Timeline::incomplete`] says.
     pub incomplete: Option<String>,
+    /// Pieces that are no records stand behind some ticks.
+    pub noisy: bool,
+    pieces: u64,
     /// Number of the record that cannot be read.
     pub fails_at: Option<usize>,
 }
@@ -43,20 +46,37 @@ impl Memory {
         let mut take = |record: &[u8]| records.push(record.to_vec());
         while script.next_batch(&mut take).expect("a possible script") == SourceStatus::More {}
         let places = records.chunks(per_place.max(1)).map(place).collect();
-        Memory { head: head(), records, places, per_place: per_place.max(1), next: 0, incomplete: None, fails_at: None }
+        Memory {
+            head: head(),
+            records,
+            places,
+            per_place: per_place.max(1),
+            next: 0,
+            incomplete: None,
+            noisy: false,
+            pieces: 0,
+            fails_at: None,
+        }
     }
 
     /// Time of each tick, ns since the start, and everything then, by applying all records from the start.
     pub fn by_tick(&self) -> Vec<(u64, Snapshot)> {
         let mut model = Model::new(self.head.meta.clone(), self.head.topology.clone(), Limits::default());
         let mut all = Vec::new();
-        for record in &self.records {
+        for (at, record) in self.records.iter().enumerate() {
             apply(record, &mut model);
             if let Ok(Event::Tick(tick)) = decode(record) {
+                // As the live engine does, once the batch is in.
+                model.note_undecodable(self.pieces_behind(at));
                 all.push((tick.header.ts - START_NS, model.snapshot()));
             }
         }
         all
+    }
+
+    /// How many pieces that are no records stand behind this one, a tick.
+    fn pieces_behind(&self, record: usize) -> u64 {
+        if self.noisy && record % 3 == 0 { 2 } else { 0 }
     }
 }
 
@@ -99,15 +119,18 @@ impl Source for Memory {
             }
             self.next += 1;
             sink(record);
-            if matches!(decode(record), Ok(Event::Tick(_))) && self.next < self.records.len() {
-                return Ok(SourceStatus::More);
+            if matches!(decode(record), Ok(Event::Tick(_))) {
+                self.pieces += self.pieces_behind(self.next - 1);
+                if self.next < self.records.len() {
+                    return Ok(SourceStatus::More);
+                }
             }
         }
         Ok(SourceStatus::Ended)
     }
 
     fn undecodable(&self) -> u64 {
-        0
+        self.pieces
     }
 }
 

@@ -6,14 +6,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use numatrace::replay::player::Next;
-use numatrace::replay::{Command, Motion, Player, Speed, Start, engine};
+use numatrace::replay::{Command, Motion, Player, Span, Speed, Start, engine};
 use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
 use numatrace::tui::history::Window;
 use numatrace::tui::state::Key;
-use numatrace::tui::{Options, UiMessage};
-use numatrace_tests::timeline::{Interval, Memory, START_NS, scripted};
+use numatrace::tui::{Options, Remote, UiMessage};
+use numatrace_tests::timeline::{Interval, Memory, START_NS, START_WALL_NS, scripted};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -421,8 +422,10 @@ proptest! {
         intervals in vec(interval(), 1..120),
         deeds in vec(deed(), 1..20),
         per_place in 1..200usize,
+        noisy in any::<bool>(),
     ) {
-        let memory = Memory::new(scripted(&intervals), per_place);
+        let mut memory = Memory::new(scripted(&intervals), per_place);
+        memory.noisy = noisy;
         let ticks = memory.by_tick();
         let mut scene = Scene::new(memory, Start::default());
         for deed in deeds {
@@ -441,6 +444,48 @@ proptest! {
                 prop_assert_eq!(scene.player.status().at_end, at + 1 == ticks.len());
             }
         }
+    }
+}
+
+/// A key that a person might press, and what is typed as a time.
+fn key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        8 => prop::sample::select(" ,.<>[]w:123igq?0s".chars().collect::<Vec<_>>()).prop_map(Key::Char),
+        2 => Just(Key::Enter),
+        1 => Just(Key::Esc),
+        1 => Just(Key::Backspace),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_keys_are_pressed_dashboard_and_player_stay_together(keys in vec((key(), 0..30usize), 1..80)) {
+        let memory = by_seconds(150);
+        let ticks = memory.by_tick();
+        let mut scene = Scene::new(memory, Start::default());
+        let (commands, asked) = channel();
+        let span = Span { start_wall_ns: START_WALL_NS, length_ns: 150 * SECOND_NS, zone: TimeZone::UTC };
+        let player = Some(Remote { commands, span });
+        scene.app = App::new(&Options { player, ..Options::new("nobody") }, 80, 24);
+        for (key, works) in keys {
+            scene.app.press(key);
+            asked.try_iter().for_each(|command| scene.obey(command));
+            (0..works).for_each(|_| _ = scene.work());
+            scene.app.tell(UiMessage::Replay(scene.player.status()));
+            let shown = scene.app.state().shown().now_ns;
+            prop_assert!(shown == 0 || ticks.iter().any(|(_, snapshot)| snapshot.duration_ns == shown), "{}", shown);
+        }
+        scene.settle();
+        // Back to the window that is compared, without groups.
+        scene.app.press(Key::Esc);
+        while scene.app.state().choice().window != Window::Start || scene.app.state().choice().grouped {
+            let key = if scene.app.state().choice().grouped { 'g' } else { 'i' };
+            scene.app.press(Key::Esc);
+            scene.app.press(Key::Char(key));
+        }
+        same_as_watched(&mut scene.app, &ticks);
     }
 }
 
