@@ -76,7 +76,7 @@ impl Memory {
 
     /// How many pieces that are no records stand behind this one, a tick.
     fn pieces_behind(&self, record: usize) -> u64 {
-        if self.noisy && record % 3 == 0 { 2 } else { 0 }
+        if self.noisy && record.is_multiple_of(3) { 2 } else { 0 }
     }
 }
 

@@ -5,24 +5,17 @@
 use std::{
     env,
     process::ExitCode,
-    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::tz::TimeZone;
-use numatrace::{
-    recording::Timeline as _,
-    replay::{Player, Span, Start, engine},
-    snapshot::Snapshot,
-    tui::{self, state::Mode},
-};
+use numatrace::{commands::replay, replay::Start, snapshot::Snapshot, tui::state::Mode};
 use numatrace_tests::{
     dashboard::{Dashboard, cell},
     keys::{self, Kind},
     live::{Case, run_cases},
-    timeline::{Interval, Memory, START_WALL_NS, scripted},
+    timeline::{Interval, Memory, scripted},
     tmux::{self, Screen, Tmux},
 };
 
@@ -46,7 +39,7 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     if let Ok(role) = env::var(ROLE) {
-        return replay(&role);
+        return dashboard(&role);
     }
     run_cases("tests of replays in tmux", CASES, tmux::cannot_run().as_deref())
 }
@@ -58,20 +51,13 @@ fn recording() -> Memory {
 }
 
 /// The dashboard itself, in a process of its own.
-fn replay(role: &str) -> ExitCode {
+fn dashboard(role: &str) -> ExitCode {
     let memory = recording();
-    let ((to_player, commands), (to_dashboard, feed)) = (channel(), channel());
-    let length_ns = memory.places().last().map_or(0, |place| place.last_ts - memory.head().meta.start_ns);
-    let span = Span { start_wall_ns: START_WALL_NS, length_ns, zone: TimeZone::UTC };
-    let start = Start { paused: role == "paused", ..Start::default() };
-    let player = thread::spawn(move || engine::run(Player::new(memory, start), &commands, &to_dashboard));
-    let options = tui::Options { player: Some(tui::Remote { commands: to_player, span }), ..tui::Options::new(LABEL) };
-    let exit = tui::run(&feed, &options);
-    drop((feed, options));
-    match (exit, player.join()) {
-        (Ok(tui::Exit::Quit), Ok(())) => ExitCode::SUCCESS,
-        other => {
-            eprintln!("{other:?}");
+    let (span, start) = (replay::span(&memory), Start { paused: role == "paused", ..Start::default() });
+    match replay::play(memory, span, start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
@@ -81,7 +67,7 @@ fn replay(role: &str) -> ExitCode {
 fn pane(role: &str) -> Result<Tmux> {
     let here = env::current_exe()?;
     let folder = here.parent().context("a program lies in a folder")?;
-    Tmux::shell(SIZE, folder, &[(ROLE, role)], PATIENCE)
+    Tmux::shell(SIZE, folder, &[(ROLE, role), ("TZ", "UTC")], PATIENCE)
 }
 
 /// The dashboard in it. It has another process's name than the program's, so it is not looked for by name.
