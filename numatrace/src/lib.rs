@@ -17,6 +17,7 @@ pub mod demo;
 pub mod merge;
 pub mod model;
 pub mod recording;
+pub mod replay;
 pub mod report;
 pub mod snapshot;
 pub mod source;

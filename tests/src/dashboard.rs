@@ -4,6 +4,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use numatrace::tui::state::Mode;
+
 use crate::{
     keys::{self, HelpKey, Kind},
     tmux::{self, Screen, TerminalState, Tmux},
@@ -21,6 +23,8 @@ pub struct Dashboard<'a> {
     pub pane: &'a Tmux,
     /// What the header calls the target.
     label: String,
+    /// Which keys it has.
+    mode: Mode,
     /// The terminal before it was started.
     before: TerminalState,
 }
@@ -31,13 +35,25 @@ impl<'a> Dashboard<'a> {
     /// # Errors
     /// When it does not.
     pub fn start(pane: &'a Tmux, line: &str, label: &str) -> Result<Dashboard<'a>> {
+        Dashboard::start_in(Mode::Live, pane, line, label)
+    }
+
+    /// As [`Dashboard::start`], for a line that plays a recording.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_replay(pane: &'a Tmux, line: &str, label: &str) -> Result<Dashboard<'a>> {
+        Dashboard::start_in(Mode::Replay, pane, line, label)
+    }
+
+    fn start_in(mode: Mode, pane: &'a Tmux, line: &str, label: &str) -> Result<Dashboard<'a>> {
         let before = pane.terminal_state()?;
         ensure!(
             before.flags.starts_with("alternate=0 cursor=1 wrap=1 "),
             "this is no terminal to begin with: {before:?}"
         );
         pane.type_line(line)?;
-        let dashboard = Dashboard { pane, label: label.into(), before };
+        let dashboard = Dashboard { pane, label: label.into(), mode, before };
         dashboard.up()?;
         Ok(dashboard)
     }
@@ -99,7 +115,7 @@ impl<'a> Dashboard<'a> {
     /// # Errors
     /// When the dashboard does not live through it.
     pub fn press_every_key(&self) -> Result<usize> {
-        let keys = keys::of_kind(Kind::Stays)?;
+        let keys = keys::of_kind(self.mode, Kind::Stays)?;
         let mut pressed = 0;
         for view in views()? {
             for HelpKey { tmux: key, meaning, .. } in &keys {
@@ -125,7 +141,7 @@ impl<'a> Dashboard<'a> {
     pub fn to_view(&self, digit: &str) -> Result<Screen> {
         let screen = self.pane.screen()?;
         if is_editing(&screen) {
-            self.press_for("Enter", "the end of typing a filter", |screen| !is_editing(screen))?;
+            self.press_for("Enter", "the end of typing", |screen| !is_editing(screen))?;
         } else if is_help(&screen) {
             self.press_for("?", "the end of the help", |screen| !is_help(screen))?;
         }
@@ -207,7 +223,7 @@ fn is_answered(screen: &Screen) -> bool {
 /// # Errors
 /// When the help names others than are known here.
 pub fn views() -> Result<[&'static str; 3]> {
-    let keys = keys::of_help()?;
+    let keys = keys::of_help(Mode::Live)?;
     let digits: Vec<&str> =
         keys.iter().map(|key| key.tmux.as_str()).filter(|key| key.chars().all(|c| c.is_ascii_digit())).collect();
     let known = VIEWS.map(|(digit, _)| digit);
@@ -220,9 +236,9 @@ pub fn is_help(screen: &Screen) -> bool {
     screen.0.iter().any(|line| line.starts_with("Help"))
 }
 
-/// Whether a filter is being typed.
+/// Whether a filter or a time is being typed.
 pub fn is_editing(screen: &Screen) -> bool {
-    screen.last().starts_with("filter:")
+    screen.last().starts_with("filter:") || screen.last().starts_with("go to:")
 }
 
 /// Seconds from the start of tracing to the numbers that are shown.

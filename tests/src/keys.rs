@@ -2,7 +2,7 @@
 //! that the help names goes untested.
 
 use anyhow::{Context as _, Result, bail};
-use numatrace::tui::help::KEYS;
+use numatrace::tui::{help, state::Mode};
 
 /// What a key of the help is for, as far as a test has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct HelpKey {
 ///
 /// # Errors
 /// When an entry is not understood.
-pub fn of_help() -> Result<Vec<HelpKey>> {
+pub fn of_help(mode: Mode) -> Result<Vec<HelpKey>> {
     let mut keys = Vec::new();
-    for (entry, meaning) in KEYS {
+    for (entry, meaning) in help::keys(mode) {
         let kind = match meaning {
             "quit" => Kind::Quits,
             _ if meaning.starts_with("back to the shell") => Kind::Suspends,
@@ -47,8 +47,8 @@ pub fn of_help() -> Result<Vec<HelpKey>> {
 ///
 /// # Errors
 /// When an entry of the help is not understood, or there is none of the kind.
-pub fn of_kind(kind: Kind) -> Result<Vec<HelpKey>> {
-    let keys: Vec<HelpKey> = of_help()?.into_iter().filter(|key| key.kind == kind).collect();
+pub fn of_kind(mode: Mode, kind: Kind) -> Result<Vec<HelpKey>> {
+    let keys: Vec<HelpKey> = of_help(mode)?.into_iter().filter(|key| key.kind == kind).collect();
     if keys.is_empty() {
         bail!("the help names no key that {kind:?}");
     }
@@ -100,11 +100,24 @@ mod tests {
 
     #[test]
     fn every_entry_of_the_help_is_understood() {
-        let keys = of_help().unwrap();
-        assert!(keys.len() >= KEYS.len());
-        let quit: Vec<String> = of_kind(Kind::Quits).unwrap().into_iter().map(|key| key.tmux).collect();
-        assert_eq!(quit, ["q", "C-c"]);
-        assert_eq!(of_kind(Kind::Suspends).unwrap()[0].tmux, "C-z");
+        for mode in [Mode::Live, Mode::Replay] {
+            let keys = of_help(mode).unwrap();
+            assert!(keys.len() >= help::keys(mode).count());
+            let quit: Vec<String> = of_kind(mode, Kind::Quits).unwrap().into_iter().map(|key| key.tmux).collect();
+            assert_eq!(quit, ["q", "C-c"]);
+            assert_eq!(of_kind(mode, Kind::Suspends).unwrap()[0].tmux, "C-z");
+        }
+    }
+
+    #[test]
+    fn each_mode_names_its_own_keys_about_time() {
+        let of = |mode| of_help(mode).unwrap().into_iter().map(|key| key.tmux).collect::<Vec<_>>();
+        let (live, replay) = (of(Mode::Live), of(Mode::Replay));
+        let only = |these: &[String], others: &[String]| -> Vec<String> {
+            these.iter().filter(|key| !others.contains(key)).cloned().collect()
+        };
+        assert_eq!(only(&live, &replay), ["+", "-"]);
+        assert_eq!(only(&replay, &live), ["[", "]", ":", "w"]);
     }
 
     #[test]

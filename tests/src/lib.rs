@@ -10,6 +10,7 @@ pub mod live;
 pub mod middle;
 pub mod picture;
 pub mod sysfs;
+pub mod timeline;
 pub mod tmux;
 pub mod tty;
 pub mod workload;

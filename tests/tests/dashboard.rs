@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use numatrace::tui::{self, UiMessage};
+use numatrace::tui::{self, UiMessage, state::Mode};
 use numatrace_tests::{
     dashboard::{Dashboard, cell, is_editing, is_help, rows, seconds, selected, sorted_by, views},
     fixture,
@@ -308,7 +308,7 @@ fn looks_back(dashboard: &Dashboard<'_>) -> Result<()> {
 }
 
 fn quits() -> Result<()> {
-    for key in keys::of_kind(Kind::Quits)? {
+    for key in keys::of_kind(Mode::Live, Kind::Quits)? {
         let scene = Scene::new()?;
         let dashboard = scene.table(EXIT_CODE)?;
         scene.ends(&dashboard, |_| dashboard.press(&key.tmux)).with_context(|| format!("the key {}", key.tmux))?;
@@ -332,7 +332,7 @@ fn signals() -> Result<()> {
 
 fn suspends() -> Result<()> {
     let scene = Scene::new()?;
-    for key in keys::of_kind(Kind::Suspends)? {
+    for key in keys::of_kind(Mode::Live, Kind::Suspends)? {
         let dashboard = scene.table("")?;
         let tracer = scene.pane.child("numatrace")?;
         dashboard.press(&key.tmux)?;

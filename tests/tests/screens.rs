@@ -7,15 +7,18 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use jiff::tz::TimeZone;
+use numatrace::replay::{Command, Motion, Span, Speed, Status, Worst};
 use numatrace::snapshot::{Snapshot, Source, SourceState, ThreadState};
 use numatrace::tui::app::App;
-use numatrace::tui::history::Window;
+use numatrace::tui::history::{History, Window};
 use numatrace::tui::layout::{self, Column};
-use numatrace::tui::state::{Key, Tab, UiState};
+use numatrace::tui::state::{Action, Key, Mode, Tab, UiState};
 use numatrace::tui::theme::{Depth, Theme};
-use numatrace::tui::{Options, UiMessage, help};
+use numatrace::tui::{Options, Remote, UiMessage, help};
 use numatrace::units::Tid;
 use numatrace_tests::fixture;
 use proptest::prelude::*;
@@ -30,8 +33,11 @@ fn app(width: u16, height: u16) -> App {
 
 fn with_theme(width: u16, height: u16, depth: Depth) -> App {
     let theme = Theme::new(depth);
-    let mut app =
-        App::new(&Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None }, width, height);
+    let mut app = App::new(
+        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, player: None },
+        width,
+        height,
+    );
     // Most of these are about the table.
     app.press(Key::Char('2'));
     app
@@ -280,7 +286,7 @@ fn before_the_first_numbers_there_is_nothing_to_stand_still() {
 fn the_interval_is_changed_in_steps_and_the_engine_sees_it() {
     let interval = Arc::new(AtomicU64::new(1_000_000_000));
     let theme = Theme::new(Depth::Indexed);
-    let options = Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)) };
+    let options = Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)), player: None };
     let mut app = App::new(&options, 80, 24);
     let mut after = |key| {
         app.press(Key::Char(key));
@@ -473,6 +479,180 @@ fn without_colour_what_stands_out_still_does() {
     assert!(!at("180us").modifier.contains(Modifier::BOLD), "an ordinary one");
 }
 
+/// What a player says that stands still.
+fn standing() -> Status {
+    Status {
+        motion: Motion::Paused,
+        plays: false,
+        speed: Speed::default(),
+        length_ns: 60_000_000_000,
+        at_end: false,
+        worst: None,
+        incomplete: None,
+    }
+}
+
+/// A dashboard over a recording of a minute, and what it asks the player for.
+fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
+    let (commands, asked) = channel();
+    let zone = TimeZone::fixed(jiff::tz::offset(2));
+    let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
+    let theme = Theme::new(Depth::Indexed);
+    let player = Some(Remote { commands, span });
+    let options = Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, player };
+    let mut app = App::new(&options, width, height);
+    app.press(Key::Char('2'));
+    show(&mut app, fixture::snapshot_two_nodes());
+    show(&mut app, fixture::snapshot_two_nodes_later());
+    app.tell(UiMessage::Replay(status));
+    (app, asked)
+}
+
+#[test]
+fn replays() {
+    let worst = Worst { rank: 2, of: 31, wait_ns: 118_000_000 };
+    let sentence = "the recording is cut short: its last 4.00KiB are no whole frame, and what they held is lost";
+    let states = [
+        ("paused", standing()),
+        (
+            "playing",
+            Status { motion: Motion::Playing, plays: true, speed: "0.5".parse().expect("a speed"), ..standing() },
+        ),
+        ("seeking", Status { motion: Motion::Seeking(43), plays: true, ..standing() }),
+        ("end", Status { at_end: true, length_ns: 11_000_000_000, ..standing() }),
+        ("worst", Status { worst: Some(worst), ..standing() }),
+        ("incomplete", Status { incomplete: Some(sentence.into()), ..standing() }),
+    ];
+    for (name, status) in states {
+        for (width, height) in [(80, 24), (120, 40), (40, 9)] {
+            let (mut app, _asked) = replay(width, height, status.clone());
+            check(&format!("replay-{name}-{width}x{height}"), &mut app, width, height);
+        }
+    }
+}
+
+#[test]
+fn what_a_replay_shows_before_its_first_numbers_and_when_it_fails() {
+    let (commands, _asked) = channel();
+    let span = Span { start_wall_ns: 0, length_ns: 60_000_000_000, zone: TimeZone::UTC };
+    let player = Some(Remote { commands, span });
+    let mut app = App::new(&Options { player, ..Options::new("pid 4711 (redis-server)") }, 80, 24);
+    assert!(screen(&mut app, 80, 24).contains("0s of 60.0s"));
+    app.tell(UiMessage::Failed("cannot read frame 7: it is damaged".into()));
+    let shown = screen(&mut app, 80, 24);
+    assert!(
+        shown.starts_with("REPLAY FAILED")
+            && shown.contains("STOPPED")
+            && shown.contains("Replay failed: cannot read frame 7"),
+        "{shown}"
+    );
+}
+
+/// Nothing is told by colour alone: each state is another text.
+#[test]
+fn a_replay_is_told_from_a_live_run_by_its_words() {
+    for (width, height) in [(80, 24), (120, 40), (40, 9)] {
+        let first_two = |app: &mut App| screen(app, width, height).lines().take(2).collect::<Vec<_>>().join("|");
+        assert!(!first_two(&mut running(width, height)).contains("REPLAY"));
+        let motions = [Motion::Paused, Motion::Playing, Motion::Seeking(5)];
+        let all = motions.map(|motion| first_two(&mut replay(width, height, Status { motion, ..standing() }).0));
+        for (shown, words) in all.iter().zip(["PAUSED 1x", "PLAYING 1x", "SEEKING 5%"]) {
+            assert!(
+                shown.starts_with("REPLAY") && shown.contains("11.0s of 60.0s") && shown.contains(words),
+                "{shown}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_time_is_typed_and_what_is_wrong_with_it_is_said() {
+    for (width, height) in [(80, 24), (120, 40), (40, 9)] {
+        let size = format!("{width}x{height}");
+        let (mut app, asked) = replay(width, height, standing());
+        app.press(Key::Char(':'));
+        check(&format!("replay-time-{size}"), &mut app, width, height);
+        type_in(&mut app, "2m q");
+        press(&mut app, &[Key::Backspace, Key::Enter]);
+        check(&format!("replay-time-wrong-{size}"), &mut app, width, height);
+        assert!(asked.try_recv().is_err());
+        press(&mut app, &[Key::Backspace; 3]);
+        type_in(&mut app, "10:22:01");
+        app.press(Key::Enter);
+        assert_eq!(asked.try_recv(), Ok(Command::Jump(15_000_000_000)));
+        assert!(app.state().replay().is_some_and(|replay| replay.prompt().is_none()));
+    }
+}
+
+#[test]
+fn a_time_that_is_typed_is_left_by_escape_by_backspace_and_by_nothing() {
+    let (mut app, asked) = replay(80, 24, standing());
+    let is_open = |app: &App| app.state().replay().is_some_and(|replay| replay.prompt().is_some());
+    for leave in [&[Key::Esc][..], &[Key::Backspace], &[Key::Enter], &[Key::Char(' '), Key::Enter]] {
+        app.press(Key::Char(':'));
+        assert!(is_open(&app));
+        press(&mut app, leave);
+        assert!(!is_open(&app), "{leave:?}");
+    }
+    assert!(asked.try_recv().is_err(), "nothing was asked for");
+    app.press(Key::Char(':'));
+    assert_eq!(app.press(Key::Interrupt), Action::Quit);
+}
+
+#[test]
+fn keys_of_a_replay_go_to_the_player_and_those_of_a_live_run_do_nothing() {
+    let (mut app, asked) = replay(80, 24, standing());
+    let keys = [' ', ',', '.', '<', '>', '[', ']', 'w'];
+    let wanted = [
+        Command::Toggle,
+        Command::Step(-1),
+        Command::Step(1),
+        Command::Skip(-10),
+        Command::Skip(10),
+        Command::Slower,
+        Command::Faster,
+        Command::Worst,
+    ];
+    for view in ['1', '2', '3'] {
+        app.press(Key::Char(view));
+        keys.iter().for_each(|key| _ = app.press(Key::Char(*key)));
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), wanted);
+        for key in ['+', '-', 'r'].map(Key::Char) {
+            assert_eq!(app.press(key), Action::None, "{key:?}");
+        }
+    }
+    assert_eq!(asked.try_iter().count(), 0);
+    assert!(!app.state().paused(), "it is the player that stands still");
+    let mut live = running(80, 24);
+    for key in ['[', ']', ':', 'w'].map(Key::Char) {
+        assert_eq!(live.press(key), Action::None, "{key:?}");
+    }
+}
+
+#[test]
+fn another_time_takes_the_place_of_all_that_was_shown() {
+    let (mut app, _asked) = replay(80, 24, standing());
+    let mut history = History::continued();
+    (20..=40).for_each(|second| history.push(Arc::new(fixture::snapshot_two_nodes_after(second))));
+    app.tell(UiMessage::Jumped(Box::new(history)));
+    let seconds = |app: &App| (app.state().shown().now_ns / 1_000_000_000, app.numbers().duration_ns / 1_000_000_000);
+    assert_eq!((seconds(&app), app.state().shown().p99s.len()), ((50, 50), 20));
+    press(&mut app, &['i', 'i'].map(Key::Char));
+    assert_eq!(seconds(&app), (50, 10));
+    // Earlier than before.
+    let mut history = History::continued();
+    history.push(Arc::new(fixture::snapshot_two_nodes_after(3)));
+    app.tell(UiMessage::Jumped(Box::new(history)));
+    assert_eq!(seconds(&app), (13, 13));
+}
+
+#[test]
+fn the_help_of_a_replay_has_its_keys_and_says_what_is_missing() {
+    let (mut app, _asked) = replay(120, 60, Status { incomplete: Some("its end is missing".into()), ..standing() });
+    app.press(Key::Char('?'));
+    check("replay-help-120x60", &mut app, 120, 60);
+}
+
 #[test]
 fn rates_are_of_the_last_interval_and_shares_since_the_start() {
     let mut app = app(200, 60);
@@ -590,7 +770,7 @@ fn frames_are_drawn_when_something_changed_and_ten_a_second_at_most() {
 #[test]
 fn the_help_names_every_column_and_every_source() {
     let snapshot = fixture::snapshot_two_nodes();
-    let lines = help::lines(&snapshot, 120);
+    let lines = help::lines(Mode::Live, None, &snapshot, 120);
     let names: Vec<&str> = lines
         .iter()
         .filter_map(|line| if let help::HelpLine::Entry(term, _) = line { Some(term.as_str()) } else { None })
@@ -607,6 +787,24 @@ enum Happening {
     /// How many threads, how much later.
     Numbers(u32, u64),
     End,
+    /// What a player says.
+    Replay(Status),
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    let motion = prop_oneof![Just(Motion::Playing), Just(Motion::Paused), (0..100u8).prop_map(Motion::Seeking),];
+    let incomplete = prop::option::of(Just("漢字 and much more than fits on any line of any terminal".repeat(4)));
+    (motion, any::<u64>(), any::<bool>(), incomplete, prop::option::of((1..9usize, 0..9usize))).prop_map(
+        |(motion, length_ns, at_end, incomplete, worst)| Status {
+            motion,
+            plays: at_end,
+            speed: Speed::default(),
+            length_ns,
+            at_end,
+            worst: worst.map(|(rank, of)| Worst { rank, of, wait_ns: length_ns }),
+            incomplete,
+        },
+    )
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -628,7 +826,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Suspend,
         Key::Repaint,
     ]);
-    let chars = prop::sample::select("?/sSqhjkl 123wor,.<>igt+-".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let chars = prop::sample::select("?/sSqhjkl 123wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
     prop_oneof![
         6 => named.prop_map(Happening::Press),
         6 => chars.prop_map(Happening::Press),
@@ -636,6 +834,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (0u16..220, 0u16..64).prop_map(|(width, height)| Happening::Resize(width, height)),
         3 => (0u32..60, 0u64..2_000_000_000).prop_map(|(threads, later)| Happening::Numbers(threads, later)),
         1 => Just(Happening::End),
+        1 => status().prop_map(Happening::Replay),
     ]
 }
 
@@ -659,9 +858,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_that_happens_panics_or_leaves_the_selection_out_of_range(all in prop::collection::vec(happening(), 1..60)) {
+    fn nothing_that_happens_panics_or_leaves_the_selection_out_of_range(
+        all in prop::collection::vec(happening(), 1..60),
+        is_replay in any::<bool>(),
+    ) {
         let (mut width, mut height) = (80, 24);
-        let mut app = app(width, height);
+        let (mut app, _asked) = if is_replay {
+            replay(width, height, standing())
+        } else {
+            (app(width, height), channel().1)
+        };
         let mut time = 0;
         for one in all {
             match one {
@@ -676,6 +882,7 @@ proptest! {
                     snapshot.duration_ns = time;
                     show(&mut app, snapshot);
                 }
+                Happening::Replay(status) => app.tell(UiMessage::Replay(status)),
                 Happening::End => app.tell(UiMessage::Ended("the target has exited".into())),
             }
             check_state(app.state(), height);

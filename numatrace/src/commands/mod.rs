@@ -7,5 +7,6 @@ mod interrupt;
 mod launch;
 pub mod live;
 mod output;
+pub mod replay;
 mod session;
 mod slow;

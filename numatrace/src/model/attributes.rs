@@ -74,7 +74,7 @@ impl Attributes {
 }
 
 /// The last few sets of CPUs as lists: most threads of a machine share one, so it is written and kept once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct CpuLists(VecDeque<([u64; CPU_WORDS], Arc<str>)>);
 
 impl CpuLists {

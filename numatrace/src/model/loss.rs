@@ -7,7 +7,7 @@ use numatrace_common::abi::{Counters, Header, kind};
 use crate::snapshot::{Loss, LossInterval, LossReasons};
 
 /// Counts loss and remembers in which interval it came.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LossLedger {
     start_ns: u64,
     max_intervals: usize,

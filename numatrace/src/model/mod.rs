@@ -82,7 +82,7 @@ impl Default for Limits {
 }
 
 /// Everything that is known so far. See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
     meta: Meta,
     topology: Topology,
@@ -280,6 +280,13 @@ impl Model {
     /// A moment of `CLOCK_MONOTONIC` as ns since the epoch, by the clocks at the start.
     pub const fn wall_ns(&self, ts: u64) -> u64 {
         self.meta.start_wall_ns.wrapping_add(ts.wrapping_sub(self.meta.start_ns))
+    }
+
+    /// Bytes that a copy of it takes, near enough: see the module.
+    pub fn weight(&self) -> usize {
+        const SUMS: usize = 500_000;
+        const THREAD: usize = 7_000;
+        SUMS + THREAD * self.table.iter().count()
     }
 
     /// Everything at the last tick.

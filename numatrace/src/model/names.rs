@@ -27,7 +27,7 @@ impl Comm {
 }
 
 /// Names by thread id, as they were looked up. Bounded: when full, everything is forgotten and looked up again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Names {
     by_tid: TidMap<Comm>,
     max: usize,

@@ -90,7 +90,7 @@ impl Sums {
 }
 
 /// Everything that is summed over threads when one is evicted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Numbers {
     pub(super) sums: Sums,
     pub(super) residency: Residency,
@@ -110,7 +110,7 @@ pub(super) struct Numbers {
 }
 
 /// Node of each CPU by number, so that the hot path makes one load.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Places(pub(super) Vec<Option<u16>>);
 
 impl Places {

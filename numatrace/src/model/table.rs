@@ -40,7 +40,7 @@ impl Hasher for TidHasher {
 pub(super) type TidMap<T> = HashMap<u32, T, BuildHasherDefault<TidHasher>>;
 
 /// All threads.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     by_tid: TidMap<u32>,
     slots: Vec<Option<Tracked>>,

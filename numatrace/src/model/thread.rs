@@ -79,7 +79,7 @@ pub(super) enum Question {
 }
 
 /// One thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tracked {
     pub(super) tid: u32,
     pub(super) tgid: u32,

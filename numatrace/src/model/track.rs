@@ -112,7 +112,7 @@ fn units(ns: u64) -> u16 {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Track {
     /// Number of the newest slot since the start of tracing.
     number: u64,

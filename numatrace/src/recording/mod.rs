@@ -49,6 +49,10 @@ pub trait Timeline: Source {
     /// When the source cannot be read there.
     fn go_to(&mut self, place: usize) -> Result<(), SourceError>;
 
+    /// Where the next record is: the number of its place, and how many records of that place come before it. So one can
+    /// come back to the middle of a place: go to it, and read so many records.
+    fn at(&self) -> (usize, u64);
+
     /// What of the part that was read so far could not be read, in a sentence.
     fn incomplete(&self) -> Option<String>;
 }

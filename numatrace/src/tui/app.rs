@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -16,6 +16,7 @@ use super::state::{Action, Key, Shown, Status, UiState, update};
 use super::terminal::Screen;
 use super::theme::{Depth, Theme};
 use super::view;
+use crate::replay;
 use crate::snapshot::Snapshot;
 use crate::window;
 
@@ -31,6 +32,10 @@ const INTERVALS: [u64; 9] = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000,
 pub enum UiMessage {
     /// New numbers.
     Snapshot(Arc<Snapshot>),
+    /// In a replay: numbers of another time, and those before them, in place of all that came.
+    Jumped(Box<History>),
+    /// What a replay is doing.
+    Replay(replay::Status),
     /// No more numbers will come; why, as the end of a sentence (`the target has exited`).
     Ended(String),
     /// Tracing failed; why.
@@ -57,13 +62,24 @@ pub struct Options {
     pub theme: Theme,
     /// Time between numbers in ns, which the engine looks at and the user changes; `None` where it is fixed.
     pub interval_ns: Option<Arc<AtomicU64>>,
+    /// The player, where this is a replay.
+    pub player: Option<Remote>,
+}
+
+/// How to reach the player of a recording.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Takes what the keys ask for.
+    pub commands: Sender<replay::Command>,
+    /// When was recorded.
+    pub span: replay::Span,
 }
 
 impl Options {
     /// For this target, with the colours that the environment asks for.
     pub fn new(target: impl Into<String>) -> Options {
         let theme = Theme::new(Depth::detect(|name| std::env::var(name).ok()));
-        Options { target: target.into(), theme, interval_ns: None }
+        Options { target: target.into(), theme, interval_ns: None, player: None }
     }
 }
 
@@ -122,6 +138,7 @@ pub struct App {
     state: UiState,
     theme: Theme,
     interval_ns: Option<Arc<AtomicU64>>,
+    commands: Option<Sender<replay::Command>>,
     /// What has come.
     history: History,
     /// What is shown.
@@ -135,9 +152,13 @@ impl App {
     /// A dashboard without data, on a terminal of this size.
     pub fn new(options: &Options, width: u16, height: u16) -> App {
         let mut app = App {
-            state: UiState::new(width, height),
+            state: match &options.player {
+                Some(player) => UiState::of_replay(width, height, player.span.clone()),
+                None => UiState::new(width, height),
+            },
             theme: options.theme,
             interval_ns: options.interval_ns.clone(),
+            commands: options.player.as_ref().map(|player| player.commands.clone()),
             history: History::default(),
             shown: Arc::new(Snapshot::nothing_yet(&options.target)),
             size: (width, height),
@@ -163,33 +184,52 @@ impl App {
 
     /// Takes everything that has come.
     pub fn receive(&mut self, feed: &Receiver<UiMessage>) {
+        let mut newer = false;
         loop {
             match feed.try_recv() {
-                Ok(message) => self.tell(message),
-                Err(TryRecvError::Empty) => return,
+                Ok(message) => newer |= self.take(message),
+                Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     // The engine says why before it goes; without that it crashed.
                     if *self.state.status() == Status::Live {
-                        self.tell(UiMessage::Failed("the tracer stopped without saying why".into()));
+                        self.take(UiMessage::Failed("the engine stopped without saying why".into()));
                     }
-                    return;
+                    break;
                 }
             }
+        }
+        // A fast replay sends many at once, of which the last alone is seen.
+        if newer {
+            self.show();
         }
     }
 
     /// Takes one message.
     pub fn tell(&mut self, message: UiMessage) {
+        if self.take(message) {
+            self.show();
+        }
+    }
+
+    /// Whether there are other numbers to show.
+    fn take(&mut self, message: UiMessage) -> bool {
         match message {
             UiMessage::Snapshot(next) => {
                 self.history.push(next);
-                if !self.state.paused() {
-                    self.show();
-                }
+                return !self.state.paused();
+            }
+            UiMessage::Jumped(history) => {
+                self.history = *history;
+                return true;
+            }
+            UiMessage::Replay(status) => {
+                self.changed |= self.state.replay().is_some_and(|replay| replay.status() != Some(&status));
+                self.state.set_replay(status, &self.shown);
             }
             UiMessage::Ended(why) => self.end(Status::Ended(why)),
             UiMessage::Failed(why) => self.end(Status::Failed(why)),
         }
+        false
     }
 
     /// Takes a key; says what is left to do.
@@ -202,6 +242,12 @@ impl App {
             Action::Theme => self.theme = self.theme.next(),
             Action::Slower => self.change_interval(1),
             Action::Faster => self.change_interval(-1),
+            Action::Player(command) => {
+                if let Some(commands) = &self.commands {
+                    // The player is gone when it failed, which the last line says.
+                    let _ = commands.send(command);
+                }
+            }
             _ => {}
         }
         self.changed |= action != Action::None;

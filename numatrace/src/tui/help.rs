@@ -1,11 +1,12 @@
 //! What the help says: keys, columns, and the sources that are not simply on. Pure text.
 
 use super::layout::COLUMNS;
+use super::state::Mode;
 use crate::snapshot::{Snapshot, Source, SourceState};
 use crate::text;
 
-/// Every key and what it does.
-pub const KEYS: [(&str, &str); 24] = [
+/// Keys of every dashboard, and what they do.
+const ALWAYS: [Entry; 15] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this help, on and off"),
     ("Tab, 1 2 3", "the next view; Overview, Threads, Thread"),
@@ -21,16 +22,49 @@ pub const KEYS: [(&str, &str); 24] = [
     ("/", "filter by name or thread id; Enter keeps the filter, Esc clears it"),
     ("g", "group threads of one name, on and off"),
     ("i", "window of the numbers: since the start, last interval, last 10 s, last minute"),
+];
+
+/// Those about time, where a target is traced.
+const LIVE: [Entry; 6] = [
     ("space", "pause, and go on: the numbers stand still, tracing goes on"),
     (",", "pause, and back to the numbers before"),
     (".", "forward to the numbers after"),
     ("<", "ten back"),
     (">", "ten forward"),
     ("+/-", "numbers less often, more often"),
+];
+
+/// Those about time, where a recording is played.
+const REPLAY: [Entry; 9] = [
+    ("space", "pause, and play on"),
+    (",", "pause, and back to the recorded tick before"),
+    (".", "pause, and forward to the next recorded tick"),
+    ("<", "10 s back"),
+    (">", "10 s forward"),
+    ("[", "slower, down to 0.1x"),
+    ("]", "faster, up to 100x"),
+    (":", "go to a time: 12s, 1m 30s, plain seconds, 10:21:46 or RFC 3339"),
+    ("w", "pause where a thread waited longest for a CPU; again: second longest, and so on"),
+];
+
+/// What is left.
+const LAST: [Entry; 3] = [
     ("t", "other colours"),
     ("Ctrl-L", "draw the screen anew"),
-    ("Ctrl-Z", "back to the shell; tracing stands still until fg"),
+    ("Ctrl-Z", "back to the shell; everything stands still until fg"),
 ];
+
+/// A key, or several, and what it does.
+pub type Entry = (&'static str, &'static str);
+
+/// Every key that has a meaning in this mode.
+pub fn keys(mode: Mode) -> impl Iterator<Item = Entry> {
+    let about_time: &'static [Entry] = match mode {
+        Mode::Live => &LIVE,
+        Mode::Replay => &REPLAY,
+    };
+    ALWAYS.iter().chain(about_time).chain(&LAST).copied()
+}
 
 /// Width of the left column of entries.
 const TERM_WIDTH: usize = 17;
@@ -46,10 +80,16 @@ pub enum HelpLine {
     Entry(String, String),
 }
 
-/// The help in lines of at most `width` columns.
-pub fn lines(snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
-    let mut lines = vec![HelpLine::Heading("Keys")];
-    for (key, what) in KEYS {
+/// The help in lines of at most `width` columns. `incomplete` says what of a recording could not be read.
+pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
+    let mut lines = Vec::new();
+    if let Some(sentence) = incomplete {
+        lines.push(HelpLine::Heading("Recording"));
+        entry(&mut lines, "incomplete", sentence, width);
+        lines.push(HelpLine::Blank);
+    }
+    lines.push(HelpLine::Heading("Keys"));
+    for (key, what) in keys(mode) {
         entry(&mut lines, key, what, width);
     }
     lines.extend([HelpLine::Blank, HelpLine::Heading("Columns")]);

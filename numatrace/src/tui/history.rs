@@ -100,6 +100,8 @@ pub struct History {
     points: VecDeque<Point>,
     came: u64,
     bytes: usize,
+    /// Its first snapshot is not the first one there was.
+    continued: bool,
     /// What is looked at.
     held: Option<u64>,
     /// Number of a point, and the 99th percentile of the waits since the one before.
@@ -112,6 +114,11 @@ impl History {
         History { limits, ..History::default() }
     }
 
+    /// A history that begins in the middle: what happened before its first snapshot was no interval.
+    pub fn continued() -> History {
+        History { continued: true, ..History::default() }
+    }
+
     /// Takes a snapshot in. One right after the newest takes its place.
     pub fn push(&mut self, mut next: Arc<Snapshot>) {
         coarsen(&mut next);
@@ -120,14 +127,17 @@ impl History {
             && let Some(old) = self.points.pop_back()
         {
             self.bytes -= old.bytes;
-            self.p99s.pop_back();
+            self.p99s.pop_back_if(|(number, _)| *number == old.number);
         }
         let waits = &next.totals.runq.all;
-        let p99 = match self.points.back() {
-            Some(before) => p99(&window::latency_since(waits, &before.snapshot.totals.runq.all)),
-            None => p99(waits),
-        };
-        self.p99s.push_back((self.came, p99));
+        match self.points.back() {
+            Some(before) => {
+                let waits = window::latency_since(waits, &before.snapshot.totals.runq.all);
+                self.p99s.push_back((self.came, p99(&waits)));
+            }
+            None if self.continued => {}
+            None => self.p99s.push_back((self.came, p99(waits))),
+        }
         if self.p99s.len() > SERIES {
             self.p99s.pop_front();
         }

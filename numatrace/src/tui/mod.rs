@@ -5,8 +5,8 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`page`], [`cells`], [`help`] and [`layout`]
-//! are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
+//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`page`], [`cells`], [`help`], [`replay`]
+//! and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
 pub mod app;
@@ -18,6 +18,7 @@ pub mod input;
 pub mod layout;
 pub mod overview;
 pub mod page;
+pub mod replay;
 pub mod rows;
 pub mod signals;
 pub mod state;
@@ -25,4 +26,4 @@ pub mod terminal;
 pub mod theme;
 pub mod view;
 
-pub use app::{Exit, Options, UiMessage, run};
+pub use app::{Exit, Options, Remote, UiMessage, run};

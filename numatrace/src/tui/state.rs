@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::history::Window;
 use super::layout::{self, Column};
 use super::page::Line;
+use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
 use super::{detail, help, overview};
+use crate::replay::{Command, Span, Status as ReplayStatus};
 use crate::snapshot::{Snapshot, Thread};
 use crate::text;
 use crate::window::ThreadKey;
@@ -76,6 +78,8 @@ pub enum Action {
     Slower,
     /// A shorter one.
     Faster,
+    /// Tell the player of the recording.
+    Player(Command),
     /// End.
     Quit,
 }
@@ -90,6 +94,15 @@ pub enum Status {
     Ended(String),
     /// No, tracing has failed; why.
     Failed(String),
+}
+
+/// Where the numbers come from: keys that have no meaning there do nothing, and the help does not name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A target that is traced now.
+    Live,
+    /// A recording.
+    Replay,
 }
 
 /// A view.
@@ -182,6 +195,8 @@ pub struct UiState {
     page_lines: usize,
     status: Status,
     interval_ns: Option<u64>,
+    /// The recording, where there is one.
+    replay: Option<Replay>,
 }
 
 impl UiState {
@@ -210,7 +225,13 @@ impl UiState {
             page_lines: 0,
             status: Status::Live,
             interval_ns: None,
+            replay: None,
         }
+    }
+
+    /// The same for a dashboard over a recording.
+    pub fn of_replay(width: u16, height: u16, span: Span) -> UiState {
+        UiState { replay: Some(Replay::new(span)), ..UiState::new(width, height) }
     }
 
     /// `numbers` are shown from here on.
@@ -237,6 +258,26 @@ impl UiState {
     /// No more numbers will come, or they will.
     pub fn set_status(&mut self, status: Status) {
         self.status = status;
+    }
+
+    /// The player does this; `now` is the snapshot that was observed last.
+    pub fn set_replay(&mut self, status: ReplayStatus, now: &Snapshot) {
+        if let Some(replay) = &mut self.replay {
+            // The help has what of the recording is missing.
+            if replay.set_status(status) {
+                self.measure(now);
+            }
+        }
+    }
+
+    /// The recording; `None` where numbers are live.
+    pub fn replay(&self) -> Option<&Replay> {
+        self.replay.as_ref()
+    }
+
+    /// Where the numbers come from.
+    pub fn mode(&self) -> Mode {
+        if self.replay.is_some() { Mode::Replay } else { Mode::Live }
     }
 
     /// Numbers come this often.
@@ -312,6 +353,12 @@ impl UiState {
     /// The help is shown, from this line on.
     pub fn help(&self) -> Option<usize> {
         self.help.then_some(self.help_first)
+    }
+
+    /// The help in lines.
+    pub fn help_text(&self, numbers: &Snapshot) -> Vec<help::HelpLine> {
+        let incomplete = self.replay.as_ref().and_then(Replay::incomplete);
+        help::lines(self.mode(), incomplete, numbers, self.width)
     }
 
     /// Lines of the terminal.
@@ -442,7 +489,7 @@ impl UiState {
 
     /// Counts the lines of what can be scrolled, and scrolls back what has become too long.
     fn measure(&mut self, numbers: &Snapshot) {
-        self.help_lines = help::lines(numbers, self.width).len();
+        self.help_lines = self.help_text(numbers).len();
         self.page_lines = match self.tab {
             Tab::Overview => self.overview(numbers).len(),
             Tab::Thread => self.detail(numbers).map_or(0, |lines| lines.len()),
@@ -470,6 +517,7 @@ pub fn update(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
         Key::Suspend => Action::Suspend,
         Key::Repaint => Action::Repaint,
         _ if state.editing => edit_filter(state, key, snapshot),
+        _ if state.replay.as_ref().is_some_and(|replay| replay.prompt().is_some()) => in_prompt(state, key),
         _ if state.help => in_help(state, key),
         _ => match everywhere(state, key, snapshot) {
             Some(action) => action,
@@ -512,19 +560,36 @@ fn in_help(state: &mut UiState, key: Key) -> Action {
     Action::Draw
 }
 
+fn in_prompt(state: &mut UiState, key: Key) -> Action {
+    state.replay.as_mut().map_or(Action::None, |replay| replay.edit(key))
+}
+
+/// Keys about time.
+fn about_time(state: &mut UiState, key: Key) -> Option<Action> {
+    if let Some(replay) = &mut state.replay {
+        return replay::key(replay, key);
+    }
+    Some(match key {
+        Key::Char('+') => Action::Slower,
+        Key::Char('-') => Action::Faster,
+        Key::Char(' ') => Action::Pause,
+        Key::Char(',') => Action::Step(-1),
+        Key::Char('.') => Action::Step(1),
+        Key::Char('<') => Action::Step(-STRIDE),
+        Key::Char('>') => Action::Step(STRIDE),
+        _ => return None,
+    })
+}
+
 /// Keys that mean the same in every view.
 fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Action> {
+    if let Some(action) = about_time(state, key) {
+        return Some(action);
+    }
     match key {
         Key::Char('q') => return Some(Action::Quit),
         Key::Char('t') => return Some(Action::Theme),
-        Key::Char('+') => return Some(Action::Slower),
-        Key::Char('-') => return Some(Action::Faster),
         Key::Char('?') => (state.help, state.help_first) = (true, 0),
-        Key::Char(' ') => return Some(Action::Pause),
-        Key::Char(',') => return Some(Action::Step(-1)),
-        Key::Char('.') => return Some(Action::Step(1)),
-        Key::Char('<') => return Some(Action::Step(-STRIDE)),
-        Key::Char('>') => return Some(Action::Step(STRIDE)),
         Key::Char('i') => state.choice.window = state.choice.window.next(),
         Key::Char('g') => {
             state.choice.grouped = !state.choice.grouped;

@@ -69,8 +69,12 @@ struct Cost {
 }
 
 fn measure(size: (u16, u16), keys: &[Key], mut numbers: Snapshot, rounds: usize) -> Result<Cost> {
-    let options =
-        Options { target: "pid 4711 (redis-server)".into(), theme: Theme::new(Depth::True), interval_ns: None };
+    let options = Options {
+        target: "pid 4711 (redis-server)".into(),
+        theme: Theme::new(Depth::True),
+        interval_ns: None,
+        player: None,
+    };
     let mut app = App::new(&options, size.0, size.1);
     app.tell(UiMessage::Snapshot(Arc::new(numbers.clone())));
     keys.iter().for_each(|key| _ = app.press(*key));

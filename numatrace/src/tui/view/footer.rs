@@ -1,4 +1,4 @@
-//! The last line: why no more numbers come, the filter while it is typed, or the keys.
+//! The last line: why no more numbers come, a filter or a time while it is typed, or the keys.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,7 +8,8 @@ use ratatui::widgets::Paragraph;
 use super::Pieces;
 use crate::snapshot::Snapshot;
 use crate::text;
-use crate::tui::state::{Status, Tab, UiState};
+use crate::tui::replay::Prompt;
+use crate::tui::state::{Mode, Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
 const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
@@ -27,6 +28,10 @@ const THREADS: [(&str, &str); 8] = [
 const THREAD: [(&str, &str); 5] =
     [("Esc", "list"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
 const PAUSED: [(&str, &str); 3] = [("space", "go on"), (", .", "back, forward"), ("< >", "ten at once")];
+const PLAYING: [(&str, &str); 6] =
+    [("space", "pause"), ("< >", "10 s"), ("[ ]", "speed"), (":", "go to"), ("w", "worst wait"), (", .", "step")];
+const STANDING: [(&str, &str); 6] =
+    [("space", "play"), (", .", "step"), ("< >", "10 s"), ("[ ]", "speed"), (":", "go to"), ("w", "worst wait")];
 
 /// The keys that matter most now.
 fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
@@ -35,9 +40,14 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         Tab::Threads => &THREADS,
         Tab::Thread => &THREAD,
     };
-    let paused: &[(&str, &str)] = if state.paused() { &PAUSED } else { &[] };
-    let of_view = of_view.iter().filter(|(key, _)| !state.paused() || *key != "space");
-    EVERYWHERE.iter().chain(paused).chain(of_view)
+    let about_time: &[(&str, &str)] = match state.replay() {
+        Some(replay) if replay.plays() => &PLAYING,
+        Some(_) => &STANDING,
+        None if state.paused() => &PAUSED,
+        None => &[],
+    };
+    let of_view = of_view.iter().filter(|(key, _)| about_time.is_empty() || *key != "space");
+    EVERYWHERE.iter().chain(about_time).chain(of_view)
 }
 
 /// Draws the footer.
@@ -53,8 +63,16 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
         return;
     }
+    if let Some(prompt) = state.replay().and_then(|replay| replay.prompt()) {
+        draw_prompt(&mut line, prompt, theme);
+        frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
+        return;
+    }
     let stay = if state.thread_count() > 0 { " Numbers stay." } else { "" };
     match state.status() {
+        Status::Failed(why) if state.mode() == Mode::Replay => {
+            line.push(&format!("Replay failed: {why}.{stay}  "), theme.bad);
+        }
         Status::Failed(why) => line.push(&format!("Tracing failed: {why}.{stay}  "), theme.bad),
         Status::Ended(why) => line.push(&format!("Ended: {why}.{stay}  "), theme.warn),
         Status::Live => {}
@@ -67,6 +85,22 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         line.push(&format!(" {what}  "), theme.dim);
     }
     frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
+}
+
+/// What is wrong matters more than the whole of what was typed.
+fn draw_prompt(line: &mut Pieces, prompt: &Prompt, theme: &Theme) {
+    let room = line.left.saturating_sub(8);
+    line.push("go to: ", theme.key);
+    match &prompt.wrong {
+        Some(why) => {
+            line.push(&format!("{}█", tail(&prompt.typed, room.min(12))), theme.strong);
+            line.push(&format!("  {why}"), theme.bad);
+        }
+        None => {
+            line.push(&format!("{}█", tail(&prompt.typed, room)), theme.strong);
+            line.push_whole("  12s, 1m 30s, 10:21:46 or RFC 3339; Enter goes, Esc leaves", theme.dim);
+        }
+    }
 }
 
 /// The last characters of `typed` that fit into `room` columns.

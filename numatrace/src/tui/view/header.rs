@@ -1,4 +1,5 @@
-//! The lines that are always there: target, time, record rate, loss; which sources are on; the tabs.
+//! The lines that are always there: target, time, record rate, loss; which sources are on, or what a replay is doing; the
+//! tabs.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -13,14 +14,14 @@ use crate::tui::cells;
 use crate::tui::help::state_name;
 use crate::tui::history::Window;
 use crate::tui::layout;
-use crate::tui::state::{Status, Tab, UiState};
+use crate::tui::state::{Mode, Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
 /// Draws the header.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
     let lines = vec![
         first_line(area.width, snapshot, state, theme),
-        sources(area.width, snapshot, theme),
+        second_line(area.width, snapshot, state, theme),
         tabs(area.width, snapshot, state, theme),
     ];
     frame.render_widget(Paragraph::new(lines), area);
@@ -28,15 +29,17 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
 
 /// The target gives way to the numbers on a narrow terminal: loss is never cut off.
 fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
-    let elapsed = state.shown().now_ns;
-    let time = if elapsed == 0 { "0s".into() } else { text::duration(elapsed) };
     let rate = format!("{} records/s", cells::rate(state.record_rate()));
     let (lost, lost_style) = lost(&snapshot.loss, theme);
-    let mut numbers: Vec<(String, Style)> = vec![(time, theme.plain), (rate, theme.plain), (lost, lost_style)];
+    let mut numbers: Vec<(String, Style)> = vec![(time(state), theme.plain), (rate, theme.plain), (lost, lost_style)];
     let needed = |numbers: &[(String, Style)]| numbers.iter().map(|(n, _)| text::width(n) + 2).sum::<usize>();
+    let tag_width = tag(state).map_or(0, |tag| text::width(&tag) + 1);
     if needed(&numbers) + 10 > usize::from(width) {
         // Shorter words before anything is left out.
         numbers[1].0 = format!("{}/s", cells::rate(state.record_rate()));
+    }
+    if state.mode() == Mode::Replay && needed(&numbers) + tag_width + 10 > usize::from(width) {
+        numbers.remove(1);
     }
     let reserve = needed(&numbers);
     let mut line = Pieces::new(width);
@@ -53,10 +56,22 @@ fn first_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -
     Line::from(line.spans)
 }
 
+/// Since tracing began; in a replay, of which length.
+fn time(state: &UiState) -> String {
+    let elapsed = state.shown().now_ns;
+    let time = if elapsed == 0 { "0s".into() } else { text::duration(elapsed) };
+    match state.replay() {
+        Some(replay) => format!("{time} of {}", text::duration(replay.length_ns())),
+        None => time,
+    }
+}
+
 fn tag(state: &UiState) -> Option<String> {
     match state.status() {
-        _ if state.paused() => Some(format!("PAUSED at {}", text::duration(state.shown().now_ns))),
+        Status::Failed(_) if state.mode() == Mode::Replay => Some("REPLAY FAILED".into()),
         Status::Failed(_) => Some("FAILED".into()),
+        _ if state.mode() == Mode::Replay => Some("REPLAY".into()),
+        _ if state.paused() => Some(format!("PAUSED at {}", text::duration(state.shown().now_ns))),
         Status::Ended(_) => Some("ENDED".into()),
         Status::Live => None,
     }
@@ -98,12 +113,31 @@ fn lost(loss: &Loss, theme: &Theme) -> (String, Style) {
     (format!("! LOST {} ({share})", text::count(loss.records_lost)), theme.bad)
 }
 
-/// How many sources are in which state; those that are not simply on by name, where there is room.
-fn sources(width: u16, snapshot: &Snapshot, theme: &Theme) -> Line<'static> {
+/// What a replay is doing comes first, then what of it could not be read. What is left is for the sources.
+fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
+    if let Some(replay) = state.replay() {
+        let failed = matches!(state.status(), Status::Failed(_));
+        let motion = if failed { "STOPPED".into() } else { replay.motion() };
+        line.push(&motion, if replay.plays() { theme.strong } else { theme.warn });
+        line.push("  ", theme.plain);
+        if let Some(worst) = replay.worst() {
+            line.push(&format!("{worst}  "), theme.strong);
+        }
+        if let Some(sentence) = replay.incomplete() {
+            line.push(&format!("! {sentence}"), theme.bad);
+            return Line::from(line.spans);
+        }
+    }
+    sources(&mut line, snapshot, theme);
+    Line::from(line.spans)
+}
+
+/// How many sources are in which state; those that are not simply on by name, where there is room.
+fn sources(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
     if snapshot.sources.is_empty() {
         line.push("sources: not known yet", theme.dim);
-        return Line::from(line.spans);
+        return;
     }
     let of = |state| snapshot.sources.iter().filter(move |source: &&Source| source.state == state);
     line.push(&format!("sources: {} on", of(SourceState::On).count()), theme.dim);
@@ -122,5 +156,4 @@ fn sources(width: u16, snapshot: &Snapshot, theme: &Theme) -> Line<'static> {
     if !counts.is_empty() {
         line.push_whole("  (why: ?)", theme.dim);
     }
-    Line::from(line.spans)
 }

@@ -13,7 +13,7 @@ use crate::tui::theme::Theme;
 
 /// Draws the help from the line on that `state` says.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
-    let lines = help::lines(snapshot, area.width);
+    let lines = state.help_text(snapshot);
     let first = state.help().unwrap_or(0);
     let shown = usize::from(area.height).saturating_sub(1);
     let last = (first + shown).min(lines.len());

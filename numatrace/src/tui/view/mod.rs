@@ -15,7 +15,7 @@ use ratatui::text::Span;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::layout;
-use super::state::{Status, Tab, UiState};
+use super::state::{Mode, Status, Tab, UiState};
 use super::theme::Theme;
 use crate::snapshot::Snapshot;
 use crate::text;
@@ -55,6 +55,10 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
 /// Why there is nothing to show, in a sentence.
 fn nothing(state: &UiState) -> &'static str {
     match state.status() {
+        Status::Live if state.mode() == Mode::Replay => "No thread of the target has been seen up to here.",
+        Status::Failed(_) if state.mode() == Mode::Replay => {
+            "The replay failed before any thread of the target was seen."
+        }
         Status::Live => "Waiting for data: no thread of the target has been seen yet.",
         Status::Ended(_) => "Tracing ended before any thread of the target was seen.",
         Status::Failed(_) => "Tracing failed before any thread of the target was seen.",

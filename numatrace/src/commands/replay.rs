@@ -1,0 +1,48 @@
+//! `numatrace replay`: the dashboard over a recording.
+
+use std::sync::mpsc::channel;
+
+use anyhow::{Context, anyhow};
+use jiff::tz::TimeZone;
+
+use crate::{
+    recording::Timeline,
+    replay::{Player, Span, Start, engine},
+    tui,
+};
+
+/// When it was recorded; times of day are meant in the zone of this machine.
+pub fn span(timeline: &impl Timeline) -> Span {
+    let meta = &timeline.head().meta;
+    let end = timeline.places().iter().map(|place| place.last_ts).max().unwrap_or(meta.start_ns);
+    Span { start_wall_ns: meta.start_wall_ns, length_ns: end.saturating_sub(meta.start_ns), zone: TimeZone::system() }
+}
+
+/// The dashboard over this recording until the user quits: the player works on a thread of its own, the terminal on this
+/// one.
+///
+/// # Errors
+/// When there is no terminal, or the recording cannot be read any further.
+pub fn play(timeline: impl Timeline + Send, span: Span, start: Start) -> anyhow::Result<()> {
+    let (to_dashboard, feed) = channel();
+    let (to_player, commands) = channel();
+    let label = timeline.head().meta.target.label.clone();
+    let player = Some(tui::Remote { commands: to_player, span });
+    let options = tui::Options { player, ..tui::Options::new(label) };
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new()
+            .name("numatrace-engine".into())
+            .spawn_scoped(scope, move || engine::run(Player::new(timeline, start), &commands, &to_dashboard))
+            .context("cannot start a thread")?;
+        let result = tui::run(&feed, &options);
+        // The player ends when nobody listens and nobody commands any more.
+        drop((feed, options));
+        if let Err(panic) = worker.join() {
+            std::panic::resume_unwind(panic);
+        }
+        match result? {
+            tui::Exit::Quit | tui::Exit::Signal(_) => Ok(()),
+            tui::Exit::Failed(why) => Err(anyhow!(why)),
+        }
+    })
+}
