@@ -35,7 +35,7 @@ impl Membership {
 }
 
 /// Paths by number. Bounded: a number beyond that has no path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Cgroups {
     max: usize,
     paths: HashMap<u32, Arc<str>>,
@@ -43,7 +43,7 @@ pub(super) struct Cgroups {
 }
 
 /// A path of which not all pieces have come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Coming {
     cgroup: u32,
     total: u16,

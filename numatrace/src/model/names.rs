@@ -2,8 +2,8 @@
 
 use numatrace_common::abi::COMM_LEN;
 
-use super::table::TidMap;
 use crate::text::display_comm;
+use crate::units::TidMap;
 
 /// A command name: as the kernel told it, so that it can be told again, and display-safe. Empty while not known.
 #[derive(Clone, Debug, Default)]

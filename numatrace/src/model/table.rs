@@ -4,8 +4,7 @@
 //! or a record from after the death of the old one) the old entry stays among the ended ones, found by time. Ended
 //! entries are evicted oldest first; their numbers go into [`Table::gone`].
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 
 use numatrace_common::abi::{Task, task_event};
 use numatrace_common::wait::phase;
@@ -13,31 +12,7 @@ use numatrace_common::wait::phase;
 use super::names::Comm;
 use super::numbers::{Numbers, Places};
 use super::thread::{End, Tracked};
-
-/// Thread ids are small numbers that the kernel hands out in order: one multiplication spreads them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TidHasher(u64);
-
-impl Hasher for TidHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    #[inline]
-    fn write_u32(&mut self, id: u32) {
-        let spread = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = spread ^ (spread >> 32);
-    }
-}
-
-/// A map by thread id.
-pub(super) type TidMap<T> = HashMap<u32, T, BuildHasherDefault<TidHasher>>;
+use crate::units::TidMap;
 
 /// All threads.
 #[derive(Clone, Debug, Default)]

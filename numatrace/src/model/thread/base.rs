@@ -17,7 +17,7 @@ use super::{End, Open, OpenTime, Tracked, after};
 use crate::model::numbers::Sums;
 
 /// What is not of the recording.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Base {
     /// The newest turn that had ended.
     seq: u32,
