@@ -41,6 +41,7 @@ Examples:
                                              one report for a program to read
   sudo numatrace -p 4711 -f json | jq .totals.runq.all.p99_ns
                                              one cumulative document a line, each interval
+  sudo numatrace record -o run.ntrec -p 4711 into a file, for numatrace report and numatrace replay
   numatrace doctor                           what this kernel offers, and what is missing
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
@@ -56,6 +57,8 @@ const TARGET_NEEDED: &str = "no target was given: name one with --pid, --tid, --
 pub enum Command {
     /// Trace and show.
     Live(Box<LiveArgs>),
+    /// Trace into a file.
+    Record(Box<RecordArgs>),
     /// Trace the built-in workload.
     Demo(DemoArgs),
     /// Say what this kernel and machine offer.
@@ -93,6 +96,15 @@ enum Subcommands {
                           numatrace live [OPTIONS] -- <CMD> [ARG]..."
     )]
     Live(Box<LiveArgs>),
+    /// Trace a target into a file, for `report` and `replay`, which need no rights
+    ///
+    /// Ctrl-C, the end of every target, --duration or --max-size ends the recording in order; also after a crash all but
+    /// its last seconds can be read.
+    #[command(
+        override_usage = "numatrace record [OPTIONS] -o <FILE> <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--all>\n       \
+                          numatrace record [OPTIONS] -o <FILE> -- <CMD> [ARG]..."
+    )]
+    Record(Box<RecordArgs>),
     /// Trace a built-in workload whose threads wait, hop between CPUs and touch memory
     ///
     /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
@@ -120,6 +132,44 @@ pub struct LiveArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+}
+
+/// Arguments of `record`.
+#[derive(Args, Clone, Debug)]
+pub struct RecordArgs {
+    /// What to trace.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How long, and how often there is a tick.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The file.
+    #[command(flatten)]
+    pub file: RecordFileArgs,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// What `record` writes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Recording")]
+pub struct RecordFileArgs {
+    /// The file to record into: a new one, which only its owner can read; under sudo that is the user who called sudo
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Replace the file if there is one already (but never a symbolic link)
+    #[arg(long)]
+    pub force: bool,
+    /// End the recording before its file is larger than this, 256K to 1024T
+    #[arg(long, value_name = "SIZE", value_parser = values::max_size, allow_hyphen_values = true)]
+    pub max_size: Option<u64>,
+    /// Record no names of threads, no paths of cgroups, no symbols: the same name becomes the same word
+    #[arg(long)]
+    pub anonymize: bool,
+    /// No notes and no progress on standard error; errors and lost records are still told
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// Arguments of `demo`.
@@ -313,12 +363,18 @@ where
     let command = match root.command {
         None => Command::Live(Box::new(root.live)),
         Some(Subcommands::Live(args)) => Command::Live(args),
+        Some(Subcommands::Record(args)) => Command::Record(args),
         Some(Subcommands::Demo(args)) => Command::Demo(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),
     };
-    match &command {
-        Command::Live(args) if args.filter.is_empty() => {
+    let filter = match &command {
+        Command::Live(args) => Some(&args.filter),
+        Command::Record(args) => Some(&args.filter),
+        _ => None,
+    };
+    match filter {
+        Some(filter) if filter.is_empty() => {
             Err(self::command().error(ErrorKind::MissingRequiredArgument, TARGET_NEEDED))
         }
         _ => Ok(command),

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     };
     outcome(match command {
         Command::Live(args) => commands::live::run(&args),
+        Command::Record(args) => commands::record::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Completions(args) => commands::completions::run(&args).map(|()| ExitCode::SUCCESS),

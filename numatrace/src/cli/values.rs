@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
+use crate::recording::writer::SMALLEST;
 use crate::text::{display_bytes, duration as show};
 
 /// Largest thread id of any Linux kernel (`PID_MAX_LIMIT` on 64-bit machines).
@@ -13,6 +14,8 @@ pub const MAX_PID: u32 = 1 << 22;
 
 const RING_MIN: u64 = 4 << 10;
 const RING_MAX: u64 = 1 << 30;
+/// Larger than any file system's files.
+const RECORDING_MAX: u64 = 1 << 50;
 const DAY: u64 = 86_400;
 
 /// A command name as the kernel keeps it: at most 15 bytes, NUL-padded.
@@ -114,8 +117,24 @@ pub(super) fn top(text: &str) -> Result<usize, String> {
     }
 }
 
-/// `8M`, `8MiB`, `512k` or plain bytes, rounded up to a power of two.
+/// As [`size`], rounded up to a power of two.
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {
+    match size(text)? {
+        size @ RING_MIN..=RING_MAX => Ok(size.next_power_of_two() as u32),
+        _ => Err("must be between 4K and 1G".into()),
+    }
+}
+
+/// As [`size`], of a recording.
+pub(super) fn max_size(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        size @ SMALLEST..=RECORDING_MAX => Ok(size),
+        _ => Err("must be between 256K and 1024T".into()),
+    }
+}
+
+/// `8M`, `8MiB`, `512k` or plain bytes; more than can be told is as much as can be.
+fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
@@ -123,13 +142,11 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
         _ => return Err("a size is a number of bytes with or without a unit, such as 65536, 512K, 8M or 1G".into()),
     };
     let Ok(number) = text[..digits].parse::<u64>() else {
         return Err("a size starts with a whole number, such as 512K or 8M".into());
     };
-    match number.checked_mul(1 << unit) {
-        Some(size @ RING_MIN..=RING_MAX) => Ok(size.next_power_of_two() as u32),
-        _ => Err("must be between 4K and 1G".into()),
-    }
+    Ok(number.saturating_mul(1 << unit))
 }

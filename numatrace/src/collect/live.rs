@@ -88,6 +88,8 @@ pub struct Live {
     own_lane: usize,
     pace: Pace,
     stop: Arc<AtomicBool>,
+    /// As `stop`, and nothing is waited for.
+    halt: Arc<AtomicBool>,
     start_ns: u64,
     next_tick: u64,
     next_look: u64,
@@ -130,6 +132,7 @@ impl Live {
             own_lane: lanes - 1,
             pace,
             stop,
+            halt: Arc::default(),
             start_ns,
             next_tick,
             next_look: start_ns,
@@ -151,6 +154,11 @@ impl Live {
     /// When tracing began, ns of `CLOCK_MONOTONIC`.
     pub fn start_ns(&self) -> u64 {
         self.start_ns
+    }
+
+    /// Setting it ends the run without waiting for a command to end.
+    pub fn halt(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.halt)
     }
 
     /// Threads that are targets now.
@@ -294,6 +302,9 @@ impl Live {
 
     /// Why to end now, if so.
     fn wants_to_end(&mut self, now: u64) -> Result<Option<End>, LoadError> {
+        if self.halt.load(Ordering::Relaxed) {
+            return Ok(Some(End::Stopped));
+        }
         if self.stop.load(Ordering::Relaxed) {
             let since = *self.stopping.get_or_insert(now);
             if now >= since + self.pace.linger.map_or(0, as_ns) {

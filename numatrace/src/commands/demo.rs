@@ -11,7 +11,7 @@ use crate::{
     target::{Filter, Machine, preflight},
 };
 
-use super::session::Session;
+use super::{engine::Setup, session::Session};
 
 /// How long it runs where it is not drawn.
 const DURATION: Duration = Duration::from_secs(10);
@@ -27,12 +27,14 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let workload = demo::spawn().context("cannot start the demo's workload")?;
     let pid = workload.pid();
     let session = Session {
-        target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
-        filter: Filter::Processes(vec![pid]),
-        linger: false,
-        run: &args.run,
+        setup: Setup {
+            target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
+            filter: Filter::Processes(vec![pid]),
+            linger: false,
+            run: &args.run,
+            trace: &args.trace,
+        },
         output: &args.output,
-        trace: &args.trace,
         started: &mut || Ok(()),
         default_duration: Some(DURATION),
         one_report: true,

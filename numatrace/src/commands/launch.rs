@@ -40,15 +40,17 @@ pub struct Launched {
     child: Option<Child>,
 }
 
-/// Who the command runs as.
-struct User {
-    uid: u32,
-    gid: u32,
+/// Who the command runs as, and who owns what we write.
+pub struct User {
+    /// Their number.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
     name: Option<String>,
 }
 
 /// The user who called sudo, where there is one and we are root.
-fn invoking_user() -> Option<User> {
+pub fn invoking_user() -> Option<User> {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         return None;

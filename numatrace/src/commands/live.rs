@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use crate::{
-    cli::LiveArgs,
-    target::{self, Filter, Machine, preflight},
-};
+use crate::cli::LiveArgs;
 
 use super::{
-    interrupt,
-    launch::{Launched, Stdio},
+    launch::Stdio,
     session::{self, Session},
+    traced::Traced,
 };
 
 /// Where a command's output goes, so that it and ours do not mix.
@@ -29,36 +26,14 @@ fn stdio(args: &LiveArgs) -> Stdio {
 /// # Errors
 /// One sentence about what stands in the way.
 pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
-    let machine = Machine::this();
-    let mut spec = target::resolve(&args.filter, &machine)?;
-    preflight::check_privileges(&machine)?;
-    preflight::check_kernel(&machine)?;
-    preflight::check_access(&spec, &machine)?;
-    let mut command = match &spec.filter {
-        Filter::Command(command) => Some(Launched::hold(command, stdio(args))?),
-        _ => None,
-    };
-    if let Some(command) = &command {
-        spec.ids = vec![command.pid()];
-    }
-    let filter = match &command {
-        Some(command) => Filter::Processes(vec![command.pid()]),
-        None => spec.filter.clone(),
-    };
-    interrupt::pass_on_to(command.as_ref().map(Launched::pid));
+    let mut traced = Traced::find(&args.filter, stdio(args))?;
     let session = Session {
-        target: spec.describe(),
-        filter,
-        linger: command.is_some(),
-        run: &args.run,
+        setup: traced.setup(&args.run, &args.trace),
         output: &args.output,
-        trace: &args.trace,
-        started: &mut || command.as_mut().map_or(Ok(()), Launched::release),
+        started: &mut || traced.release(),
         default_duration: None,
         one_report: false,
     };
-    let result = session.run();
-    interrupt::pass_on_to(None);
-    result?;
-    Ok(command.map_or(ExitCode::SUCCESS, |mut command| ExitCode::from(command.end())))
+    session.run()?;
+    Ok(traced.end())
 }

@@ -3,11 +3,40 @@
 //!
 //! docs/recording-format.md describes the bytes.
 
+mod anonymize;
+mod columns;
+pub mod create;
+mod format;
+mod frames;
+pub mod reader;
+mod scan;
+pub mod writer;
+
+use numatrace_common::abi::{Task, kind, task_event};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Meta;
 use crate::source::{Source, SourceError};
 use crate::topology::Topology;
+use zerocopy::FromBytes;
+
+pub use self::format::{Reason, VERSION};
+
+/// Kind of a record that stands for a piece of input that was no record, so that it counts as not decodable wherever the
+/// recording is read. No record of the ABI has this kind.
+pub const PIECE: u16 = u16::MAX;
+
+/// Whether a record belongs to the tick right before it: what was looked up then, and pieces that were no records. What is
+/// known at a tick includes these.
+#[inline]
+pub fn belongs_to_tick(record: &[u8]) -> bool {
+    let Some(bytes) = record.get(..2) else { return false };
+    match u16::from_le_bytes([bytes[0], bytes[1]]) {
+        kind::ATTRIBUTES | kind::CGROUP | kind::CGROUP_PATH | PIECE => true,
+        kind::TASK => Task::read_from_bytes(record).is_ok_and(|task| task.event == task_event::NAME),
+        _ => false,
+    }
+}
 
 /// Everything about a recording that is no record. Stands at the start of the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +49,15 @@ pub struct Head {
     pub meta: Meta,
     /// The machine.
     pub topology: Topology,
+}
+
+impl Head {
+    /// For a run; with `anonymized`, without what people named its target by.
+    pub fn new(meta: Meta, topology: Topology, anonymized: bool) -> Head {
+        let target = if anonymized { anonymize::without_names(&meta.target) } else { meta.target };
+        let tool = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into();
+        Head { tool, anonymized, meta: Meta { target, ..meta }, topology }
+    }
 }
 
 /// A place in a recording from which it can be read.

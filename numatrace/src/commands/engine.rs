@@ -1,0 +1,220 @@
+//! Probes and model, advanced from tick to tick. Shared by everything that traces.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+
+use crate::{
+    cli::{Hooks, RunArgs, TraceArgs},
+    collect::{
+        hooks::Flavour,
+        live::{End, Live, Pace},
+        load::{DEFAULT_MAX_TASKS, Plan},
+        system,
+    },
+    decode::decode,
+    model::{Limits, Meta, Model},
+    snapshot::{SourceState, Target},
+    source::{self, Source, SourceStatus},
+    target::Filter,
+    topology::Topology,
+};
+
+use super::{recording::Recording, slow::SlowWaits};
+
+/// Bytes of a ring when the drain threads run at real-time priority, and when they do not.
+const RING_BYTES: (u32, u32) = (4 << 20, 32 << 20);
+/// How long a command may take to end by itself once the run was told to stop.
+pub const LINGER: Duration = Duration::from_secs(10);
+/// Names of threads that are no targets, looked up on each tick at most.
+const NAMES_PER_TICK: usize = 64;
+/// Threads whose policy, priority and allowed CPUs are read on each tick at most. With more, each has its turn.
+const ATTRIBUTES_PER_TICK: usize = 256;
+/// Threads whose cgroup is read on each tick at most. With more, each has its turn.
+const CGROUPS_PER_TICK: usize = 64;
+
+/// What to trace, and how.
+pub struct Setup<'a> {
+    /// The target as reports show it.
+    pub target: Target,
+    /// What the probes take.
+    pub filter: Filter,
+    /// The target is a command that we started: when told to stop, see it end first.
+    pub linger: bool,
+    /// How long and how often.
+    pub run: &'a RunArgs,
+    /// How to trace.
+    pub trace: &'a TraceArgs,
+}
+
+impl Setup<'_> {
+    /// Time between ticks as the engine takes it.
+    pub fn interval_ns(&self) -> Arc<AtomicU64> {
+        Arc::new(AtomicU64::new(u64::try_from(self.run.interval.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    fn plan(&self) -> Plan {
+        let ring_bytes = match self.trace.ring_size {
+            Some(bytes) => bytes,
+            None if system::realtime_allowed() => RING_BYTES.0,
+            None => RING_BYTES.1,
+        };
+        Plan {
+            filter: self.filter.clone(),
+            ring_bytes,
+            max_tasks: DEFAULT_MAX_TASKS,
+            wakers: !self.trace.no_wakers,
+            culprits: true,
+            flavour: match self.trace.hooks {
+                Hooks::Auto => None,
+                Hooks::TpBtf => Some(Flavour::TpBtf),
+                Hooks::RawTp => Some(Flavour::RawTp),
+            },
+        }
+    }
+
+    /// The target was there, and the probes found no thread of it.
+    fn nothing_found(&self) -> anyhow::Error {
+        let label = &self.target.label;
+        if self.target.ids.iter().any(|id| Path::new(&format!("/proc/{id}/stat")).exists()) {
+            anyhow!(
+                "the kernel does not show {label} to BPF (some virtual machines protect their own agents): trace another target"
+            )
+        } else {
+            anyhow!("{label} exited before it could be traced")
+        }
+    }
+}
+
+/// See the module.
+pub struct Engine {
+    /// Where records come from.
+    pub live: Live,
+    /// What they add up to.
+    pub model: Model,
+    /// What is asked for of single waits.
+    pub slow: Option<SlowWaits>,
+    /// Where records go as well.
+    pub recording: Option<Recording>,
+    meta: Meta,
+    topology: Topology,
+    undecodable: u64,
+}
+
+impl Engine {
+    /// Attaches. Setting `stop` ends the run.
+    ///
+    /// # Errors
+    /// One sentence about what could not be done; nothing stays attached.
+    pub fn start(setup: &Setup<'_>, pace: Pace, stop: &Arc<AtomicBool>) -> anyhow::Result<Engine> {
+        let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
+        let live = Live::start(&setup.plan(), &topology, pace, Arc::clone(stop))?;
+        if setup.filter.ends() && live.targets()? == 0 {
+            return Err(setup.nothing_found());
+        }
+        let (release, machine) = system::uname();
+        let elapsed = system::monotonic_ns() - live.start_ns();
+        let meta = Meta {
+            host: topology.host(&release, &machine),
+            target: setup.target.clone(),
+            sources: live.sources().to_vec(),
+            start_ns: live.start_ns(),
+            start_wall_ns: system::realtime_ns() - elapsed,
+        };
+        let model = Model::new(meta.clone(), topology.clone(), Limits::default());
+        Ok(Engine { live, model, slow: None, recording: None, meta, topology, undecodable: 0 })
+    }
+
+    /// Goes on to the next tick. `Some(end)` with the last one.
+    ///
+    /// # Errors
+    /// When tracing cannot go on.
+    pub fn step(&mut self, lines: &mut dyn FnMut(&str)) -> anyhow::Result<Option<End>> {
+        let end = self.to_tick(lines)?;
+        self.look_up();
+        Ok(end)
+    }
+
+    /// The first half of a step: everything up to the next tick. A recording can begin after it.
+    ///
+    /// # Errors
+    /// When tracing cannot go on.
+    pub fn to_tick(&mut self, lines: &mut dyn FnMut(&str)) -> anyhow::Result<Option<End>> {
+        let Engine { live, model, slow, recording, undecodable, .. } = self;
+        let status = live.next_batch(&mut |record| {
+            if let Some(recording) = recording {
+                recording.push(record);
+            }
+            match decode(record) {
+                Ok(event) => {
+                    model.apply(&event);
+                    if let Some(slow) = slow {
+                        slow.apply(&event, model, lines);
+                    }
+                }
+                Err(_) => model.note_undecodable(1),
+            }
+        })?;
+        let pieces = live.undecodable() - *undecodable;
+        *undecodable += pieces;
+        model.note_undecodable(pieces);
+        if let Some(recording) = recording {
+            recording.push_pieces(pieces, model.now_ns());
+        }
+        match status {
+            SourceStatus::More => Ok(self.live.end()),
+            SourceStatus::Ended => Ok(self.live.end().or(Some(End::Stopped))),
+        }
+    }
+
+    /// The second half: asks the system what no hook tells.
+    pub fn look_up(&mut self) {
+        let Engine { live, model, recording, .. } = self;
+        let unnamed = model.unnamed_tids(NAMES_PER_TICK);
+        let attributes_due = model.attributes_due(ATTRIBUTES_PER_TICK);
+        let cgroups_due = model.cgroups_due(CGROUPS_PER_TICK);
+        let mut take = |record: &[u8]| {
+            if let Some(recording) = recording {
+                recording.push(record);
+            }
+            source::apply(record, model);
+        };
+        live.look_up_names(&unnamed, &mut take);
+        live.read_attributes(&attributes_due, &mut take);
+        live.read_cgroups(&cgroups_due, &mut take);
+        if let Some(recording) = recording {
+            recording.up_to(model.now_ns());
+        }
+    }
+
+    /// What a recording that begins now is to know beside records.
+    pub fn meta(&self) -> (&Meta, &Topology) {
+        (&self.meta, &self.topology)
+    }
+
+    /// Says what is done, and what is missing, on standard error.
+    pub fn note(&self, what: &str) {
+        let missing: Vec<&str> = self
+            .live
+            .sources()
+            .iter()
+            .filter(|source| source.state != SourceState::On)
+            .map(|source| source.name.as_str())
+            .collect();
+        let rest = if missing.is_empty() {
+            String::new()
+        } else {
+            format!("; not fully on: {} (numatrace doctor says why)", missing.join(", "))
+        };
+        // Notes are a courtesy: a closed standard error is no failure.
+        let _ = writeln!(io::stderr(), "numatrace: {what}{rest}");
+    }
+}

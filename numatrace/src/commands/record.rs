@@ -1,0 +1,129 @@
+//! `numatrace record`: traces into a file.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    cli::RecordArgs,
+    collect::live::Pace,
+    recording::{Head, Reason, writer::Options},
+    snapshot::Snapshot,
+    text,
+};
+
+use super::{
+    engine::{Engine, LINGER},
+    interrupt,
+    launch::Stdio,
+    recording::{Recording, new_file},
+    traced::Traced,
+};
+
+/// Records what the arguments name.
+///
+/// # Errors
+/// One sentence about what stands in the way, or how far the recording came.
+pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
+    // A file that is in the way is found before a command is started, and rights are looked at before a file is made.
+    let mut traced = Traced::find(&args.filter, Stdio::Inherited)?;
+    let file = new_file(&args.file.output, args.file.force)?;
+    let stop = interrupt::catch()?;
+    let setup = traced.setup(&args.run, &args.trace);
+    let pace = Pace {
+        interval_ns: setup.interval_ns(),
+        duration: args.run.duration,
+        end_with_targets: setup.filter.ends(),
+        linger: setup.linger.then_some(LINGER),
+    };
+    let mut engine = Engine::start(&setup, pace, &stop)?;
+    let (meta, topology) = engine.meta();
+    let head = Head::new(meta.clone(), topology.clone(), args.file.anonymize);
+    let options = Options::up_to(args.file.max_size, engine.live.halt());
+    let mut recording = Recording::begin(file, &args.file.output, &head, options)?;
+    traced.release()?;
+    recording.keep()?;
+    engine.recording = Some(recording);
+    let label = &setup.target.label;
+    if !args.file.quiet {
+        engine.note(&format!("recording {label}"));
+    }
+    let (reason, written) = record(&mut engine, args.file.quiet)?;
+    let last = engine.model.snapshot();
+    if !args.file.quiet || last.loss.records_lost > 0 {
+        let path = text::display_str(&args.file.output.to_string_lossy());
+        let _ = writeln!(
+            io::stderr(),
+            "numatrace: {} after {}: {path} has {} records, {} lost, {}",
+            why(reason),
+            text::duration(last.duration_ns),
+            text::count(written.records),
+            text::count(last.loss.records_lost),
+            text::bytes(written.bytes),
+        );
+    }
+    Ok(traced.end())
+}
+
+const fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Stopped => "stopped",
+        Reason::Duration => "the time is over",
+        Reason::TargetsGone => "every target has exited",
+        Reason::MaxSize => "the file has its largest size",
+        Reason::WriteFailed => "writing failed",
+        Reason::TraceFailed => "tracing failed",
+    }
+}
+
+/// Until the run ends.
+fn record(engine: &mut Engine, quiet: bool) -> anyhow::Result<(Reason, crate::recording::writer::Written)> {
+    let line = progress(quiet);
+    let ended = loop {
+        match engine.step(&mut |_| {}) {
+            Ok(Some(end)) => break Ok(end),
+            Ok(None) => {}
+            Err(error) => break Err(error),
+        }
+        if let Some(recording) = &engine.recording
+            && !line.is_hidden()
+        {
+            line.set_message(progress_text(&engine.model.snapshot(), recording.written()));
+        }
+    };
+    line.finish_and_clear();
+    let finished = engine.recording.take().map(|recording| recording.finish(ended.as_ref().ok().copied()));
+    // What went wrong first comes first.
+    ended?;
+    // It is there: `run` has just begun it.
+    finished.unwrap_or_else(|| Err(anyhow::anyhow!("the recording was not begun")))
+}
+
+/// A line that is drawn on a terminal alone.
+fn progress(quiet: bool) -> ProgressBar {
+    if quiet || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+        line.set_style(style);
+    }
+    line
+}
+
+fn progress_text(now: &Snapshot, (bytes, _): (u64, u64)) -> String {
+    let loss = &now.loss;
+    let lost = match loss.records_lost {
+        0 => "none lost".to_owned(),
+        n => format!("{} lost ({})", text::count(n), text::share(n, loss.records_wanted)),
+    };
+    format!(
+        "{}: {} records, {lost}, {} written; Ctrl-C ends it",
+        text::duration(now.duration_ns),
+        text::count(loss.records_wanted),
+        text::bytes(bytes)
+    )
+}
