@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::replay::{Moment, Speed};
 use crate::report::SortKey;
 use crate::text::visible;
 pub use values::{Comm, MAX_PID};
@@ -41,7 +42,9 @@ Examples:
                                              one report for a program to read
   sudo numatrace -p 4711 -f json | jq .totals.runq.all.p99_ns
                                              one cumulative document a line, each interval
-  sudo numatrace record -o run.ntrec -p 4711 into a file, for numatrace report and numatrace replay
+  sudo numatrace record -o run.numatrace -p 4711
+                                             into a file, until Ctrl-C, for report and replay
+  numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
   numatrace doctor                           what this kernel offers, and what is missing
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
@@ -61,6 +64,8 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Trace the built-in workload.
     Demo(DemoArgs),
+    /// Play a recording.
+    Replay(ReplayArgs),
     /// Say what this kernel and machine offer.
     Doctor(DoctorArgs),
     /// Print a completion script.
@@ -109,6 +114,8 @@ enum Subcommands {
     ///
     /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
     Demo(DemoArgs),
+    /// Show a recording in the dashboard: play, pause, step, seek
+    Replay(ReplayArgs),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -184,6 +191,24 @@ pub struct DemoArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+}
+
+/// Arguments of `replay`.
+#[derive(Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Begin at this time: 12s, 1m 30s or plain seconds since the start of the recording, 10:21:46 (local time of day), or
+    /// RFC 3339 [default: the start]
+    #[arg(long, value_name = "TIME", value_parser = clap::value_parser!(Moment), allow_hyphen_values = true)]
+    pub from: Option<Moment>,
+    /// How fast, 0.1 to 100
+    #[arg(long, value_name = "X", default_value_t, value_parser = clap::value_parser!(Speed), allow_hyphen_values = true)]
+    pub speed: Speed,
+    /// Do not begin to play
+    #[arg(long)]
+    pub paused: bool,
 }
 
 /// Arguments of `doctor`.
@@ -365,6 +390,7 @@ where
         Some(Subcommands::Live(args)) => Command::Live(args),
         Some(Subcommands::Record(args)) => Command::Record(args),
         Some(Subcommands::Demo(args)) => Command::Demo(args),
+        Some(Subcommands::Replay(args)) => Command::Replay(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),
     };

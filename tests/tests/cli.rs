@@ -50,6 +50,10 @@ fn wrong_usage_is_one_sentence_and_code_2() {
         (&["sleep", "1"], "unexpected argument 'sleep'"),
         (&["doctor", "--pid", "1"], "unexpected argument '--pid'"),
         (&["completions"], "required arguments"),
+        (&["replay"], "required arguments"),
+        (&["replay", "file", "--speed", "0"], "a speed is a number from 0.1 to 100"),
+        (&["replay", "file", "--from", "soon"], "a time is 12s, 1m 30s, plain seconds, 10:21:46 or"),
+        (&["replay", "file"], "standard output is none: use numatrace report"),
     ];
     for (args, words) in cases {
         let said = sentence(args, 2);

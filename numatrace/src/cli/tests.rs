@@ -199,3 +199,24 @@ fn the_help_is_a_manual() {
         assert_eq!((error.exit_code(), error.use_stderr()), (0, false));
     }
 }
+
+#[test]
+fn a_replay_takes_a_file_a_time_and_a_speed() {
+    let replay = |args: &[&str]| match parse(["numatrace", "replay"].iter().chain(args)) {
+        Ok(Command::Replay(args)) => args,
+        other => panic!("{args:?} gave {other:?}"),
+    };
+    let plain = replay(&["file"]);
+    assert_eq!(
+        (plain.file.to_str(), plain.from, plain.speed, plain.paused),
+        (Some("file"), None, Speed::default(), false)
+    );
+    let all = replay(&["file", "--from", "1m 30s", "--speed", "0.5", "--paused"]);
+    assert_eq!(
+        (all.from, all.speed.to_string(), all.paused),
+        (Some(Moment::Since(Duration::from_secs(90))), "0.5x".into(), true)
+    );
+    for (args, words) in [(["--speed", "-1"], "a speed is a number"), (["--from", "-1s"], "a time is 12s")] {
+        assert!(refused(&["replay", "file", args[0], args[1]]).contains(words), "{args:?}");
+    }
+}

@@ -1,15 +1,45 @@
 //! `numatrace replay`: the dashboard over a recording.
 
-use std::sync::mpsc::channel;
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    sync::mpsc::channel,
+};
 
 use anyhow::{Context, anyhow};
 use jiff::tz::TimeZone;
 
 use crate::{
-    recording::Timeline,
+    cli::ReplayArgs,
+    recording::{Timeline, reader::Reader},
     replay::{Player, Span, Start, engine},
     tui,
 };
+
+/// Plays the file until the user quits.
+///
+/// # Errors
+/// One sentence about why it cannot be read, or why there is no dashboard.
+pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+    if !io::stdout().is_terminal() {
+        return Ok(refuse("replay draws on a terminal, and standard output is none: use numatrace report"));
+    }
+    let timeline = Reader::open(&args.file)?;
+    let span = span(&timeline);
+    let from_ns = match args.from.as_ref().map(|moment| moment.in_recording(&span)).transpose() {
+        Ok(ns) => ns.unwrap_or(0),
+        Err(why) => return Ok(refuse(&format!("cannot begin there: {why}"))),
+    };
+    play(timeline, span, Start { from_ns, speed: args.speed, paused: args.paused })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Wrong usage, in a sentence.
+fn refuse(sentence: &str) -> ExitCode {
+    // A closed standard error is no reason to panic.
+    let _ = writeln!(io::stderr(), "numatrace: {sentence}");
+    ExitCode::from(2)
+}
 
 /// When it was recorded; times of day are meant in the zone of this machine.
 pub fn span(timeline: &impl Timeline) -> Span {
