@@ -16,25 +16,64 @@ use self::layout::{Field, HEADER, LAYOUT_COLUMNS, LAYOUTS, Layout, TID};
 use self::threads::{Ids, Numbering};
 use self::turns::Turns;
 pub(super) use self::varint::Damaged;
-use self::varint::{Column, put, put_signed};
+use self::varint::{Column, SPLIT, put, put_signed, put_signed_split, split_signed};
 
-/// Positions of the columns that all records share; those of turns come next, and then those of the layouts.
-mod column {
-    /// A byte for each record: 0 is a turn, then come the layouts, and [`super::OTHER`].
-    pub(super) const KIND: usize = 0;
+/// The columns that all records share, in their order; in a frame come those of `time` first, then the others, then those
+/// of turns, and then those of the layouts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shared<T> {
     /// Difference to the time of the record before.
-    pub(super) const TIME: usize = 1;
-    // Here come the threads of turns, and the threads of all other records; ids of threads, in the order in which they
-    // were first spoken of.
+    time: [T; SPLIT],
+    /// A byte for each record: 0 is a turn, then come the layouts, and [`OTHER`].
+    kind: T,
+    /// Threads of turns.
+    runs: T,
+    /// Threads of all other records.
+    thread: T,
+    /// Ids of threads, in the order in which they were first spoken of.
+    new_ids: T,
     /// Records of kinds that have no columns, whole but for their time.
-    pub(super) const OTHER: usize = 5;
-    /// How many they are.
-    pub(super) const SHARED: usize = 6;
+    other: T,
 }
 
-const FIRST_LAYOUT: usize = column::SHARED + turns::COLUMNS;
+const SHARED: usize = 5 + SPLIT;
+const FIRST_LAYOUT: usize = SHARED + turns::COLUMNS;
 /// Columns of a frame in this version.
 pub(super) const COLUMNS: usize = FIRST_LAYOUT + LAYOUT_COLUMNS;
+
+/// All columns of a frame.
+#[derive(Debug)]
+struct Columns<T> {
+    shared: Shared<T>,
+    of_turns: turns::Columns<T>,
+    of_layouts: [T; LAYOUT_COLUMNS],
+}
+
+impl<T: Default> Default for Columns<T> {
+    fn default() -> Self {
+        Columns {
+            shared: Shared::default(),
+            of_turns: turns::Columns::default(),
+            of_layouts: std::array::from_fn(|_| T::default()),
+        }
+    }
+}
+
+impl<T> Columns<T> {
+    /// All of them in order.
+    fn all(&self) -> impl Iterator<Item = &T> {
+        let Shared { time, kind, runs, thread, new_ids, other } = &self.shared;
+        let shared = time.iter().chain([kind, runs, thread, new_ids, other]);
+        shared.chain(self.of_turns.all()).chain(&self.of_layouts)
+    }
+
+    /// All of them in order.
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let Shared { time, kind, runs, thread, new_ids, other } = &mut self.shared;
+        let shared = time.iter_mut().chain([kind, runs, thread, new_ids, other]);
+        shared.chain(self.of_turns.all_mut()).chain(&mut self.of_layouts)
+    }
+}
 
 const TURN: u8 = 0;
 const OTHER: u8 = 255;
@@ -87,40 +126,25 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 /// Records to columns.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Encoder {
-    shared: [Vec<u8>; column::SHARED],
-    of_turns: [Vec<u8>; turns::COLUMNS],
-    of_layouts: Vec<Vec<u8>>,
+    columns: Columns<Vec<u8>>,
     numbering: Numbering,
     turns: Turns,
     places: Places,
 }
 
-impl Default for Encoder {
-    fn default() -> Self {
-        Encoder {
-            shared: Default::default(),
-            of_turns: Default::default(),
-            of_layouts: vec![Vec::new(); LAYOUT_COLUMNS],
-            numbering: Numbering::default(),
-            turns: Turns::default(),
-            places: Places::default(),
-        }
-    }
-}
-
 impl Encoder {
     /// Appends the columns of these records to `plain`. Each record is as long as its header says.
     pub(super) fn pack(&mut self, raw: &[u8], plain: &mut Vec<u8>) {
-        self.shared.iter_mut().chain(&mut self.of_turns).chain(&mut self.of_layouts).for_each(Vec::clear);
+        self.columns.all_mut().for_each(Vec::clear);
         self.numbering.clear();
         self.turns.clear();
         self.places.clear();
         let (mut at, mut time) = (0, 0);
         while let Some(record) = first_record(&raw[at..]) {
             let ts = number(&record[TIME]);
-            put_signed(&mut self.shared[column::TIME], ts.wrapping_sub(time));
+            put_signed_split(&mut self.columns.shared.time, ts.wrapping_sub(time));
             time = ts;
             self.record(raw, at, record);
             at += record.len();
@@ -129,32 +153,31 @@ impl Encoder {
     }
 
     fn record(&mut self, raw: &[u8], at: usize, record: &[u8]) {
+        let Columns { shared, of_turns, of_layouts } = &mut self.columns;
         if let Ok(turn) = Slice::read_from_bytes(record)
             && turn.header.kind == Slice::KIND
         {
-            self.shared[column::KIND].push(TURN);
-            let [_, _, tids, _, new_ids, _] = &mut self.shared;
-            self.turns.put(&turn, &mut self.numbering, (tids, new_ids), &mut self.of_turns);
-            return;
+            shared.kind.push(TURN);
+            let tids = (&mut shared.runs, &mut shared.new_ids);
+            return self.turns.put(&turn, &mut self.numbering, tids, of_turns);
         }
         let Some((code, layout, first)) = layout_of(record) else {
-            self.shared[column::KIND].push(OTHER);
-            let other = &mut self.shared[column::OTHER];
-            put(other, record.len() as u64);
-            other.extend_from_slice(&record[..2]);
-            other.extend_from_slice(&record[4..TIME.start]);
-            other.extend_from_slice(&record[TIME.end..]);
+            shared.kind.push(OTHER);
+            put(&mut shared.other, record.len() as u64);
+            shared.other.extend_from_slice(&record[..2]);
+            shared.other.extend_from_slice(&record[4..TIME.start]);
+            shared.other.extend_from_slice(&record[TIME.end..]);
             return;
         };
-        self.shared[column::KIND].push(code as u8 + 1);
+        shared.kind.push(code as u8 + 1);
         let thread = if layout.of_thread {
-            let [_, _, _, tids, new_ids, _] = &mut self.shared;
-            self.numbering.put(number(&record[TID..TID + 4]) as u32, None, tids, new_ids) as usize
+            let tid = number(&record[TID..TID + 4]) as u32;
+            self.numbering.put(tid, None, &mut shared.thread, &mut shared.new_ids) as usize
         } else {
             0
         };
         let before = self.places.replace(code, thread, at).map(|at| &raw[at..at + layout.size]);
-        for (column, (from, field)) in self.of_layouts[first..].iter_mut().zip(layout.all_fields()) {
+        for (column, (from, field)) in of_layouts[first..].iter_mut().zip(layout.all_fields()) {
             let value = &record[from..from + field.len()];
             match field {
                 Field::Bytes(_) => column.extend_from_slice(value),
@@ -168,10 +191,9 @@ impl Encoder {
 
     /// All columns in one: how many, how long each is, and what is in them.
     fn join(&self, plain: &mut Vec<u8>) {
-        let columns = || self.shared.iter().chain(&self.of_turns).chain(&self.of_layouts);
         put(plain, COLUMNS as u64);
-        columns().for_each(|column| put(plain, column.len() as u64));
-        columns().for_each(|column| plain.extend_from_slice(column));
+        self.columns.all().for_each(|column| put(plain, column.len() as u64));
+        self.columns.all().for_each(|column| plain.extend_from_slice(column));
     }
 }
 
@@ -199,26 +221,24 @@ impl Decoder {
         self.turns.clear();
         self.places.clear();
         let mut columns = split(plain)?;
-        let (shared, rest) = columns.split_at_mut(column::SHARED);
-        let [kinds, times, runs, threads, new_ids, other] = shared else { return Err(Damaged) };
-        let (of_turns, layouts) = rest.split_at_mut(turns::COLUMNS);
-        let of_turns: &mut [Column<'_>; turns::COLUMNS] = of_turns.try_into().map_err(|_| Damaged)?;
+        let Columns { shared, of_turns, of_layouts } = &mut columns;
         let mut ts = 0u64;
         for _ in 0..records {
-            ts = ts.wrapping_add(times.signed()?);
-            match kinds.byte()? {
+            ts = ts.wrapping_add(split_signed(&mut shared.time)?);
+            match shared.kind.byte()? {
                 TURN => {
-                    let turn = self.turns.get(ts, &mut self.ids, (runs, new_ids), of_turns)?;
+                    let tids = (&mut shared.runs, &mut shared.new_ids);
+                    let turn = self.turns.get(ts, &mut self.ids, tids, of_turns)?;
                     raw.extend_from_slice(turn.as_bytes());
                 }
-                OTHER => other_record(ts, other, raw)?,
-                code => self.record(code, ts, (threads, new_ids), layouts, raw)?,
+                OTHER => other_record(ts, &mut shared.other, raw)?,
+                code => self.record(code, ts, (&mut shared.thread, &mut shared.new_ids), of_layouts, raw)?,
             }
             if raw.len() > raw_len {
                 return Err(Damaged);
             }
         }
-        let all_told = columns.iter().all(|column| column.0.is_empty());
+        let all_told = columns.all().all(|column| column.0.is_empty());
         if all_told && raw.len() == raw_len { Ok(()) } else { Err(Damaged) }
     }
 
@@ -276,7 +296,7 @@ fn other_record(ts: u64, other: &mut Column<'_>, raw: &mut Vec<u8>) -> Result<()
 }
 
 /// The columns of a frame, which may be fewer than this version has: those of kinds that came later are empty.
-fn split(plain: &[u8]) -> Result<[Column<'_>; COLUMNS], Damaged> {
+fn split(plain: &[u8]) -> Result<Columns<Column<'_>>, Damaged> {
     let mut rest = Column(plain);
     let told = usize::try_from(rest.number()?).map_err(|_| Damaged)?;
     if !(FIRST_LAYOUT..=COLUMNS).contains(&told) {
@@ -286,8 +306,8 @@ fn split(plain: &[u8]) -> Result<[Column<'_>; COLUMNS], Damaged> {
     for len in &mut lens[..told] {
         *len = usize::try_from(rest.number()?).map_err(|_| Damaged)?;
     }
-    let mut columns = [Column::default(); COLUMNS];
-    for (column, len) in columns.iter_mut().zip(lens) {
+    let mut columns = Columns::default();
+    for (column, len) in columns.all_mut().zip(lens) {
         *column = Column(rest.bytes(len)?);
     }
     if rest.0.is_empty() { Ok(columns) } else { Err(Damaged) }

@@ -3,13 +3,13 @@
 //!
 //! What is expected: a turn begins when the last one on its CPU ended, and follows whom it followed before; a thread has
 //! the waker and the flags of its last turn, stays on its CPU, and where it was preempted its wait began when its last
-//! turn ended; who held the CPU when it was queued is who ran until it was switched in, if that turn is longer than the
-//! wait.
+//! turn ended; who held the CPU when it was queued is who ran there at that time, as far back as turns are known, and may
+//! have woken it.
 
 use numatrace_common::abi::{NO_TID, Slice, slice_flags};
 
 use super::threads::{Ids, Number, Numbering};
-use super::varint::{Column, Damaged, put, put_signed};
+use super::varint::{Column, Damaged, SPLIT, put, put_signed, put_signed_split, put_split, split_number, split_signed};
 
 /// Bits of the column of shapes: each says that something came as expected.
 mod as_expected {
@@ -31,33 +31,99 @@ mod as_expected {
     pub(super) const FLAGS: u8 = 1 << 7;
 }
 
-/// Positions of columns within those of turns.
-pub(super) mod column {
-    pub(in super::super) const CPU: usize = 0;
-    pub(in super::super) const SHAPE: usize = 1;
-    pub(in super::super) const FLAGS: usize = 2;
-    pub(in super::super) const GAP: usize = 3;
-    pub(in super::super) const WAIT: usize = 4;
-    pub(in super::super) const PREV: usize = 5;
-    pub(in super::super) const PREV_RAN: usize = 6;
-    pub(in super::super) const TGID: usize = 7;
-    pub(in super::super) const SEQ: usize = 8;
-    pub(in super::super) const WAKER: usize = 9;
-    pub(in super::super) const HOLDER: usize = 10;
-    pub(in super::super) const LAST_CPU: usize = 11;
-    pub(in super::super) const QUEUED_CPU: usize = 12;
+/// Columns of turns.
+pub(super) const COLUMNS: usize = ONCE + 2 * SPLIT;
+const ONCE: usize = 11;
+
+/// The columns of turns, in their order; in a frame come those of `gap`, then those of `wait`, and then the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Columns<T> {
+    /// Time between the last turn on the CPU and this one.
+    pub(super) gap: [T; SPLIT],
+    pub(super) wait: [T; SPLIT],
+    pub(super) cpu: T,
+    pub(super) shape: T,
+    pub(super) flags: T,
+    pub(super) prev: T,
+    pub(super) prev_ran: T,
+    pub(super) tgid: T,
+    pub(super) seq: T,
+    pub(super) waker: T,
+    pub(super) holder: T,
+    pub(super) last_cpu: T,
+    pub(super) queued_cpu: T,
 }
 
-/// Columns of turns.
-pub(super) const COLUMNS: usize = 13;
+impl<T> Columns<T> {
+    /// All of them in order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+        let Columns { gap, wait, cpu, shape, flags, prev, prev_ran, tgid, seq, waker, holder, last_cpu, queued_cpu } =
+            self;
+        let once = [cpu, shape, flags, prev, prev_ran, tgid, seq, waker, holder, last_cpu, queued_cpu];
+        gap.iter().chain(wait).chain(once)
+    }
 
-/// The last turn on a CPU.
+    /// All of them in order.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let Columns { gap, wait, cpu, shape, flags, prev, prev_ran, tgid, seq, waker, holder, last_cpu, queued_cpu } =
+            self;
+        let once: [&mut T; ONCE] = [cpu, shape, flags, prev, prev_ran, tgid, seq, waker, holder, last_cpu, queued_cpu];
+        gap.iter_mut().chain(wait).chain(once)
+    }
+}
+
+/// Turns on a CPU that are known.
+const KNOWN: usize = 64;
+/// CPUs that are told apart: beyond, some are taken for one, and less comes as expected.
+const CPUS: usize = 1024;
+
+/// A turn on a CPU.
 #[derive(Clone, Copy, Debug, Default)]
-struct OnCpu {
-    thread: Option<Number>,
-    tid: u32,
-    slice_ns: u64,
+struct Turn {
     ended: u64,
+    tid: u32,
+    thread: Number,
+}
+
+/// The last turns on a CPU.
+#[derive(Clone, Debug)]
+struct OnCpu {
+    /// The one with the number `n` is at `n % KNOWN`.
+    turns: [Turn; KNOWN],
+    /// How many there were.
+    count: usize,
+    /// How long the last one was.
+    slice_ns: u64,
+}
+
+impl OnCpu {
+    const NONE: OnCpu = OnCpu { turns: [Turn { ended: 0, tid: 0, thread: 0 }; KNOWN], count: 0, slice_ns: 0 };
+
+    #[inline]
+    fn last(&self) -> Turn {
+        self.turns[self.count.wrapping_sub(1) % KNOWN]
+    }
+
+    #[inline]
+    fn push(&mut self, turn: Turn, slice_ns: u64) {
+        self.turns[self.count % KNOWN] = turn;
+        self.count = self.count.wrapping_add(1);
+        self.slice_ns = slice_ns;
+    }
+
+    /// The first of the known turns that ended after this time, where the last one did.
+    #[inline]
+    fn at(&self, ts: u64) -> Option<Turn> {
+        let mut found = None;
+        for back in 1..=self.count.min(KNOWN) {
+            let turn = self.turns[(self.count - back) % KNOWN];
+            if turn.ended <= ts {
+                break;
+            }
+            found = Some(turn);
+        }
+        found
+    }
 }
 
 /// The last turn of a thread.
@@ -91,20 +157,15 @@ pub(super) struct Turns {
 /// What is expected once it is known who runs where.
 #[derive(Clone, Copy)]
 struct Before {
-    cpu: OnCpu,
+    last: Turn,
+    last_slice_ns: u64,
     thread: OfThread,
 }
 
 impl Before {
-    /// Time between the last turn on this CPU and one that began at `start`.
     #[inline]
-    const fn gap(&self, start: u64) -> u64 {
-        start.wrapping_sub(self.cpu.ended)
-    }
-
-    #[inline]
-    fn prev(&self, gap: u64) -> (u32, u32) {
-        if gap == 0 { (self.cpu.tid, units_of(self.cpu.slice_ns)) } else { (0, units_of(gap)) }
+    const fn prev(&self, gap: u64) -> (u32, u32) {
+        if gap == 0 { (self.last.tid, units_of(self.last_slice_ns)) } else { (0, 0) }
     }
 
     #[inline]
@@ -124,21 +185,25 @@ impl Before {
     }
 
     #[inline]
-    const fn holder(&self, gap: u64, wait_ns: u64) -> u32 {
-        if gap != 0 {
-            0
-        } else if wait_ns <= self.cpu.slice_ns {
-            self.cpu.tid
-        } else {
-            self.thread.holder
+    fn holder(&self, gap: u64, then: Option<Turn>) -> u32 {
+        match then {
+            Some(turn) => turn.tid,
+            None if gap != 0 => 0,
+            None => self.thread.holder,
         }
     }
 }
 
+#[inline]
+fn place(cpu: u16) -> usize {
+    usize::from(cpu) % CPUS
+}
+
 /// As in [`Slice::prev_ran`].
 #[inline]
-fn units_of(ns: u64) -> u32 {
-    u32::try_from(ns >> 10).unwrap_or(u32::MAX)
+const fn units_of(ns: u64) -> u32 {
+    let units = ns >> 10;
+    if units > u32::MAX as u64 { u32::MAX } else { units as u32 }
 }
 
 impl Turns {
@@ -151,32 +216,32 @@ impl Turns {
     /// Who is expected on this CPU.
     #[inline]
     fn expected(&self, cpu: u16) -> Option<Number> {
-        let last = self.cpus.get(usize::from(cpu))?.thread?;
-        self.threads.get(last as usize)?.next
+        let on_cpu = self.cpus.get(place(cpu)).filter(|on_cpu| on_cpu.count > 0)?;
+        self.threads.get(on_cpu.last().thread as usize)?.next
     }
 
     #[inline]
     fn before(&mut self, cpu: u16, thread: Number) -> Before {
-        let (at_cpu, at_thread) = (usize::from(cpu), thread as usize);
+        let (at_cpu, at_thread) = (place(cpu), thread as usize);
         if self.cpus.len() <= at_cpu {
-            self.cpus.resize(at_cpu + 1, OnCpu::default());
+            self.cpus.resize(at_cpu + 1, OnCpu::NONE);
         }
         if self.threads.len() <= at_thread {
             self.threads.resize(at_thread + 1, OfThread::default());
         }
-        Before { cpu: self.cpus[at_cpu], thread: self.threads[at_thread] }
+        let on_cpu = &self.cpus[at_cpu];
+        Before { last: on_cpu.last(), last_slice_ns: on_cpu.slice_ns, thread: self.threads[at_thread] }
     }
 
     /// `before` was asked for this CPU and this thread.
     #[inline]
     fn note(&mut self, turn: &Slice, thread: Number) {
-        let cpu = &mut self.cpus[usize::from(turn.header.cpu)];
-        let last = cpu.thread;
-        let ended = turn.header.ts;
-        *cpu = OnCpu { thread: Some(thread), tid: turn.tid, slice_ns: turn.slice_ns, ended };
-        if let Some(last) = last {
-            self.threads[last as usize].next = Some(thread);
+        let on_cpu = &mut self.cpus[place(turn.header.cpu)];
+        if on_cpu.count > 0 {
+            self.threads[on_cpu.last().thread as usize].next = Some(thread);
         }
+        let ended = turn.header.ts;
+        on_cpu.push(Turn { ended, tid: turn.tid, thread }, turn.slice_ns);
         let known = &mut self.threads[thread as usize];
         let waker = if turn.waker == NO_TID { known.waker } else { turn.waker };
         let Slice { tgid, seq, holder, flags, .. } = *turn;
@@ -190,50 +255,51 @@ impl Turns {
         turn: &Slice,
         numbering: &mut Numbering,
         (tids, new_ids): (&mut Vec<u8>, &mut Vec<u8>),
-        columns: &mut [Vec<u8>; COLUMNS],
+        columns: &mut Columns<Vec<u8>>,
     ) {
         let cpu = turn.header.cpu;
-        put_signed(&mut columns[column::CPU], u64::from(cpu).wrapping_sub(self.cpu.into()));
+        put_signed(&mut columns.cpu, u64::from(cpu).wrapping_sub(self.cpu.into()));
         let thread = numbering.put(turn.tid, self.expected(cpu), tids, new_ids);
         let before = self.before(cpu, thread);
         let start = turn.header.ts.wrapping_sub(turn.slice_ns);
-        let gap = before.gap(start);
+        let gap = start.wrapping_sub(before.last.ended);
         let mut shape = 0;
         let mut check = |bit: u8, holds: bool| {
             shape |= if holds { bit } else { 0 };
             holds
         };
         if !check(as_expected::FLAGS, turn.flags == before.thread.flags) {
-            put(&mut columns[column::FLAGS], turn.flags.into());
+            put(&mut columns.flags, turn.flags.into());
         }
         if !check(as_expected::START, gap == 0) {
-            put_signed(&mut columns[column::GAP], gap);
+            put_signed_split(&mut columns.gap, gap);
         }
         if !check(as_expected::WAIT, turn.wait_ns == before.wait(turn.flags, start)) {
-            put(&mut columns[column::WAIT], turn.wait_ns);
+            put_split(&mut columns.wait, turn.wait_ns);
         }
+        let then = self.cpus[place(cpu)].at(start.wrapping_sub(turn.wait_ns));
         let (prev, prev_ran) = before.prev(gap);
         if !check(as_expected::PREV, (turn.prev, turn.prev_ran) == (prev, prev_ran)) {
-            numbering.put(turn.prev, None, &mut columns[column::PREV], new_ids);
+            numbering.put(turn.prev, None, &mut columns.prev, new_ids);
             let more = u64::from(turn.prev_ran).wrapping_sub(prev_ran.into());
-            put_signed(&mut columns[column::PREV_RAN], more);
+            put_signed(&mut columns.prev_ran, more);
         }
         let next_seq = before.thread.seq.wrapping_add(1);
         if !check(as_expected::SEQ, (turn.tgid, turn.seq) == (before.thread.tgid, next_seq)) {
-            put_signed(&mut columns[column::TGID], u64::from(turn.tgid).wrapping_sub(turn.tid.into()));
-            put_signed(&mut columns[column::SEQ], u64::from(turn.seq).wrapping_sub(next_seq.into()));
+            put_signed(&mut columns.tgid, u64::from(turn.tgid).wrapping_sub(turn.tid.into()));
+            put_signed(&mut columns.seq, u64::from(turn.seq).wrapping_sub(next_seq.into()));
         }
         if !check(as_expected::WAKER, turn.waker == before.waker(turn.flags)) {
-            numbering.put(turn.waker, None, &mut columns[column::WAKER], new_ids);
+            numbering.put(turn.waker, then.map(|turn| turn.thread), &mut columns.waker, new_ids);
         }
-        if !check(as_expected::HOLDER, turn.holder == before.holder(gap, turn.wait_ns)) {
-            numbering.put(turn.holder, None, &mut columns[column::HOLDER], new_ids);
+        if !check(as_expected::HOLDER, turn.holder == before.holder(gap, then)) {
+            numbering.put(turn.holder, None, &mut columns.holder, new_ids);
         }
         if !check(as_expected::CPUS, (turn.header.cpu2, turn.queued_cpu) == (before.thread.cpu, cpu)) {
-            put_signed(&mut columns[column::LAST_CPU], u64::from(turn.header.cpu2).wrapping_sub(cpu.into()));
-            put_signed(&mut columns[column::QUEUED_CPU], u64::from(turn.queued_cpu).wrapping_sub(cpu.into()));
+            put_signed(&mut columns.last_cpu, u64::from(turn.header.cpu2).wrapping_sub(cpu.into()));
+            put_signed(&mut columns.queued_cpu, u64::from(turn.queued_cpu).wrapping_sub(cpu.into()));
         }
-        columns[column::SHAPE].push(shape);
+        columns.shape.push(shape);
         self.note(turn, thread);
     }
 
@@ -244,42 +310,43 @@ impl Turns {
         ts: u64,
         ids: &mut Ids,
         (tids, new_ids): (&mut Column<'_>, &mut Column<'_>),
-        columns: &mut [Column<'_>; COLUMNS],
+        columns: &mut Columns<Column<'_>>,
     ) -> Result<Slice, Damaged> {
-        let cpu = short(u64::from(self.cpu), columns[column::CPU].signed()?)?;
+        let cpu = short(u64::from(self.cpu), columns.cpu.signed()?)?;
         let (thread, tid) = ids.get(self.expected(cpu), tids, new_ids)?;
         let before = self.before(cpu, thread);
-        let shape = columns[column::SHAPE].byte()?;
+        let shape = columns.shape.byte()?;
         let holds = |bit: u8| shape & bit != 0;
-        let flags = if holds(as_expected::FLAGS) { before.thread.flags } else { columns[column::FLAGS].short()? };
-        let gap = if holds(as_expected::START) { 0 } else { columns[column::GAP].signed()? };
-        let start = before.cpu.ended.wrapping_add(gap);
+        let flags = if holds(as_expected::FLAGS) { before.thread.flags } else { columns.flags.short()? };
+        let gap = if holds(as_expected::START) { 0 } else { split_signed(&mut columns.gap)? };
+        let start = before.last.ended.wrapping_add(gap);
         let wait_ns =
-            if holds(as_expected::WAIT) { before.wait(flags, start) } else { columns[column::WAIT].number()? };
+            if holds(as_expected::WAIT) { before.wait(flags, start) } else { split_number(&mut columns.wait)? };
+        let then = self.cpus[place(cpu)].at(start.wrapping_sub(wait_ns));
         let (mut prev, mut prev_ran) = before.prev(gap);
         if !holds(as_expected::PREV) {
-            prev = ids.get(None, &mut columns[column::PREV], new_ids)?.1;
-            prev_ran = word(prev_ran.into(), columns[column::PREV_RAN].signed()?)?;
+            prev = ids.get(None, &mut columns.prev, new_ids)?.1;
+            prev_ran = word(prev_ran.into(), columns.prev_ran.signed()?)?;
         }
         let (mut tgid, mut seq) = (before.thread.tgid, before.thread.seq.wrapping_add(1));
         if !holds(as_expected::SEQ) {
-            tgid = word(tid.into(), columns[column::TGID].signed()?)?;
-            seq = word(seq.into(), columns[column::SEQ].signed()?)?;
+            tgid = word(tid.into(), columns.tgid.signed()?)?;
+            seq = word(seq.into(), columns.seq.signed()?)?;
         }
         let waker = if holds(as_expected::WAKER) {
             before.waker(flags)
         } else {
-            ids.get(None, &mut columns[column::WAKER], new_ids)?.1
+            ids.get(then.map(|turn| turn.thread), &mut columns.waker, new_ids)?.1
         };
         let holder = if holds(as_expected::HOLDER) {
-            before.holder(gap, wait_ns)
+            before.holder(gap, then)
         } else {
-            ids.get(None, &mut columns[column::HOLDER], new_ids)?.1
+            ids.get(None, &mut columns.holder, new_ids)?.1
         };
         let (mut last_cpu, mut queued_cpu) = (before.thread.cpu, cpu);
         if !holds(as_expected::CPUS) {
-            last_cpu = short(cpu.into(), columns[column::LAST_CPU].signed()?)?;
-            queued_cpu = short(cpu.into(), columns[column::QUEUED_CPU].signed()?)?;
+            last_cpu = short(cpu.into(), columns.last_cpu.signed()?)?;
+            queued_cpu = short(cpu.into(), columns.queued_cpu.signed()?)?;
         }
         let slice_ns = ts.wrapping_sub(start);
         let header = Slice::header(ts, cpu, last_cpu);

@@ -20,8 +20,70 @@ pub(super) fn put(column: &mut Vec<u8>, mut value: u64) {
 /// Appends a difference that wraps: small ones are short, whatever their sign.
 #[inline]
 pub(super) fn put_signed(column: &mut Vec<u8>, difference: u64) {
+    put(column, zigzag(difference));
+}
+
+/// Columns of a number that is told by [`put_split`].
+pub(super) const SPLIT: usize = 3;
+
+/// Appends a number to columns of its first byte, its second byte, and all further ones. The first byte of a time is noise;
+/// apart from it the second one packs well.
+#[inline]
+pub(super) fn put_split(columns: &mut [Vec<u8>; SPLIT], mut value: u64) {
+    let [first, second, rest] = columns;
+    if value < 0x80 {
+        return first.push(value as u8);
+    }
+    first.push(value as u8 | 0x80);
+    value >>= 7;
+    if value < 0x80 {
+        return second.push(value as u8);
+    }
+    second.push(value as u8 | 0x80);
+    put(rest, value >> 7);
+}
+
+/// As [`put_split`], a difference that wraps.
+#[inline]
+pub(super) fn put_signed_split(columns: &mut [Vec<u8>; SPLIT], difference: u64) {
+    put_split(columns, zigzag(difference));
+}
+
+/// The next number of columns that were filled by [`put_split`].
+#[inline]
+pub(super) fn split_number(columns: &mut [Column<'_>; SPLIT]) -> Result<u64, Damaged> {
+    let [firsts, seconds, rest] = columns;
+    let first = firsts.byte()?;
+    if first < 0x80 {
+        return Ok(first.into());
+    }
+    let second = seconds.byte()?;
+    let low = u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7;
+    if second < 0x80 {
+        return Ok(low);
+    }
+    let high = rest.number()?;
+    if high >> (64 - 14) != 0 {
+        return Err(Damaged);
+    }
+    Ok(low | high << 14)
+}
+
+/// As [`split_number`], a difference.
+#[inline]
+pub(super) fn split_signed(columns: &mut [Column<'_>; SPLIT]) -> Result<u64, Damaged> {
+    split_number(columns).map(unzigzag)
+}
+
+#[inline]
+const fn zigzag(difference: u64) -> u64 {
     let signed = difference as i64;
-    put(column, ((signed << 1) ^ (signed >> 63)) as u64);
+    ((signed << 1) ^ (signed >> 63)) as u64
+}
+
+#[inline]
+const fn unzigzag(value: u64) -> u64 {
+    (value >> 1) ^ (value & 1).wrapping_neg()
 }
 
 /// What is left of a column.
@@ -75,8 +137,7 @@ impl<'a> Column<'a> {
     /// The next difference.
     #[inline]
     pub(super) fn signed(&mut self) -> Result<u64, Damaged> {
-        let value = self.number()?;
-        Ok((value >> 1) ^ (value & 1).wrapping_neg())
+        self.number().map(unzigzag)
     }
 
     /// The next number, of 32 bits.
@@ -101,13 +162,18 @@ mod tests {
         let mut numbers: Vec<u64> = (0..64).flat_map(|bit| [1 << bit, (1 << bit) - 1]).collect();
         numbers.push(u64::MAX);
         let mut column = Vec::new();
+        let mut columns = [const { Vec::new() }; SPLIT];
         for number in &numbers {
+            put_split(&mut columns, *number);
+            put_signed_split(&mut columns, *number);
             put(&mut column, *number);
             put_signed(&mut column, *number);
             put_signed(&mut column, number.wrapping_neg());
         }
         let mut rest = Column(&column);
+        let mut split = columns.each_ref().map(|column| Column(column));
         for number in &numbers {
+            assert_eq!((split_number(&mut split), split_signed(&mut split)), (Ok(*number), Ok(*number)));
             assert_eq!(rest.number(), Ok(*number));
             assert_eq!(rest.signed(), Ok(*number));
             assert_eq!(rest.signed(), Ok(number.wrapping_neg()));
@@ -125,6 +191,13 @@ mod tests {
         assert_eq!(Column(&[0xff, 0xff, 0x7f]).short(), Err(Damaged));
         assert_eq!(Column(&[0xff, 0xff, 0xff, 0xff, 0x7f]).word(), Err(Damaged));
         assert_eq!(Column(&[1, 2]).bytes(3), Err(Damaged));
+        let split = |bytes: [&[u8]; SPLIT]| split_number(&mut bytes.map(Column));
+        for bytes in [[&[][..]; SPLIT], [&[0x80], &[], &[]], [&[0x80], &[0x80], &[]]] {
+            assert_eq!(split(bytes), Err(Damaged), "{bytes:?}");
+        }
+        let mut high = Vec::new();
+        put(&mut high, 1 << 50);
+        assert_eq!(split([&[0x80], &[0x80], &high]), Err(Damaged));
     }
 
     #[test]
