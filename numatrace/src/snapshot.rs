@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{NodeId, Pid, Tid};
+use crate::units::{NodeId, Pid, Tid, sum};
 
 /// Version of the report JSON.
 pub const SCHEMA: u32 = 1;
@@ -333,6 +333,20 @@ pub struct Switches {
     pub involuntary: u64,
 }
 
+impl Switches {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        sum([&self.voluntary, &self.involuntary])
+    }
+}
+
+impl ThreadStats {
+    /// Running, waiting or blocked.
+    pub fn life_ns(&self) -> u64 {
+        sum([&self.cpu_ns, &self.wait_ns, &self.blocked_ns])
+    }
+}
+
 /// Run-queue latency, its two parts apart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunQueue {
@@ -387,8 +401,8 @@ pub struct Migrations {
 
 impl Migrations {
     /// All of them.
-    pub const fn total(&self) -> u64 {
-        self.smt + self.llc + self.node + self.cross_node + self.unclassified
+    pub fn total(&self) -> u64 {
+        sum([&self.smt, &self.llc, &self.node, &self.cross_node, &self.unclassified])
     }
 }
 

@@ -65,3 +65,8 @@ impl Hasher for TidHasher {
 
 /// A map by thread id.
 pub(crate) type TidMap<T> = HashMap<u32, T, BuildHasherDefault<TidHasher>>;
+
+/// The sum of numbers that may come from a recording that somebody made up: as much as can be told, where it is more.
+pub fn sum<'a>(numbers: impl IntoIterator<Item = &'a u64>) -> u64 {
+    numbers.into_iter().fold(0, |sum, number| sum.saturating_add(*number))
+}

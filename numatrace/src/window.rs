@@ -16,7 +16,7 @@ use crate::snapshot::{
     Causes, Culprit, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Switches, Thread, ThreadStats,
     Waker,
 };
-use crate::units::Tid;
+use crate::units::{Tid, sum};
 
 /// What tells a thread from all others of a run: its id, and when it was first heard of, for ids are reused. Threads
 /// that stand for a group are told apart by their name.
@@ -201,12 +201,12 @@ pub fn latency_since(now: &Latency, before: &Latency) -> Latency {
 
 /// Fills in the percentiles from the buckets: the upper edge of the bucket in which each lies, as in the model.
 fn with_percentiles(mut latency: Latency) -> Latency {
-    let recorded: u64 = latency.buckets.iter().map(|(_, count)| count).sum();
+    let recorded = sum(latency.buckets.iter().map(|(_, count)| count));
     let at = |share: f64| {
         let rank = ((recorded as f64 * share).ceil() as u64).max(1);
-        let mut seen = 0;
+        let mut seen = 0u64;
         let found = latency.buckets.iter().find(|(_, count)| {
-            seen += count;
+            seen = seen.saturating_add(*count);
             seen >= rank
         });
         found.map_or(0, |(edge, _)| (*edge).min(latency.max_ns))

@@ -2,6 +2,11 @@
 
 use std::{env, fs, path::Path};
 
+/// Whether expected outputs are to be written, not compared.
+pub fn blessing() -> bool {
+    env::var_os("NUMATRACE_BLESS").is_some()
+}
+
 /// Compares with `tests/fixtures/NAME`. With `NUMATRACE_BLESS=1` writes the file instead: look at the change before
 /// you commit it.
 ///
@@ -9,7 +14,7 @@ use std::{env, fs, path::Path};
 /// When they differ, with the first line that does.
 pub fn check(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-    if env::var_os("NUMATRACE_BLESS").is_some() {
+    if blessing() {
         fs::write(&path, actual).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
         return;
     }

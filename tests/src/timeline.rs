@@ -1,8 +1,11 @@
 //! A recording in memory, made by a script: what a player needs, without a file.
 
+use std::fs::File;
+
 use numatrace::decode::{Event, decode};
 use numatrace::model::{Limits, Meta, Model};
-use numatrace::recording::{Head, Place, Timeline};
+use numatrace::recording::writer::{Options, Recorder, WriteError, Written};
+use numatrace::recording::{Head, Place, Reason, Timeline};
 use numatrace::snapshot::{Host, HostNode, Snapshot, Target};
 use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceError, SourceStatus, apply};
@@ -57,6 +60,26 @@ impl Memory {
             pieces: 0,
             fails_at: None,
         }
+    }
+
+    /// The same as a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, file: File, options: Options) -> Result<Written, WriteError> {
+        let mut recorder = Recorder::new(file, &self.head, options)?;
+        for record in &self.records {
+            recorder.push(record);
+            if let Ok(Event::Tick(tick)) = decode(record) {
+                recorder.up_to(tick.header.ts);
+            }
+        }
+        recorder.finish(Reason::Stopped).map_err(|(error, _)| error)
+    }
+
+    /// Its records.
+    pub fn records(&self) -> &[Vec<u8>] {
+        &self.records
     }
 
     /// Time of each tick, ns since the start, and everything then, by applying all records from the start.

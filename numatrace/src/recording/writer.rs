@@ -14,7 +14,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::anonymize::Anonymizer;
-use super::columns::Encoder;
+use super::columns::{Encoder, first_record};
 use super::format::{
     ANONYMIZED, EndFields, Entry, FRAME_TAG, FrameFields, HEAD_TAG, HeadFields, INDEX_TAG, Index, LONGEST_JSON,
     MOST_RAW, MOST_RECORDS, NAME, Part, Reason, VERSION,
@@ -165,7 +165,7 @@ impl Recorder {
         Ok(Recorder { full: Some(full), empty, filling, frame_bytes, anonymizer, shared, worker: Some(worker) })
     }
 
-    /// Takes a record, which is as long as its header says.
+    /// Takes a record, which is as long as its header says; anything else is left out.
     #[inline]
     pub fn push(&mut self, record: &[u8]) {
         match self.anonymizer.take() {
@@ -180,6 +180,9 @@ impl Recorder {
     #[inline]
     fn take(&mut self, record: &[u8]) {
         let Ok((header, _)) = Header::read_from_prefix(record) else { return };
+        if first_record(record).is_none_or(|whole| whole.len() != record.len()) {
+            return;
+        }
         self.filling.push(record, header.ts);
         if self.filling.raw.len() >= self.frame_bytes || self.filling.fields.records >= MOST_RECORDS {
             self.close_frame();

@@ -85,7 +85,7 @@ impl SortKey {
             SortKey::Wait => by(|t| t.stats.wait_ns),
             SortKey::P99 => by(|t| t.stats.runq.all.p99_ns),
             SortKey::Max => by(|t| t.stats.runq.all.max_ns.max(t.stats.waiting_now_ns.unwrap_or(0))),
-            SortKey::Switches => by(|t| t.stats.switches.voluntary + t.stats.switches.involuntary),
+            SortKey::Switches => by(|t| t.stats.switches.total()),
             SortKey::Migrations => by(|t| t.stats.migrations.total()),
             SortKey::CrossNode => by(|t| t.stats.migrations.cross_node),
             SortKey::Tid => Ordering::Equal,

@@ -6,6 +6,7 @@ use super::page::{self, Block, Line, Role, bar, column_width};
 use super::rows::{state_name, weigh_latency, weigh_share};
 use crate::snapshot::{Host, Latency, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadStats};
 use crate::text;
+use crate::units::sum;
 
 /// What the page is made of.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ fn identity(content: &Content<'_>, columns: usize) -> Block {
     };
     block.push(field("state").with(now, weigh_latency(stats.waiting_now_ns)));
     block.say_of(("scheduling", Role::Dim), 12, &scheduling(thread), columns);
-    let life = stats.cpu_ns + stats.wait_ns + stats.blocked_ns;
+    let life = stats.life_ns();
     for (name, ns) in [("running", stats.cpu_ns), ("waiting", stats.wait_ns), ("blocked", stats.blocked_ns)] {
         let share = cells::ratio(ns, life);
         let role = if name == "waiting" { weigh_share(share) } else { Role::Plain };
@@ -137,11 +138,12 @@ fn histogram(content: &Content<'_>, columns: usize) -> Block {
 const POWERS: usize = 28;
 
 fn powers(latency: &Latency) -> [u64; POWERS] {
-    let mut counts = [0; POWERS];
+    let mut counts = [0u64; POWERS];
     for (edge, count) in &latency.buckets {
         let us = edge / 1_000;
         let at = if us == 0 { 0 } else { us.ilog2() as usize + 1 };
-        counts[at.min(POWERS - 1)] += count;
+        let sum = &mut counts[at.min(POWERS - 1)];
+        *sum = sum.saturating_add(*count);
     }
     counts
 }
@@ -194,7 +196,7 @@ fn migrations(content: &Content<'_>, columns: usize) -> Block {
 fn nodes(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Nodes", "where it ran");
     let times = &content.thread.stats.residency_ns;
-    let total: u64 = times.iter().sum();
+    let total = sum(times);
     let room = columns.saturating_sub(12 + 10 + 8 + 1).min(60);
     for (node, ns) in content.host.nodes.iter().zip(times) {
         block.push(

@@ -253,7 +253,7 @@ fn coarsen(snapshot: &mut Arc<Snapshot>) {
             let low = edge.checked_ilog2().unwrap_or(0).saturating_sub(4);
             let edge = edge | ((1 << low) - 1);
             match coarse.last_mut() {
-                Some((last, sum)) if *last == edge => *sum += count,
+                Some((last, sum)) if *last == edge => *sum = sum.saturating_add(*count),
                 _ => coarse.push((edge, *count)),
             }
         }

@@ -5,6 +5,7 @@ use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
 use super::rows::{known_latency, weigh_latency, weigh_share};
 use crate::snapshot::{Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
 use crate::text;
+use crate::units::sum;
 
 /// Threads and culprits that are named: so many at least, and one for each so many lines of the terminal.
 const NAMED: usize = 5;
@@ -90,7 +91,7 @@ fn nodes(content: &Content<'_>, columns: usize) -> Block {
         block.push(Line::of("The machine's nodes are not known.", Role::Plain));
         return block;
     }
-    let all: u64 = snapshot.totals.residency_ns.iter().sum();
+    let all = sum(&snapshot.totals.residency_ns);
     let room = columns.saturating_sub(9 + 7 + 1 + 10 + 10 + 7 + 9);
     let head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
     block.push(head.heads(&[("CPUs", 10), ("time", 10), ("share", 7), ("memory", 9)]));
@@ -205,7 +206,7 @@ fn waiters(content: &Content<'_>, columns: usize) -> Block {
     ]));
     for thread in threads {
         let stats = &thread.stats;
-        let share = cells::ratio(stats.wait_ns, stats.cpu_ns + stats.wait_ns + stats.blocked_ns);
+        let share = cells::ratio(stats.wait_ns, stats.life_ns());
         let p99 = known_latency(&stats.runq.all, stats.runq.all.p99_ns);
         block.push(
             Line::default()

@@ -3,6 +3,7 @@
 use super::page::{Page, Tone};
 use crate::snapshot::Snapshot;
 use crate::text::{count, left, right};
+use crate::units::sum;
 
 /// Pairs shown where the matrix is too wide.
 const PAIRS: usize = 16;
@@ -41,7 +42,7 @@ fn pairs(page: &mut Page, matrix: &[Vec<u64>], names: &[String]) {
     }
     if cells.len() > PAIRS {
         let more = (cells.len() - PAIRS) as u64;
-        let sum: u64 = cells.iter().skip(PAIRS).map(|(n, ..)| n).sum();
+        let sum = sum(cells.iter().skip(PAIRS).map(|(n, ..)| n));
         page.paragraph("  ", &format!("... and {} in {} more pairs", count(sum), count(more)));
     }
 }

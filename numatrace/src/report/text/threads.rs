@@ -6,6 +6,7 @@ use super::totals::percentile;
 use crate::report::sorted;
 use crate::snapshot::{Snapshot, Thread, ThreadState};
 use crate::text::{count, count_short, duration, left, percent, right, width};
+use crate::units::sum;
 
 struct Column {
     title: &'static str,
@@ -125,7 +126,7 @@ fn runq(thread: &Thread, ns: u64) -> String {
 /// Nodes by time, longest first: `0:62% 1:38%`, and `...` for those that do not fit.
 fn ran_on(thread: &Thread, snapshot: &Snapshot, columns: usize) -> String {
     let residency = &thread.stats.residency_ns;
-    let whole: u64 = residency.iter().sum();
+    let whole = sum(residency);
     if whole == 0 {
         return "-".into();
     }

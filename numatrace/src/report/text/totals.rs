@@ -3,6 +3,7 @@
 use super::page::{Page, Tone};
 use crate::snapshot::{Latency, Migrations, Snapshot};
 use crate::text::{count, duration, left, percent, right, share};
+use crate::units::sum;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let totals = &snapshot.totals;
@@ -76,7 +77,7 @@ fn migrations(page: &mut Page, migrations: &Migrations) {
 
 fn residency(snapshot: &Snapshot) -> String {
     let residency = &snapshot.totals.residency_ns;
-    let whole: u64 = residency.iter().sum();
+    let whole = sum(residency);
     let parts: Vec<String> = snapshot
         .host
         .nodes
