@@ -7,6 +7,8 @@
 //! Memory: what is held, at most `max_bytes` after each drain (beyond, the oldest records go out before their
 //! window ends), plus what is pushed between two drains, plus an equal share for compaction.
 
+use std::ops::ControlFlow;
+
 use numatrace_common::abi::Header;
 
 /// Where one held record lies.
@@ -55,11 +57,11 @@ impl Lane {
         }
     }
 
-    fn give(&mut self, sink: &mut impl FnMut(&[u8])) {
-        let Some(entry) = self.entries.get(self.next) else { return };
-        sink(self.bytes.get(entry.start..entry.start + entry.len).unwrap_or_default());
+    fn give(&mut self, sink: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+        let Some(entry) = self.entries.get(self.next) else { return ControlFlow::Continue(()) };
         self.given += entry.len;
         self.next += 1;
+        sink(self.bytes.get(entry.start..entry.start + entry.len).unwrap_or_default())
     }
 
     /// Frees what was given out, once that is at least half: each byte is moved once on average.
@@ -123,18 +125,42 @@ impl Merger {
     /// Gives out everything that is older than `watermark_ts` by the window or more, in order of time. The watermark
     /// is a moment up to which every ring was drained.
     pub fn drain_until(&mut self, watermark_ts: u64, mut sink: impl FnMut(&[u8])) {
-        self.give_until(watermark_ts.saturating_sub(self.window_ns), &mut sink);
-        let held: usize = self.lanes.iter().map(Lane::held).sum();
-        if held > self.max_bytes {
-            self.give_bytes(held - self.max_bytes, &mut sink);
+        // Never broken off.
+        let _ = self.drain_while(watermark_ts, |record| {
+            sink(record);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// As [`Merger::drain_until`], but no further than the record at which `sink` breaks; says whether it did.
+    pub fn drain_while(
+        &mut self,
+        watermark_ts: u64,
+        mut sink: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut flow = self.give_until(watermark_ts.saturating_sub(self.window_ns), &mut sink);
+        let held = self.held_bytes();
+        if flow.is_continue() && held > self.max_bytes {
+            flow = self.give_bytes(held - self.max_bytes, &mut sink);
         }
         self.lanes.iter_mut().for_each(Lane::compact);
+        flow
     }
 
     /// Gives out everything.
     pub fn flush(&mut self, mut sink: impl FnMut(&[u8])) {
-        self.give_until(u64::MAX, &mut sink);
+        // Never broken off.
+        let _ = self.flush_while(|record| {
+            sink(record);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// As [`Merger::flush`], but no further than the record at which `sink` breaks; says whether it did.
+    pub fn flush_while(&mut self, mut sink: impl FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+        let flow = self.give_until(u64::MAX, &mut sink);
         self.lanes.iter_mut().for_each(Lane::compact);
+        flow
     }
 
     /// Records that came out after a newer one.
@@ -152,41 +178,43 @@ impl Merger {
         self.lanes.iter().map(Lane::held).sum()
     }
 
-    fn give_until(&mut self, limit: u64, sink: &mut impl FnMut(&[u8])) {
+    fn give_until(&mut self, limit: u64, sink: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         self.lanes.iter_mut().for_each(Lane::sort);
         while let Some((lane, bound)) = self.first_lane() {
             if self.lanes[lane].head().is_none_or(|ts| ts > limit) {
-                return;
+                break;
             }
             // As long as this ring stays ahead of all others there is nothing to compare but its own head.
             while let Some(ts) = self.lanes[lane].head()
                 && ts <= limit
                 && (ts, lane) < bound
             {
-                self.give(lane, ts, sink);
+                self.give(lane, ts, sink)?;
             }
         }
+        ControlFlow::Continue(())
     }
 
-    fn give_bytes(&mut self, bytes: usize, sink: &mut impl FnMut(&[u8])) {
+    fn give_bytes(&mut self, bytes: usize, sink: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut left = bytes;
         while left > 0
             && let Some((lane, _)) = self.first_lane()
             && let Some(ts) = self.lanes[lane].head()
         {
             let before = self.lanes[lane].held();
-            self.give(lane, ts, sink);
+            self.give(lane, ts, sink)?;
             left = left.saturating_sub(before - self.lanes[lane].held());
         }
+        ControlFlow::Continue(())
     }
 
-    fn give(&mut self, lane: usize, ts: u64, sink: &mut impl FnMut(&[u8])) {
+    fn give(&mut self, lane: usize, ts: u64, sink: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
         if ts < self.newest_given {
             self.late += 1;
         } else {
             self.newest_given = ts;
         }
-        self.lanes[lane].give(sink);
+        self.lanes[lane].give(sink)
     }
 
     /// The ring whose oldest record goes next, and that of the ring after it.

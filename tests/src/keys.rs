@@ -116,7 +116,7 @@ mod tests {
         let only = |these: &[String], others: &[String]| -> Vec<String> {
             these.iter().filter(|key| !others.contains(key)).cloned().collect()
         };
-        assert_eq!(only(&live, &replay), ["+", "-"]);
+        assert_eq!(only(&live, &replay), ["+", "-", "r"]);
         assert_eq!(only(&replay, &live), ["[", "]", ":", "w"]);
     }
 

@@ -34,7 +34,7 @@ fn app(width: u16, height: u16) -> App {
 fn with_theme(width: u16, height: u16, depth: Depth) -> App {
     let theme = Theme::new(depth);
     let mut app = App::new(
-        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, player: None },
+        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player: None },
         width,
         height,
     );
@@ -286,7 +286,8 @@ fn before_the_first_numbers_there_is_nothing_to_stand_still() {
 fn the_interval_is_changed_in_steps_and_the_engine_sees_it() {
     let interval = Arc::new(AtomicU64::new(1_000_000_000));
     let theme = Theme::new(Depth::Indexed);
-    let options = Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)), player: None };
+    let options =
+        Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)), record: None, player: None };
     let mut app = App::new(&options, 80, 24);
     let mut after = |key| {
         app.press(Key::Char(key));
@@ -499,7 +500,7 @@ fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
     let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
     let theme = Theme::new(Depth::Indexed);
     let player = Some(Remote { commands, span });
-    let options = Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, player };
+    let options = Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player };
     let mut app = App::new(&options, width, height);
     app.press(Key::Char('2'));
     show(&mut app, fixture::snapshot_two_nodes());

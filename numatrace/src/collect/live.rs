@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -97,6 +98,8 @@ pub struct Live {
     pending_ticks: u32,
     /// When it was told to stop.
     stopping: Option<u64>,
+    /// Why it ends: everything is detached, and what is left is given out.
+    ending: Option<End>,
     end: Option<End>,
     /// Ids of threads mean the same to the probes and to system calls.
     same_ids: bool,
@@ -138,6 +141,7 @@ impl Live {
             next_look: start_ns,
             pending_ticks: 0,
             stopping: None,
+            ending: None,
             end: None,
             same_ids,
             cgroups: Cgroups::default(),
@@ -169,7 +173,7 @@ impl Live {
         Ok(self.probes.counters()?.tracked)
     }
 
-    /// Why the run ended, once it has.
+    /// Why the run ended, once it has, with its last tick.
     pub fn end(&self) -> Option<End> {
         self.end
     }
@@ -350,10 +354,7 @@ impl Live {
             }
             self.merger.drain_until(u64::MAX, &mut *sink);
         }
-        self.push_tick()?;
-        self.merger.flush(sink);
-        self.pending_ticks = 0;
-        Ok(())
+        self.push_tick()
     }
 
     /// How long to wait for chunks: until the next thing that is due.
@@ -370,11 +371,19 @@ impl Live {
     }
 
     fn cycle(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool, LoadError> {
+        if let Some(end) = self.ending {
+            // The last record is the last tick.
+            let ticked = self.merger.flush_while(to_tick(sink)).is_break();
+            if self.merger.held_bytes() == 0 {
+                self.end = Some(end);
+            }
+            return Ok(ticked || self.end.is_some());
+        }
         let now = monotonic_ns();
         if let Some(end) = self.wants_to_end(now)? {
-            self.end = Some(end);
             self.finish(sink)?;
-            return Ok(true);
+            self.ending = Some(end);
+            return Ok(false);
         }
         // An interval that was made shorter counts from now on.
         self.next_tick = self.next_tick.min(now.saturating_add(self.pace.interval()));
@@ -389,13 +398,17 @@ impl Live {
             self.drains.look();
         }
         self.gather(self.patience(now));
-        let mut ticks = 0;
-        self.merger.drain_until(self.drains.seen_until(), |record| {
-            sink(record);
-            ticks += u32::from(record.starts_with(&kind::TICK.to_le_bytes()));
-        });
-        self.pending_ticks -= ticks.min(self.pending_ticks);
-        Ok(ticks > 0)
+        let ticked = self.merger.drain_while(self.drains.seen_until(), to_tick(sink)).is_break();
+        self.pending_ticks -= u32::from(ticked).min(self.pending_ticks);
+        Ok(ticked)
+    }
+}
+
+/// Takes records up to the next tick.
+fn to_tick(sink: &mut dyn FnMut(&[u8])) -> impl FnMut(&[u8]) -> ControlFlow<()> {
+    |record| {
+        sink(record);
+        if record.starts_with(&kind::TICK.to_le_bytes()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
@@ -22,13 +22,17 @@ use crate::{
     },
     decode::decode,
     model::{Limits, Meta, Model},
+    recording::{Head, writer::Options},
     snapshot::{SourceState, Target},
     source::{self, Source, SourceStatus},
     target::Filter,
     topology::Topology,
 };
 
-use super::{recording::Recording, slow::SlowWaits};
+use super::{
+    recording::{Recording, new_file},
+    slow::SlowWaits,
+};
 
 /// Bytes of a ring when the drain threads run at real-time priority, and when they do not.
 const RING_BYTES: (u32, u32) = (4 << 20, 32 << 20);
@@ -195,9 +199,28 @@ impl Engine {
         }
     }
 
-    /// What a recording that begins now is to know beside records.
-    pub fn meta(&self) -> (&Meta, &Topology) {
-        (&self.meta, &self.topology)
+    /// What a recording of all of it is to know beside records.
+    pub fn head(&self, anonymized: bool) -> Head {
+        Head::new(self.meta.clone(), self.topology.clone(), anonymized)
+    }
+
+    /// Begins a recording of what comes after this tick, in a new file of the current folder. To be called between the two
+    /// halves of a step.
+    ///
+    /// # Errors
+    /// One sentence about why there is none.
+    pub fn begin_recording(&mut self) -> anyhow::Result<()> {
+        let start_ns = self.model.now_ns();
+        let start_wall_ns = self.model.wall_ns(start_ns);
+        let time = jiff::Timestamp::from_nanosecond(start_wall_ns.into())?.to_zoned(jiff::tz::TimeZone::system());
+        let path = PathBuf::from(time.strftime("numatrace-%Y%m%d-%H%M%S.numatrace").to_string());
+        let head = Head::new(Meta { start_ns, start_wall_ns, ..self.meta.clone() }, self.topology.clone(), false);
+        let mut recording = Recording::begin(new_file(&path, false)?, &path, &head, Options::default())?;
+        self.live.forget_told();
+        self.model.opening(&mut |record| recording.push(record));
+        recording.keep()?;
+        self.recording = Some(recording);
+        Ok(())
     }
 
     /// Says what is done, and what is missing, on standard error.

@@ -3,13 +3,13 @@
 pub mod completions;
 pub mod demo;
 pub mod doctor;
-mod engine;
+pub mod engine;
 mod interrupt;
 mod launch;
 pub mod live;
 mod output;
 pub mod record;
-mod recording;
+pub mod recording;
 pub mod replay;
 mod session;
 mod slow;

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     cli::RecordArgs,
     collect::live::Pace,
-    recording::{Head, Reason, writer::Options},
+    recording::{Reason, writer::Options, writer::Written},
     snapshot::Snapshot,
     text,
 };
@@ -40,8 +40,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         linger: setup.linger.then_some(LINGER),
     };
     let mut engine = Engine::start(&setup, pace, &stop)?;
-    let (meta, topology) = engine.meta();
-    let head = Head::new(meta.clone(), topology.clone(), args.file.anonymize);
+    let head = engine.head(args.file.anonymize);
     let options = Options::up_to(args.file.max_size, engine.live.halt());
     let mut recording = Recording::begin(file, &args.file.output, &head, options)?;
     traced.release()?;
@@ -80,7 +79,7 @@ const fn why(reason: Reason) -> &'static str {
 }
 
 /// Until the run ends.
-fn record(engine: &mut Engine, quiet: bool) -> anyhow::Result<(Reason, crate::recording::writer::Written)> {
+fn record(engine: &mut Engine, quiet: bool) -> anyhow::Result<(Reason, Written)> {
     let line = progress(quiet);
     let ended = loop {
         match engine.step(&mut |_| {}) {

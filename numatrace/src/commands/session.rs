@@ -19,7 +19,7 @@ use crate::{
     report::{self, text::TextOptions},
     snapshot::Snapshot,
     text,
-    tui::{self, UiMessage},
+    tui::{self, Recording, UiMessage},
 };
 
 use super::{
@@ -157,17 +157,31 @@ impl Session<'_> {
     /// The dashboard: the engine works on a thread of its own, the terminal on this one.
     fn draw(&self, engine: Engine, stop: &Arc<AtomicBool>, interval_ns: Arc<AtomicU64>) -> anyhow::Result<()> {
         let (sender, feed) = channel();
-        let options =
-            tui::Options { interval_ns: Some(interval_ns), ..tui::Options::new(self.setup.target.label.clone()) };
+        let record = Arc::new(AtomicBool::new(false));
+        let options = tui::Options {
+            interval_ns: Some(interval_ns),
+            record: Some(Arc::clone(&record)),
+            ..tui::Options::new(self.setup.target.label.clone())
+        };
         std::thread::scope(|scope| {
             let worker = std::thread::Builder::new()
                 .name("numatrace-engine".into())
-                .spawn_scoped(scope, move || advance(engine, &sender))
+                .spawn_scoped(scope, move || Advance { engine, record, sender, ended: None }.run())
                 .context("cannot start a thread")?;
             let result = tui::run(&feed, &options);
             stop.store(true, Ordering::Relaxed);
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
+            let recorded = match worker.join() {
+                Ok(recorded) => recorded,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            // The terminal is the user's again.
+            match recorded {
+                Some(Recording::Ended { path, bytes }) => {
+                    let bytes = text::bytes(bytes);
+                    let _ = writeln!(io::stderr(), "numatrace: recorded {bytes} into {path}: numatrace report {path}");
+                }
+                Some(Recording::Failed(why)) => return Err(anyhow!(why)),
+                _ => {}
             }
             match result? {
                 tui::Exit::Quit | tui::Exit::Signal(_) => Ok(()),
@@ -177,26 +191,83 @@ impl Session<'_> {
     }
 }
 
-/// Feeds the dashboard until the run ends or the dashboard is gone.
-fn advance(mut engine: Engine, sender: &Sender<UiMessage>) {
-    loop {
-        let message = match engine.step(&mut |_| {}) {
-            Ok(end) => {
-                let snapshot = UiMessage::Snapshot(Arc::new(engine.model.snapshot()));
-                if sender.send(snapshot).is_err() {
-                    return;
-                }
-                match end {
-                    None => continue,
-                    Some(End::TargetsGone) => UiMessage::Ended("every target has exited".into()),
-                    Some(End::Duration) => UiMessage::Ended("the time is over".into()),
-                    Some(End::Stopped) => return,
+/// What feeds the dashboard.
+struct Advance {
+    engine: Engine,
+    /// A recording is wanted.
+    record: Arc<AtomicBool>,
+    sender: Sender<UiMessage>,
+    /// The last recording, once it has ended.
+    ended: Option<Recording>,
+}
+
+impl Advance {
+    /// Until the run ends or the dashboard is gone. What the last recording came to, if there was one.
+    fn run(mut self) -> Option<Recording> {
+        let last = loop {
+            match self.step() {
+                Ok(None) => {}
+                Ok(Some(End::TargetsGone)) => break Some(UiMessage::Ended("every target has exited".into())),
+                Ok(Some(End::Duration)) => break Some(UiMessage::Ended("the time is over".into())),
+                Ok(Some(End::Stopped)) => break None,
+                Err(error) => {
+                    self.end_recording(None);
+                    break Some(UiMessage::Failed(format!("{error:#}")));
                 }
             }
-            Err(error) => UiMessage::Failed(format!("{error:#}")),
         };
         // The dashboard may be gone already.
-        let _ = sender.send(message);
-        return;
+        last.map(|message| self.sender.send(message));
+        self.ended
+    }
+
+    /// Goes on to the next tick, at which a recording can begin or end, and tells.
+    fn step(&mut self) -> anyhow::Result<Option<End>> {
+        let end = self.engine.to_tick(&mut |_| {})?;
+        let wanted = self.record.load(Ordering::Relaxed) && end.is_none();
+        if wanted && self.engine.recording.is_none() {
+            self.begin_recording();
+        }
+        self.engine.look_up();
+        let failed = self.engine.recording.as_ref().is_some_and(super::recording::Recording::has_failed);
+        if failed || !wanted {
+            self.end_recording(Some(end.unwrap_or(End::Stopped)));
+        } else if let Some(recording) = &self.engine.recording {
+            let (bytes, _) = recording.written();
+            self.tell(UiMessage::Recording(Recording::On { path: recording.path().into(), bytes }));
+        }
+        let snapshot = Arc::new(self.engine.model.snapshot());
+        let gone = self.sender.send(UiMessage::Snapshot(snapshot)).is_err();
+        if gone && end.is_none() {
+            self.end_recording(Some(End::Stopped));
+            return Ok(Some(End::Stopped));
+        }
+        Ok(end)
+    }
+
+    fn begin_recording(&mut self) {
+        self.ended = None;
+        if let Err(error) = self.engine.begin_recording() {
+            self.record.store(false, Ordering::Relaxed);
+            self.tell(UiMessage::Recording(Recording::Failed(format!("{error:#}"))));
+        }
+    }
+
+    /// Ends the recording, where there is one, because the run ended in this way, or failed.
+    fn end_recording(&mut self, end: Option<End>) {
+        let Some(recording) = self.engine.recording.take() else { return };
+        self.record.store(false, Ordering::Relaxed);
+        let path = recording.path().to_owned();
+        let ended = match recording.finish(end) {
+            Ok((_, written)) => Recording::Ended { path, bytes: written.bytes },
+            Err(error) => Recording::Failed(format!("{error:#}")),
+        };
+        self.ended = Some(ended.clone());
+        self.tell(UiMessage::Recording(ended));
+    }
+
+    /// The dashboard may be gone already.
+    fn tell(&self, message: UiMessage) {
+        let _ = self.sender.send(message);
     }
 }

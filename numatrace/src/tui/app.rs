@@ -1,7 +1,7 @@
 //! The loop: keys and snapshots in, frames out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use ratatui::backend::Backend;
 
 use super::history::History;
 use super::input::{Found, Input};
+use super::recording::Recording;
 use super::signals::Signals;
 use super::state::{Action, Key, Shown, Status, UiState, update};
 use super::terminal::Screen;
@@ -36,6 +37,8 @@ pub enum UiMessage {
     Jumped(Box<History>),
     /// What a replay is doing.
     Replay(replay::Status),
+    /// What there is to say of a recording that is made.
+    Recording(Recording),
     /// No more numbers will come; why, as the end of a sentence (`the target has exited`).
     Ended(String),
     /// Tracing failed; why.
@@ -62,6 +65,8 @@ pub struct Options {
     pub theme: Theme,
     /// Time between numbers in ns, which the engine looks at and the user changes; `None` where it is fixed.
     pub interval_ns: Option<Arc<AtomicU64>>,
+    /// Whether a recording is wanted, which the engine looks at and the user changes; `None` where there can be none.
+    pub record: Option<Arc<AtomicBool>>,
     /// The player, where this is a replay.
     pub player: Option<Remote>,
 }
@@ -79,7 +84,7 @@ impl Options {
     /// For this target, with the colours that the environment asks for.
     pub fn new(target: impl Into<String>) -> Options {
         let theme = Theme::new(Depth::detect(|name| std::env::var(name).ok()));
-        Options { target: target.into(), theme, interval_ns: None, player: None }
+        Options { target: target.into(), theme, interval_ns: None, record: None, player: None }
     }
 }
 
@@ -138,6 +143,7 @@ pub struct App {
     state: UiState,
     theme: Theme,
     interval_ns: Option<Arc<AtomicU64>>,
+    record: Option<Arc<AtomicBool>>,
     commands: Option<Sender<replay::Command>>,
     /// What has come.
     history: History,
@@ -158,6 +164,7 @@ impl App {
             },
             theme: options.theme,
             interval_ns: options.interval_ns.clone(),
+            record: options.record.clone(),
             commands: options.player.as_ref().map(|player| player.commands.clone()),
             history: History::default(),
             shown: Arc::new(Snapshot::nothing_yet(&options.target)),
@@ -226,6 +233,10 @@ impl App {
                 self.changed |= self.state.replay().is_some_and(|replay| replay.status() != Some(&status));
                 self.state.set_replay(status, &self.shown);
             }
+            UiMessage::Recording(recording) => {
+                self.state.set_recording(recording);
+                self.changed = true;
+            }
             UiMessage::Ended(why) => self.end(Status::Ended(why)),
             UiMessage::Failed(why) => self.end(Status::Failed(why)),
         }
@@ -242,6 +253,7 @@ impl App {
             Action::Theme => self.theme = self.theme.next(),
             Action::Slower => self.change_interval(1),
             Action::Faster => self.change_interval(-1),
+            Action::Record => self.record(),
             Action::Player(command) => {
                 if let Some(commands) = &self.commands {
                     // The player is gone when it failed, which the last line says.
@@ -271,6 +283,14 @@ impl App {
         let at = self.state.choice().at;
         if let Some(from) = at.or(self.newest().filter(|_| by < 0)) {
             self.state.look_at(self.history.step(from, by));
+        }
+    }
+
+    /// The engine does it with its next numbers, and says what came of it. One that has ended does not.
+    fn record(&mut self) {
+        let Some(record) = self.record.as_ref().filter(|_| *self.state.status() == Status::Live) else { return };
+        if !record.fetch_xor(true, Ordering::Relaxed) {
+            self.state.set_recording(Recording::Asked);
         }
     }
 

@@ -25,13 +25,14 @@ const ALWAYS: [Entry; 15] = [
 ];
 
 /// Those about time, where a target is traced.
-const LIVE: [Entry; 6] = [
+const LIVE: [Entry; 7] = [
     ("space", "pause, and go on: the numbers stand still, tracing goes on"),
     (",", "pause, and back to the numbers before"),
     (".", "forward to the numbers after"),
     ("<", "ten back"),
     (">", "ten forward"),
     ("+/-", "numbers less often, more often"),
+    ("r", "record into a new file of this folder, on and off"),
 ];
 
 /// Those about time, where a recording is played.

@@ -5,7 +5,7 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`page`], [`cells`], [`help`], [`replay`]
+//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`page`], [`cells`], [`help`], [`recording`], [`replay`]
 //! and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
@@ -18,6 +18,7 @@ pub mod input;
 pub mod layout;
 pub mod overview;
 pub mod page;
+pub mod recording;
 pub mod replay;
 pub mod rows;
 pub mod signals;
@@ -27,3 +28,4 @@ pub mod theme;
 pub mod view;
 
 pub use app::{Exit, Options, Remote, UiMessage, run};
+pub use recording::Recording;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::history::Window;
 use super::layout::{self, Column};
 use super::page::Line;
+use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
 use super::{detail, help, overview};
@@ -78,6 +79,8 @@ pub enum Action {
     Slower,
     /// A shorter one.
     Faster,
+    /// Begin a recording, or end it.
+    Record,
     /// Tell the player of the recording.
     Player(Command),
     /// End.
@@ -195,8 +198,10 @@ pub struct UiState {
     page_lines: usize,
     status: Status,
     interval_ns: Option<u64>,
-    /// The recording, where there is one.
+    /// The recording that is shown, where there is one.
     replay: Option<Replay>,
+    /// The recording that is made.
+    recording: Option<Recording>,
 }
 
 impl UiState {
@@ -226,6 +231,7 @@ impl UiState {
             status: Status::Live,
             interval_ns: None,
             replay: None,
+            recording: None,
         }
     }
 
@@ -273,6 +279,16 @@ impl UiState {
     /// The recording; `None` where numbers are live.
     pub fn replay(&self) -> Option<&Replay> {
         self.replay.as_ref()
+    }
+
+    /// What there is to say of a recording that is made.
+    pub fn set_recording(&mut self, recording: Recording) {
+        self.recording = Some(recording);
+    }
+
+    /// The recording that is made, or was.
+    pub fn recording(&self) -> Option<&Recording> {
+        self.recording.as_ref()
     }
 
     /// Where the numbers come from.
@@ -572,6 +588,7 @@ fn about_time(state: &mut UiState, key: Key) -> Option<Action> {
     Some(match key {
         Key::Char('+') => Action::Slower,
         Key::Char('-') => Action::Faster,
+        Key::Char('r') => Action::Record,
         Key::Char(' ') => Action::Pause,
         Key::Char(',') => Action::Step(-1),
         Key::Char('.') => Action::Step(1),

@@ -73,6 +73,7 @@ fn measure(size: (u16, u16), keys: &[Key], mut numbers: Snapshot, rounds: usize)
         target: "pid 4711 (redis-server)".into(),
         theme: Theme::new(Depth::True),
         interval_ns: None,
+        record: None,
         player: None,
     };
     let mut app = App::new(&options, size.0, size.1);

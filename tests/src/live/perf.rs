@@ -1,6 +1,7 @@
 //! `perf sched` beside numatrace: a second opinion on the same run.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -74,6 +75,25 @@ impl Recorder {
         Ok((kept + lost, lost))
     }
 
+    /// Ends the recording and counts how often each thread was switched out.
+    ///
+    /// # Errors
+    /// When perf cannot read its own file.
+    pub fn switches(mut self) -> Result<HashMap<u32, u64>> {
+        self.end()?;
+        let output = Command::new("perf")
+            .args(["script", "-F", "event,trace", "-i"])
+            .arg(&self.file)
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(output.status.success(), "perf script failed: {}", String::from_utf8_lossy(&output.stderr));
+        let mut counts = HashMap::new();
+        for tid in String::from_utf8_lossy(&output.stdout).lines().filter_map(switched_out) {
+            *counts.entry(tid).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
     fn end(&mut self) -> Result<()> {
         // SAFETY: the child has not been waited for, so the id is its own.
         crate::workload::os::check(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) })?;
@@ -117,6 +137,17 @@ fn samples(stats: &str) -> Option<u64> {
 fn lost_events(latency: &str) -> u64 {
     let lost = latency.lines().find_map(|line| line.split_once("lost events (")?.1.split(' ').next()?.parse().ok());
     lost.unwrap_or(0)
+}
+
+/// Who was switched out, in a line of `perf script`: `sched:sched_switch: NAME:TID [PRIO] STATE ==> ...`, or with
+/// `prev_pid=TID`, as libtraceevent is told or not.
+fn switched_out(line: &str) -> Option<u32> {
+    let rest = line.split_once("sched:sched_switch:")?.1;
+    if let Some((_, tid)) = rest.split_once("prev_pid=") {
+        return tid.split(' ').next()?.parse().ok();
+    }
+    let before = rest.split_once(" ==> ")?.0;
+    before.rsplit_once(" [")?.0.rsplit_once(':')?.1.parse().ok()
 }
 
 /// perf finds tracepoints by tracefs, which small systems do not mount.
@@ -171,6 +202,14 @@ mod tests {
             ),
             Some(303_117)
         );
+    }
+
+    #[test]
+    fn switches_are_read_in_both_forms() {
+        let line = "  sched:sched_switch: prev_comm=a b prev_pid=42 prev_prio=120 prev_state=S ==> next_comm=x";
+        assert_eq!(switched_out(line), Some(42));
+        assert_eq!(switched_out(" sched:sched_switch: kworker/u4:1:27 [120] I ==> swapper/0:0 [120]"), Some(27));
+        assert_eq!(switched_out(" sched:sched_wakeup: sleeper:42 [120] success=1"), None);
     }
 
     #[test]

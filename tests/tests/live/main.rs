@@ -11,6 +11,7 @@ mod filters;
 mod hostile;
 mod lifetimes;
 mod loss;
+mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         hostile::CASES,
         rights::CASES,
         refused::CASES,
+        recordings::CASES,
         behind::CASES,
         second_opinion::CASES,
     ];

@@ -14,6 +14,7 @@ use crate::tui::cells;
 use crate::tui::help::state_name;
 use crate::tui::history::Window;
 use crate::tui::layout;
+use crate::tui::recording::Recording;
 use crate::tui::state::{Mode, Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
@@ -113,7 +114,8 @@ fn lost(loss: &Loss, theme: &Theme) -> (String, Style) {
     (format!("! LOST {} ({share})", text::count(loss.records_lost)), theme.bad)
 }
 
-/// What a replay is doing comes first, then what of it could not be read. What is left is for the sources.
+/// What a replay is doing comes first, then what of it could not be read; or a recording that is made. What is left is for
+/// the sources.
 fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
     if let Some(replay) = state.replay() {
@@ -128,6 +130,14 @@ fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) 
             line.push(&format!("! {sentence}"), theme.bad);
             return Line::from(line.spans);
         }
+    }
+    if let Some(recording) = state.recording() {
+        let style = match recording {
+            Recording::Asked | Recording::On { .. } => theme.strong,
+            Recording::Ended { .. } => theme.dim,
+            Recording::Failed(_) => theme.bad,
+        };
+        line.push(&format!("{}  ", recording.words()), style);
     }
     sources(&mut line, snapshot, theme);
     Line::from(line.spans)
