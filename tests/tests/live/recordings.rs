@@ -26,7 +26,7 @@ use numatrace::{
     source::{Source, SourceStatus, apply},
     target::Filter,
 };
-use numatrace_tests::live::{Ended, Workload, eventually, numatrace, perf, program, within};
+use numatrace_tests::live::{Ended, PATIENCE, Workload, eventually, numatrace, perf, program, within};
 use serde_json::Value;
 
 use crate::{Case, Scratch, busy_cpu};
@@ -143,12 +143,24 @@ fn difference(at: &str, live: &Value, replayed: &Value) -> Option<String> {
     }
 }
 
+/// A recorder that records; killed when it does not come to that.
 fn start_recorder(path: &Path, args: &[&str]) -> Result<Child> {
     let mut command = Command::new(program("numatrace")?);
     command.args(["record", "-o"]).arg(path).args(args);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     // The head is written when the probes are attached.
-    eventually("it records", Duration::from_secs(30), || Ok(fs::metadata(path).is_ok_and(|about| about.len() > 0)))?;
+    let begun = eventually("it records", PATIENCE, || {
+        let ended = child.try_wait()?.is_some();
+        Ok(ended || fs::metadata(path).is_ok_and(|about| about.len() > 0))
+    });
+    if begun.is_err() || child.try_wait()?.is_some() {
+        let _ = child.kill();
+        let ended = ended(child)?;
+        begun?;
+        // It may have recorded to its end.
+        ensure!(fs::metadata(path).is_ok_and(|about| about.len() > 0), "{}: {}", ended.status, ended.stderr);
+        anyhow::bail!("it ended at once: {}: {}", ended.status, ended.stderr);
+    }
     Ok(child)
 }
 
