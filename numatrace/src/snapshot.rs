@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::units::{NodeId, Pid, Tid, sum};
 
@@ -24,7 +24,10 @@ pub struct Snapshot {
     pub host: Host,
     /// What is traced.
     pub target: Target,
-    /// When tracing began, RFC 3339, UTC.
+    /// Which of its threads this tells of; `None` for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
+    /// When tracing began, RFC 3339, UTC; of a stretch of a recording, when that begins.
     pub start: String,
     /// Time from the start to the last tick.
     pub duration_ns: u64,
@@ -36,6 +39,9 @@ pub struct Snapshot {
     pub totals: ThreadStats,
     /// One entry a thread, in order of thread id.
     pub threads: Vec<Thread>,
+    /// The same threads in groups; `None` where nobody asked for groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
     /// Threads that ended and were evicted from `threads`; their numbers stay in `totals`.
     pub dropped_threads: u64,
     /// Threads that matched the filter but could not be tracked (limit reached): their numbers are nowhere.
@@ -60,12 +66,14 @@ impl Snapshot {
             tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
             host: Host::default(),
             target: Target { label: target.into(), ..Target::default() },
+            selection: None,
             start: String::new(),
             duration_ns: 0,
             sources: Vec::new(),
             loss: Loss::default(),
             totals: ThreadStats::default(),
             threads: Vec::new(),
+            groups: None,
             dropped_threads: 0,
             refused_threads: 0,
             matrices: Matrices::default(),
@@ -122,6 +130,79 @@ pub struct Target {
     /// The ids that were asked for, for `pid`, `tid` and `command`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<u32>,
+}
+
+/// Which threads were selected, and from how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Selection {
+    /// Ids that were asked for.
+    pub tids: Vec<Tid>,
+    /// Names that were asked for.
+    pub comms: Vec<String>,
+    /// Threads from which they were selected.
+    pub of_threads: u64,
+    /// Threads that ended and were evicted before: whether they were asked for is not known, and they are in no number.
+    pub dropped_threads: u64,
+}
+
+/// What threads of a group have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupBy {
+    /// Their name.
+    Comm,
+    /// Their cgroup.
+    Cgroup,
+}
+
+/// Threads in groups.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Groups {
+    /// What those of a group have in common.
+    pub by: GroupBy,
+    /// A thread that stands for each group: sums, and how many there are in [`Thread::members`]. Its `comm` or `cgroup` is
+    /// the group's, its `tid` that of the first member.
+    pub all: Vec<Thread>,
+}
+
+impl Groups {
+    /// What a group is called.
+    pub fn name<'a>(&self, group: &'a Thread) -> &'a str {
+        match self.by {
+            GroupBy::Comm if group.comm.is_empty() => "(name not known)",
+            GroupBy::Comm => &group.comm,
+            GroupBy::Cgroup => group.cgroup.as_deref().unwrap_or("(cgroup not known)"),
+        }
+    }
+}
+
+impl Serialize for Groups {
+    /// An array of groups: `comm` or `cgroup`, `threads`, `exited`, and all sums.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Common<'a> {
+            Comm(&'a str),
+            Cgroup(Option<&'a str>),
+        }
+        #[derive(Serialize)]
+        struct Group<'a> {
+            #[serde(flatten)]
+            common: Common<'a>,
+            threads: u32,
+            exited: bool,
+            #[serde(flatten)]
+            stats: &'a ThreadStats,
+        }
+        serializer.collect_seq(self.all.iter().map(|group| Group {
+            common: match self.by {
+                GroupBy::Comm => Common::Comm(&group.comm),
+                GroupBy::Cgroup => Common::Cgroup(group.cgroup.as_deref()),
+            },
+            threads: group.members,
+            exited: group.exited,
+            stats: &group.stats,
+        }))
+    }
 }
 
 /// Whether a source of numbers works here.
@@ -500,7 +581,8 @@ pub struct Location {
 /// Node by node counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Matrices {
-    /// `[from][to]` of migrations, same-node ones on the diagonal.
+    /// `[from][to]` of migrations, same-node ones on the diagonal. Empty where only some threads were selected: it is not
+    /// known thread by thread.
     pub migrations: Vec<Vec<u64>>,
     /// `[cpu node][page node]`; `None` until a source measures them.
     pub page_touches: Option<Vec<Vec<u64>>>,

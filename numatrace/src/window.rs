@@ -7,10 +7,14 @@
 //! has just come onto a full list only what it did for certain is counted.
 
 mod groups;
+mod select;
+mod stretch;
 
 use std::collections::HashMap;
 
-pub use self::groups::by_name;
+pub use self::groups::{by_name, grouped};
+pub use self::select::select;
+pub use self::stretch::stretch;
 
 use crate::snapshot::{
     Causes, Culprit, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Switches, Thread, ThreadStats,
@@ -106,12 +110,14 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
         tool: snapshot.tool.clone(),
         host: snapshot.host.clone(),
         target: snapshot.target.clone(),
+        selection: snapshot.selection.clone(),
         start: snapshot.start.clone(),
         duration_ns: snapshot.duration_ns,
         sources: snapshot.sources.clone(),
         loss: snapshot.loss.clone(),
         totals: ThreadStats::default(),
         threads: Vec::new(),
+        groups: None,
         dropped_threads: snapshot.dropped_threads,
         refused_threads: snapshot.refused_threads,
         matrices: snapshot.matrices.clone(),
