@@ -15,6 +15,7 @@ use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, 
 
 use crate::replay::{Moment, Speed};
 use crate::report::SortKey;
+use crate::snapshot::GroupBy;
 use crate::text::visible;
 pub use values::{Comm, MAX_PID};
 
@@ -44,6 +45,9 @@ Examples:
                                              one cumulative document a line, each interval
   sudo numatrace record -o run.numatrace -p 4711
                                              into a file, until Ctrl-C, for report and replay
+  numatrace report run.numatrace --by comm   the numbers of a recording, threads of one name as one
+  numatrace report run.numatrace --from 10s --to 12s -f csv
+                                             two seconds of it, for a spreadsheet
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
   numatrace doctor                           what this kernel offers, and what is missing
 
@@ -64,6 +68,8 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Trace the built-in workload.
     Demo(DemoArgs),
+    /// Tell the numbers of a recording.
+    Report(Box<ReportArgs>),
     /// Play a recording.
     Replay(ReplayArgs),
     /// Say what this kernel and machine offer.
@@ -114,6 +120,10 @@ enum Subcommands {
     ///
     /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
     Demo(DemoArgs),
+    /// Tell the numbers of a recording, or of a part of it
+    ///
+    /// Needs no rights.
+    Report(Box<ReportArgs>),
     /// Show a recording in the dashboard: play, pause, step, seek
     Replay(ReplayArgs),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
@@ -209,6 +219,80 @@ pub struct ReplayArgs {
     /// Do not begin to play
     #[arg(long)]
     pub paused: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Which part of it.
+    #[command(flatten)]
+    pub part: PartArgs,
+    /// Text for people, JSON for programs (schema 1), CSV for spreadsheets
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    pub format: ReportFormat,
+    /// Threads of one name, or of one cgroup, as one
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Output")]
+    pub by: Option<GroupBy>,
+    /// Order of threads in text and CSV
+    #[arg(long, value_enum, default_value_t, value_name = "KEY", help_heading = "Output")]
+    pub sort: SortKey,
+    /// Tell this many threads in text and CSV; 0 is all [default: 20 in text, all in CSV]
+    #[arg(long, value_name = "N", value_parser = values::top, allow_hyphen_values = true, help_heading = "Output")]
+    pub top: Option<usize>,
+    /// Write into this file [- is standard output]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// When to use colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
+    pub color: ColorChoice,
+    /// No notes and no progress on standard error; errors, and what is missing, are still told
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// Which part of a recording.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Part of the recording")]
+pub struct PartArgs {
+    /// From this time on: 12s, 1m 30s or plain seconds since the start of the recording, 10:21:46 (local time of day), or
+    /// RFC 3339 [default: its start]
+    #[arg(long, value_name = "TIME", value_parser = clap::value_parser!(Moment), allow_hyphen_values = true)]
+    pub from: Option<Moment>,
+    /// Up to this time [default: its end]
+    #[arg(long, value_name = "TIME", value_parser = clap::value_parser!(Moment), allow_hyphen_values = true)]
+    pub to: Option<Moment>,
+    /// Only the thread with this id (repeatable, or 1,2,3)
+    #[arg(short, long, value_name = "TID", value_parser = values::tid)]
+    #[arg(value_delimiter = ',', allow_hyphen_values = true)]
+    pub thread: Vec<u32>,
+    /// Only threads with exactly this name, as reports show it (repeatable)
+    #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
+    pub comm: Vec<String>,
+}
+
+/// Form of a report of a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: schema 1.
+    Json,
+    /// For spreadsheets: RFC 4180.
+    Csv,
+}
+
+impl ValueEnum for GroupBy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[GroupBy::Comm, GroupBy::Cgroup]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()))
+    }
 }
 
 /// Arguments of `doctor`.
@@ -390,6 +474,7 @@ where
         Some(Subcommands::Live(args)) => Command::Live(args),
         Some(Subcommands::Record(args)) => Command::Record(args),
         Some(Subcommands::Demo(args)) => Command::Demo(args),
+        Some(Subcommands::Report(args)) => Command::Report(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Live(args) => commands::live::run(&args),
         Command::Record(args) => commands::record::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Completions(args) => commands::completions::run(&args).map(|()| ExitCode::SUCCESS),

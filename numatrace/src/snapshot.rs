@@ -154,6 +154,16 @@ pub enum GroupBy {
     Cgroup,
 }
 
+impl GroupBy {
+    /// As in JSON and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GroupBy::Comm => "comm",
+            GroupBy::Cgroup => "cgroup",
+        }
+    }
+}
+
 /// Threads in groups.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Groups {

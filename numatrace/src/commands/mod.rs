@@ -11,6 +11,7 @@ mod output;
 pub mod record;
 pub mod recording;
 pub mod replay;
+pub mod report;
 mod session;
 mod slow;
 mod traced;

@@ -1,15 +1,31 @@
-//! `-o FILE`: the report at the end of a run. Opened before anything is attached, so that a wrong path fails at once;
+//! `-o FILE`, and how text looks. The report at the end of a run: Opened before anything is attached, so that a wrong path fails at once;
 //! written beside the file and renamed, so that a run that fails leaves what was there.
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use clap::ColorChoice;
 
-use crate::text;
+use crate::{
+    report::{SortKey, text::TextOptions},
+    text,
+};
+
+/// How a text report looks: as wide as the terminal, where it goes to one.
+pub fn text_options(color: ColorChoice, sort: SortKey, top: usize, to_stdout: bool) -> TextOptions {
+    let to_terminal = to_stdout && io::stdout().is_terminal();
+    let color = match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    let width = if to_terminal { crossterm::terminal::size().map_or(120, |(columns, _)| columns) } else { 120 };
+    TextOptions { top, sort, width: usize::from(width), color }
+}
 
 /// Where the report goes.
 pub enum OutputFile {

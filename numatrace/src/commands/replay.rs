@@ -35,7 +35,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Wrong usage, in a sentence.
-fn refuse(sentence: &str) -> ExitCode {
+pub fn refuse(sentence: &str) -> ExitCode {
     // A closed standard error is no reason to panic.
     let _ = writeln!(io::stderr(), "numatrace: {sentence}");
     ExitCode::from(2)

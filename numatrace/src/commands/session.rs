@@ -11,12 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use clap::ColorChoice;
 
 use crate::{
     cli::{Format, OutputArgs},
     collect::live::{End, Pace},
-    report::{self, text::TextOptions},
+    report,
     snapshot::Snapshot,
     text,
     tui::{self, Recording, UiMessage},
@@ -24,7 +23,7 @@ use crate::{
 
 use super::{
     engine::{Engine, LINGER, Setup},
-    output::OutputFile,
+    output::{OutputFile, text_options},
     slow::SlowWaits,
 };
 
@@ -113,22 +112,15 @@ impl Session<'_> {
         let mut buffer = Vec::new();
         match self.output.format.unwrap_or_default() {
             Format::Json => report::json::write(snapshot, &mut buffer)?,
-            Format::Text => report::text::write(snapshot, &self.text_options(), &mut buffer)?,
+            Format::Text => report::text::write(
+                snapshot,
+                &text_options(self.output.color, self.output.sort, self.output.top, self.output.output.is_none()),
+                &mut buffer,
+            )?,
         }
         out.write_all(&buffer)?;
         out.flush()?;
         Ok(())
-    }
-
-    fn text_options(&self) -> TextOptions {
-        let to_terminal = self.output.output.is_none() && io::stdout().is_terminal();
-        let color = match self.output.color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => to_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        };
-        let width = if to_terminal { crossterm::terminal::size().map_or(120, |(columns, _)| columns) } else { 120 };
-        TextOptions { top: self.output.top, sort: self.output.sort, width: usize::from(width), color }
     }
 
     fn closing_note(&self, last: &Snapshot, engine: &Engine) {

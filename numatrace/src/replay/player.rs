@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::tape::Tape;
-use super::{Command, Speed};
+use super::{Command, Speed, up_to};
 use crate::recording::Timeline;
 use crate::source::SourceError;
 use crate::tui::UiMessage;
@@ -146,7 +146,7 @@ impl<T: Timeline> Player<T> {
         let places = timeline.places().iter().filter(|place| place.worst_wait_ns > 0);
         let mut worst: Vec<(u64, u64)> = places.map(|place| (place.worst_wait_ns, place.worst_ts)).collect();
         worst.sort_unstable_by_key(|(wait, ts)| (std::cmp::Reverse(*wait), *ts));
-        let goal = Goal::UpTo(start_ts.saturating_add(start.from_ns).min(end_ts));
+        let goal = Goal::UpTo(up_to(start_ts, start.from_ns).min(end_ts));
         Player {
             tape: Tape::new(timeline),
             start_ts,
@@ -217,7 +217,7 @@ impl<T: Timeline> Player<T> {
                 self.clock.set(self.at());
             }
             Command::Skip(seconds) => self.skip(seconds),
-            Command::Jump(ns) => self.go(Goal::UpTo(self.start_ts.saturating_add(ns).min(self.end_ts))),
+            Command::Jump(ns) => self.go(Goal::UpTo(up_to(self.start_ts, ns).min(self.end_ts))),
         }
         self.worst_at = None;
     }

@@ -147,6 +147,19 @@ impl<T: Timeline> Tape<T> {
         Ok(true)
     }
 
+    /// Takes in what comes behind the last tick, which a recording that was cut short can have.
+    ///
+    /// # Errors
+    /// When the recording cannot be read.
+    pub fn rest(&mut self) -> Result<(), SourceError> {
+        if self.next_ts()?.is_none() {
+            self.ahead.apply(&mut self.model);
+            self.model.note_undecodable(std::mem::take(&mut self.ahead.undecodable));
+            self.put_aside = None;
+        }
+        Ok(())
+    }
+
     /// Everything at the position.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.put_aside.clone().unwrap_or_else(|| Arc::new(self.model.snapshot()))

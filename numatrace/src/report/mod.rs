@@ -1,7 +1,10 @@
-//! A snapshot for people ([`text`]) and for programs ([`json`]). Place in the flow: behind the model, no knowledge
+//! A snapshot for people ([`text`]), for programs ([`json`]) and for spreadsheets ([`csv`]); a recording as a snapshot
+//! ([`offline`]). Place in the flow: behind the model, no knowledge
 //! of where the numbers came from.
 
+pub mod csv;
 pub mod json;
+pub mod offline;
 pub mod text;
 
 use std::cmp::{Ordering, Reverse};
@@ -97,7 +100,12 @@ impl SortKey {
 
 /// The threads of a snapshot in order.
 pub fn sorted(snapshot: &Snapshot, key: SortKey) -> Vec<&Thread> {
-    let mut threads: Vec<&Thread> = snapshot.threads.iter().collect();
+    sorted_threads(&snapshot.threads, key)
+}
+
+/// Threads in order.
+pub fn sorted_threads(threads: &[Thread], key: SortKey) -> Vec<&Thread> {
+    let mut threads: Vec<&Thread> = threads.iter().collect();
     threads.sort_by(|a, b| key.compare(a, b));
     threads
 }

@@ -10,7 +10,7 @@ mod totals;
 use std::io::{self, Write};
 
 use super::SortKey;
-use crate::snapshot::{Finding, Loss, Snapshot, Source, SourceState};
+use crate::snapshot::{Finding, Loss, Selection, Snapshot, Source, SourceState};
 use crate::text::{count, duration, share};
 use page::{Page, Tone};
 
@@ -45,7 +45,10 @@ pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write +
     header(&mut page, snapshot);
     findings(&mut page, &snapshot.findings);
     totals::write(&mut page, snapshot);
-    threads::write(&mut page, snapshot, options);
+    match &snapshot.groups {
+        Some(groups) => threads::write_groups(&mut page, groups, snapshot, options),
+        None => threads::write(&mut page, snapshot, options),
+    }
     details::write(&mut page, snapshot, options);
     nodes::write(&mut page, snapshot);
     sources(&mut page, &snapshot.sources);
@@ -57,6 +60,12 @@ fn header(page: &mut Page, snapshot: &Snapshot) {
     let plural = |n: usize, one: &str| format!("{} {one}{}", count(n as u64), if n == 1 { "" } else { "s" });
     page.entry("target", &snapshot.target.label, Tone::Strong);
     page.entry("time", &format!("{} from {}", duration(snapshot.duration_ns), snapshot.start), Tone::Plain);
+    if let Some(selection) = &snapshot.selection {
+        page.entry("threads", &selected(selection, snapshot.threads.len() as u64), Tone::Strong);
+    }
+    if let Some(sentence) = &snapshot.incomplete {
+        page.entry("missing", sentence, Tone::Bad);
+    }
     let cpus = plural(host.cpus as usize, "CPU");
     let nodes = plural(host.nodes.len(), "node");
     page.entry("host", &format!("Linux {} {}, {cpus}, {nodes}", host.kernel, host.arch), Tone::Plain);
@@ -66,6 +75,19 @@ fn header(page: &mut Page, snapshot: &Snapshot) {
         page.entry("missing", &format!("{n} threads could not be tracked: their numbers are nowhere here"), Tone::Bad);
     }
     page.entry("tool", &format!("{} {}", snapshot.tool.name, snapshot.tool.version), Tone::Plain);
+}
+
+/// Which threads this is about.
+fn selected(selection: &Selection, threads: u64) -> String {
+    let ids = selection.tids.iter().map(|tid| format!("id {tid}"));
+    let names = selection.comms.iter().map(|comm| format!("name {comm}"));
+    let wanted: Vec<String> = ids.chain(names).collect();
+    let mut line = format!("{} of {}: {}", count(threads), count(selection.of_threads), wanted.join(", "));
+    if selection.dropped_threads > 0 {
+        let gone = count(selection.dropped_threads);
+        line.push_str(&format!("; {gone} that ended earlier are in no number here, whatever their names"));
+    }
+    line + "; records and sources are those of all"
 }
 
 fn loss(page: &mut Page, loss: &Loss) {

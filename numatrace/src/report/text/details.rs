@@ -19,7 +19,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions)
         .take(limit)
         .filter(|t| !t.stats.waited_behind.is_empty() || !t.stats.wakers.is_empty() || t.stats.waiting_now_ns.is_some())
         .collect();
-    if threads.is_empty() {
+    if threads.is_empty() || snapshot.groups.is_some() {
         return;
     }
     let which =

@@ -3,8 +3,8 @@
 use super::TextOptions;
 use super::page::{Page, Tone};
 use super::totals::percentile;
-use crate::report::sorted;
-use crate::snapshot::{Snapshot, Thread, ThreadState};
+use crate::report::{sorted, sorted_threads};
+use crate::snapshot::{Groups, Snapshot, Thread, ThreadState};
 use crate::text::{count, count_short, duration, left, percent, right, width};
 use crate::units::sum;
 
@@ -56,6 +56,35 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions)
         }
     }
     hidden(page, threads.len() - shown, snapshot);
+}
+
+/// Groups in place of threads.
+pub(super) fn write_groups(page: &mut Page, groups: &Groups, snapshot: &Snapshot, options: &TextOptions) {
+    let all = sorted_threads(&groups.all, options.sort);
+    let shown = if options.top == 0 { all.len() } else { options.top.min(all.len()) };
+    let note = "CPU% and WAIT% are sums of shares of the time traced, so 200 is two threads all the time";
+    page.heading(&format!("Threads by {}, by {}", groups.by.name(), options.sort.help()), note);
+    if all.is_empty() {
+        page.paragraph("  ", "none was seen");
+    } else {
+        let kept = ["CPU%", "WAIT%", "P50", "P99", "MAX", "VOL", "INVOL", "MIGR", "XNODE"];
+        let columns = choose(page.width, snapshot.host.nodes.len() > 1);
+        let columns: Vec<&Column> = columns.into_iter().filter(|column| kept.contains(&column.title)).collect();
+        let used: usize = columns.iter().map(|column| column.width + 1).sum();
+        let room = page.width.saturating_sub(used + 9).clamp(15, 60);
+        let line = |count: &str, cells: &str, name: &str| format!("{} {cells}  {}", right(count, 7), left(name, room));
+        page.line(line("THREADS", &row(&columns, |column| column.title.into()), "GROUP").trim_end(), Tone::Strong);
+        for group in all.iter().take(shown) {
+            let cells = row(&columns, |column| (column.cell)(group, snapshot));
+            let name = groups.name(group);
+            page.line(line(&count(group.members.into()), &cells, name).trim_end(), Tone::Plain);
+        }
+    }
+    let more = (all.len() - shown) as u64;
+    if more > 0 {
+        page.paragraph("", &format!("... and {} more (--top 0 shows all)", count(more)));
+    }
+    hidden(page, 0, snapshot);
 }
 
 /// Says what the table does not show.

@@ -1,0 +1,155 @@
+//! `numatrace report`: the numbers of a recording.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    cli::{ReportArgs, ReportFormat},
+    recording::{Timeline, reader::Reader},
+    replay::Span,
+    report::{
+        self,
+        offline::{Stretch, numbers},
+    },
+    snapshot::Snapshot,
+    text,
+    units::Tid,
+    window,
+};
+
+use super::{
+    output::{OutputFile, text_options},
+    replay::{refuse, span},
+};
+
+/// How long reading takes before there is a progress bar.
+const LONG: Duration = Duration::from_secs(1);
+/// Threads or names that are listed when nobody was selected.
+const LISTED: usize = 8;
+/// Threads of a text report, unless it is said otherwise.
+const TOP: usize = 20;
+
+/// Tells what the arguments ask for.
+///
+/// # Errors
+/// One sentence about why the file cannot be read, or nothing of it was selected.
+pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let reader = Reader::open(&args.file)?;
+    let stretch = match stretch(args, &span(&reader)) {
+        Ok(stretch) => stretch,
+        Err(why) => return Ok(refuse(&why)),
+    };
+    let out = OutputFile::open(args.output.as_deref())?;
+    let out = if out.is_none() { OutputFile::Stdout } else { out };
+    let start_ns = reader.head().meta.start_ns;
+    let first_ts = reader.places().first().map(|place| place.first_ts);
+    let mut progress = Progress::new(args.quiet);
+    let found = numbers(reader, stretch, &mut |reader: &Reader| progress.show(reader))?;
+    progress.end();
+    let Some(snapshot) = found else {
+        let first = first_ts.map_or_else(String::new, |ts| {
+            format!(" (its first record is of {})", text::duration(ts.saturating_sub(start_ns)))
+        });
+        bail!("the recording has no tick up to then, so no numbers: give --to a later time{first}");
+    };
+    if let Some(sentence) = &snapshot.incomplete {
+        // Told in the report as well: a closed standard error is no failure.
+        let _ = writeln!(io::stderr(), "numatrace: {sentence}");
+    }
+    let snapshot = select(snapshot, args)?;
+    let snapshot = match args.by {
+        Some(by) => window::grouped(snapshot, by),
+        None => snapshot,
+    };
+    out.finish(|out| write(&snapshot, args, out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stretch(args: &ReportArgs, span: &Span) -> Result<Stretch, String> {
+    let time = |name: &str, moment: &Option<crate::replay::Moment>| {
+        let found = moment.as_ref().map(|moment| moment.in_recording(span)).transpose();
+        found.map_err(|why| format!("--{name} is not in the recording: {why}"))
+    };
+    let stretch = Stretch { from_ns: time("from", &args.part.from)?, to_ns: time("to", &args.part.to)? };
+    match (stretch.from_ns, stretch.to_ns) {
+        (Some(from), Some(to)) if from >= to => Err("--from must be earlier than --to".into()),
+        _ => Ok(stretch),
+    }
+}
+
+fn select(snapshot: Snapshot, args: &ReportArgs) -> anyhow::Result<Snapshot> {
+    let tids: Vec<Tid> = args.part.thread.iter().map(|tid| Tid(*tid)).collect();
+    let all = |of: fn(&crate::snapshot::Thread) -> String| {
+        let all: BTreeSet<String> = snapshot.threads.iter().map(of).collect();
+        let mut shown: Vec<String> = all.iter().take(LISTED).cloned().collect();
+        if all.len() > LISTED {
+            shown.push(format!("and {} more", all.len() - LISTED));
+        }
+        shown.join(", ")
+    };
+    let (ids, names) = (all(|thread| thread.tid.to_string()), all(|thread| thread.comm.clone()));
+    let nobody = snapshot.threads.is_empty();
+    let selected = window::select(snapshot, &tids, &args.part.comm);
+    if selected.selection.is_some() && selected.threads.is_empty() {
+        if nobody {
+            bail!("there is no thread in this part of the recording");
+        }
+        let what = if args.part.comm.is_empty() { ids } else { names };
+        bail!("no thread of the recording was selected: it has {what}");
+    }
+    Ok(selected)
+}
+
+fn write(snapshot: &Snapshot, args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    // In one piece, so that a reader that stops in the middle costs one write.
+    let mut buffer = Vec::new();
+    match args.format {
+        ReportFormat::Json => report::json::write(snapshot, &mut buffer)?,
+        ReportFormat::Csv => report::csv::write(snapshot, args.sort, args.top.unwrap_or(0), &mut buffer)?,
+        ReportFormat::Text => {
+            let options = text_options(args.color, args.sort, args.top.unwrap_or(TOP), args.output.is_none());
+            report::text::write(snapshot, &options, &mut buffer)?;
+        }
+    }
+    out.write_all(&buffer).and_then(|()| out.flush()).context("cannot write the report")
+}
+
+/// A bar on a terminal, once reading has taken a while.
+struct Progress {
+    begun: Instant,
+    bar: Option<ProgressBar>,
+    wanted: bool,
+}
+
+impl Progress {
+    fn new(quiet: bool) -> Progress {
+        Progress { begun: Instant::now(), bar: None, wanted: !quiet && io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, reader: &Reader) {
+        if !self.wanted || self.begun.elapsed() < LONG {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(reader.bytes()), ProgressDrawTarget::stderr());
+            match ProgressStyle::with_template("reading {wide_bar} {bytes} of {total_bytes}, {eta} left") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_position(reader.bytes_read());
+    }
+
+    fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
