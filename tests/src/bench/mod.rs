@@ -49,7 +49,11 @@ sections: pipe, costs, saturated, decode, frame, dashboard, recording [all]
 ///
 /// # Errors
 /// When the arguments make no sense or numatrace itself cannot be measured.
-pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
+pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
+    let mut args = args.peekable();
+    if args.next_if(|word| word == usage::TELL).is_some() {
+        return usage::run_and_tell(args);
+    }
     let mut options =
         Options { rounds: 7, loops: 200_000, millis: 3_000, records: 4_000_000, seconds: 20, switches: 2_000_000 };
     let mut sections = Vec::new();

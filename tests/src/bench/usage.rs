@@ -1,12 +1,13 @@
 //! What other processes use: CPU time, and memory at its peak.
 
 use std::{
-    io, mem,
-    process::Command,
+    env, io, mem,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 
 use crate::workload::os::check;
 
@@ -32,7 +33,7 @@ pub fn cpu_of_children() -> io::Result<Duration> {
 }
 
 /// A program that ran to its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ran {
     pub elapsed: Duration,
     pub cpu: Duration,
@@ -40,16 +41,31 @@ pub struct Ran {
     pub peak: u64,
 }
 
-/// Runs a program to its end, which must be a good one.
-pub fn run(command: &mut Command) -> Result<Ran> {
+/// The argument with which the benchmark program does nothing but [`run_and_tell`].
+pub const TELL: &str = "measured";
+
+/// Runs a program to its end, which must be a good one; what it prints goes nowhere. The kernel lets a program begin with
+/// the peak of the one that started it, so a small process does that: this program once more.
+pub fn run(command: &[String]) -> Result<Ran> {
+    let output = Command::new(env::current_exe()?).arg(TELL).args(command).stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Runs a program and prints what it used.
+pub fn run_and_tell(mut words: impl Iterator<Item = String>) -> Result<()> {
+    let mut command = Command::new(words.next().context("nothing to run")?);
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let started = Instant::now();
     let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
     let (mut status, mut usage) = (0, none());
     // SAFETY: both outlive the call; nobody else waits for this child, so the id is its own.
     check(unsafe { libc::wait4(child.id().cast_signed(), &mut status, 0, &mut usage) })?;
     let elapsed = started.elapsed();
-    ensure!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{command:?} ended with wait status {status}");
-    Ok(Ran { elapsed, cpu: cpu(&usage), peak: usage.ru_maxrss.unsigned_abs() * 1024 })
+    ensure!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "it ended with wait status {status}");
+    let ran = Ran { elapsed, cpu: cpu(&usage), peak: usage.ru_maxrss.unsigned_abs() * 1024 };
+    println!("{}", serde_json::to_string(&ran)?);
+    Ok(())
 }
 
 fn none() -> libc::rusage {

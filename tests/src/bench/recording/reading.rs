@@ -67,9 +67,7 @@ impl Subject {
 
     /// Runs it once more; what it prints goes nowhere.
     pub fn measure(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.runs.push(run(&mut command)?);
+        self.runs.push(run(&self.command)?);
         Ok(())
     }
 

@@ -239,11 +239,14 @@ fn of_pages(files: &[PathBuf]) -> Result<Contents> {
     let id = fs::read_to_string("/sys/kernel/tracing/events/sched/sched_switch/id")?.trim().parse()?;
     let (mut contents, mut packed) = (Contents::default(), 0);
     for path in files {
-        let mut bytes = Vec::new();
-        File::open(path)?.read_to_end(&mut bytes)?;
-        contents.bytes += bytes.len() as u64;
-        contents.switches += bytes.chunks(PAGE).map(|page| events_of(page, id)).sum::<u64>();
-        packed += zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL)?.len() as u64;
+        let (mut file, mut bytes) = (File::open(path)?, Vec::new());
+        // So large pieces pack as well as the whole.
+        while (&mut file).take(4 << 20).read_to_end(&mut bytes)? > 0 {
+            contents.bytes += bytes.len() as u64;
+            contents.switches += bytes.chunks(PAGE).map(|page| events_of(page, id)).sum::<u64>();
+            packed += zstd::bulk::compress(&bytes, zstd::DEFAULT_COMPRESSION_LEVEL)?.len() as u64;
+            bytes.clear();
+        }
     }
     contents.packed = Some(packed);
     Ok(contents)
