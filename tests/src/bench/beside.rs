@@ -98,10 +98,10 @@ fn unrecorded(ns: f64) -> Result<Sample> {
 }
 
 /// A folder for what tracers write, in memory where there is such: a disk is not what is measured.
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Scratch> {
+    pub fn new() -> Result<Scratch> {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let path = base.join(format!("numatrace-bench-{}", std::process::id()));

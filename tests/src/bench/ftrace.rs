@@ -1,12 +1,16 @@
 //! The kernel's own trace buffers, recorded as trace-cmd does: an instance of ours, the scheduler's events on, a reader
-//! for each CPU that copies whole pages to a file. For machines where trace-cmd itself cannot run, since it insists on
+//! for each CPU that moves whole pages to a file. For machines where trace-cmd itself cannot run, since it insists on
 //! function tracing.
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::{Path, PathBuf},
+    ptr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +23,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     live::perf::mount_tracefs,
-    workload::os::{allowed_cpus, pin, set_policy},
+    workload::os::{allowed_cpus, check, pin, set_policy},
 };
 
 /// The events that numatrace's hooks are on.
@@ -30,7 +34,7 @@ pub const EVENTS: [&str; 5] =
 pub struct Ftrace {
     instance: PathBuf,
     stop: Arc<AtomicBool>,
-    readers: Vec<JoinHandle<std::io::Result<()>>>,
+    readers: Vec<JoinHandle<io::Result<()>>>,
 }
 
 impl Ftrace {
@@ -43,23 +47,22 @@ impl Ftrace {
         let mut ftrace = Ftrace { instance, stop: Arc::default(), readers: Vec::new() };
         for cpu in allowed_cpus()? {
             let pipe = ftrace.instance.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
-            let mut from = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&pipe)?;
-            let mut to = File::create(scratch.join(format!("cpu{cpu}")))?;
+            let from = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&pipe)?;
+            let to = File::create(scratch.join(format!("cpu{cpu}")))?;
             let stop = Arc::clone(&ftrace.stop);
             ftrace.readers.push(thread::spawn(move || {
                 pin(cpu)?;
                 if realtime {
                     set_policy(libc::SCHED_FIFO, 1)?;
                 }
-                let mut pages = vec![0; 64 << 10];
+                let mut pages = Pages { from, to, through: Pipe::new()? };
                 while !stop.load(Ordering::Relaxed) {
-                    match from.read(&mut pages) {
-                        Ok(length) if length > 0 => to.write_all(&pages[..length])?,
+                    if pages.take_whole()? == 0 {
                         // As often as trace-cmd looks.
-                        _ => thread::sleep(Duration::from_millis(1)),
+                        thread::sleep(Duration::from_millis(1));
                     }
                 }
-                Ok(())
+                pages.take_rest()
             }));
         }
         for event in EVENTS {
@@ -91,6 +94,67 @@ impl Drop for Ftrace {
         }
         // Its files vanish with it, as do its events.
         let _ = fs::remove_dir(&self.instance);
+    }
+}
+
+/// Pages on their way to a file.
+struct Pages {
+    from: File,
+    to: File,
+    through: Pipe,
+}
+
+impl Pages {
+    /// Moves the pages that are full, as trace-cmd does. Returns how many bytes.
+    fn take_whole(&mut self) -> io::Result<usize> {
+        let moved = splice(self.from.as_raw_fd(), self.through.write.as_raw_fd(), 64 << 10)?;
+        let mut left = moved;
+        while left > 0 {
+            left -= splice(self.through.read.as_raw_fd(), self.to.as_raw_fd(), left)?;
+        }
+        Ok(moved)
+    }
+
+    /// The rest, when nothing is traced any more: also a page that is not full.
+    fn take_rest(&mut self) -> io::Result<()> {
+        while self.take_whole()? > 0 {}
+        let mut page = vec![0; 64 << 10];
+        // Nothing there is an error of a file that does not wait.
+        while let Ok(length @ 1..) = self.from.read(&mut page) {
+            self.to.write_all(&page[..length])?;
+        }
+        Ok(())
+    }
+}
+
+/// Both ends of a pipe.
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Pipe {
+    fn new() -> io::Result<Pipe> {
+        let mut fds = [0; 2];
+        // SAFETY: the array has room for both.
+        check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
+        // SAFETY: the kernel has just made them, and nobody else knows them.
+        let [read, write] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        Ok(Pipe { read, write })
+    }
+}
+
+/// Moves at most so many bytes; 0 where there are none.
+fn splice(from: libc::c_int, to: libc::c_int, most: usize) -> io::Result<usize> {
+    let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    // SAFETY: without offsets nothing of this program's memory is touched.
+    let moved = unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), most, flags) };
+    match usize::try_from(moved) {
+        Ok(moved) => Ok(moved),
+        Err(_) => match io::Error::last_os_error() {
+            nothing if nothing.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            error => Err(error),
+        },
     }
 }
 

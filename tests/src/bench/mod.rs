@@ -12,7 +12,9 @@ mod floor;
 mod frame;
 mod ftrace;
 mod load;
+mod recording;
 mod table;
+mod usage;
 
 use anyhow::{Result, bail};
 
@@ -30,23 +32,30 @@ struct Options {
     millis: u32,
     records: usize,
     seconds: u64,
+    switches: u64,
 }
 
 const USAGE: &str = "\
 usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [SECTION]...
-sections: pipe, costs, saturated, decode, frame, dashboard [all]
+sections: pipe, costs, saturated, decode, frame, dashboard, recording [all]
   --rounds N    rounds of each configuration [7]
   --loops N     round trips of the pipe benchmark [200000]
   --millis T    length of a run under full load [3000]
   --records N   records of the decoder's benchmark [4000000]
-  --seconds T   how long the dashboard is looked at [20]";
+  --seconds T   how long the dashboard is looked at [20]
+  --switches N  least switches that reports of recordings are over [2000000]";
 
 /// Runs what `args` ask for; everything without.
 ///
 /// # Errors
 /// When the arguments make no sense or numatrace itself cannot be measured.
-pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
-    let mut options = Options { rounds: 7, loops: 200_000, millis: 3_000, records: 4_000_000, seconds: 20 };
+pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
+    let mut args = args.peekable();
+    if args.next_if(|word| word == usage::TELL).is_some() {
+        return usage::run_and_tell(args);
+    }
+    let mut options =
+        Options { rounds: 7, loops: 200_000, millis: 3_000, records: 4_000_000, seconds: 20, switches: 2_000_000 };
     let mut sections = Vec::new();
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|value| value.parse::<u32>().ok()).filter(|value| *value > 0);
@@ -56,7 +65,8 @@ pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
             ("--millis", Some(value)) => options.millis = value,
             ("--records", Some(value)) => options.records = value as usize,
             ("--seconds", Some(value)) => options.seconds = value.into(),
-            ("pipe" | "costs" | "saturated" | "decode" | "frame" | "dashboard", _) => sections.push(arg),
+            ("--switches", Some(value)) => options.switches = value.into(),
+            ("pipe" | "costs" | "saturated" | "decode" | "frame" | "dashboard" | "recording", _) => sections.push(arg),
             _ => bail!("'{arg}' makes no sense\n{USAGE}"),
         }
     }
@@ -81,6 +91,10 @@ pub fn main(mut args: impl Iterator<Item = String>) -> Result<()> {
     }
     if wanted("dashboard") {
         dashboard::run(options.seconds)?;
+    }
+    if wanted("recording") {
+        // Each of these rounds is as long as a dozen of the others.
+        recording::run(options.rounds.div_ceil(2), options.loops, options.switches)?;
     }
     Ok(())
 }

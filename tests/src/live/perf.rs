@@ -94,7 +94,16 @@ impl Recorder {
         Ok(counts)
     }
 
-    fn end(&mut self) -> Result<()> {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the recording; the file is whole then.
+    ///
+    /// # Errors
+    /// When perf is gone already.
+    pub fn end(&mut self) -> Result<()> {
         // SAFETY: the child has not been waited for, so the id is its own.
         crate::workload::os::check(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGINT) })?;
         self.child.wait()?;
@@ -134,7 +143,7 @@ fn samples(stats: &str) -> Option<u64> {
 }
 
 /// `INFO: 84.3% lost events (1634625 out of 324999, in 7216 chunks)`, of `perf sched latency`; 0 without such a line.
-fn lost_events(latency: &str) -> u64 {
+pub fn lost_events(latency: &str) -> u64 {
     let lost = latency.lines().find_map(|line| line.split_once("lost events (")?.1.split(' ').next()?.parse().ok());
     lost.unwrap_or(0)
 }
