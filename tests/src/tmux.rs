@@ -66,7 +66,9 @@ impl Tmux {
             .env("PATH", path)
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", tmux.dir.path())
-            .env("PS1", "ready> ");
+            .env("PS1", "ready> ")
+            // What programs write without being told where lands there too.
+            .current_dir(tmux.dir.path());
         server.envs(variables.iter().copied());
         // A pane whose program has ended stays: a failed test shows its last screen.
         server.args(["-f", "/dev/null", "start-server", ";", "set-option", "-g", "status", "off", ";"]);
@@ -78,6 +80,11 @@ impl Tmux {
         fs::write(&log, "")?;
         tmux.tell(&["pipe-pane", "-O", &format!("exec cat >> '{}'", log.display())])?;
         Ok(tmux)
+    }
+
+    /// The folder that shells begin in, which is removed at the end.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A pane with an interactive shell at its prompt, which finds programs in `path` first.

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use clap_complete::Shell;
-use numatrace_tests::live::program;
+use numatrace_tests::{golden, live::program};
 
 fn numatrace() -> PathBuf {
     program("numatrace").unwrap_or_else(|error| panic!("{error}"))
 }
+
+/// A recording of three seconds, from the folder in which tests run.
+const RECORDING: &str = "fixtures/recordings/version-1.numatrace";
 
 fn run(args: &[&str]) -> Output {
     Command::new(numatrace())
@@ -54,11 +57,93 @@ fn wrong_usage_is_one_sentence_and_code_2() {
         (&["replay", "file", "--speed", "0"], "a speed is a number from 0.1 to 100"),
         (&["replay", "file", "--from", "soon"], "a time is 12s, 1m 30s, plain seconds, 10:21:46 or"),
         (&["replay", "file"], "standard output is none: use numatrace report"),
+        (&["record", "--all"], "required arguments"),
+        (&["record", "-o", "file"], "no target was given"),
+        (&["record", "-o", "file", "--all", "--max-size", "1K"], "must be between 256K and 1024T"),
+        (&["report"], "required arguments"),
+        (&["report", "file", "--format", "xml"], "invalid value 'xml'"),
+        (&["report", "file", "--by", "tid"], "invalid value 'tid'"),
+        (&["report", "file", "--to", "soon"], "a time is 12s, 1m 30s, plain seconds, 10:21:46 or"),
+        (&["report", RECORDING, "--to", "5m"], "--to is not in the recording: the recording is "),
+        (&["report", RECORDING, "--from", "2s", "--to", "1s"], "--from must be earlier than --to"),
     ];
     for (args, words) in cases {
         let said = sentence(args, 2);
         assert!(said.contains(words), "{args:?} said: {said}");
     }
+}
+
+#[test]
+fn files_that_are_no_recordings_are_one_sentence_and_code_1() {
+    let cases = [
+        (&["report", "no/such/file"][..], "cannot read no/such/file: No such file or directory"),
+        (&["report", "Cargo.toml"], "Cargo.toml is no numatrace recording"),
+        (&["report", "src"], "src is a directory: name a recording in it"),
+        (&["report", RECORDING, "--thread", "7"], "no thread of the recording was selected: it has 10, 11, 12, 20"),
+        (&["report", RECORDING, "-c", "nobody"], "no thread of the recording was selected: it has spins, waits-0, "),
+        (&["report", RECORDING, "--to", "10ms"], "the recording has no tick up to then"),
+        (&["report", RECORDING, "-o", "/no/such/folder/x"], "cannot create /no/such/folder/x"),
+    ];
+    for (args, words) in cases {
+        let said = sentence(args, 1);
+        assert!(said.contains(words), "{args:?} said: {said}");
+    }
+}
+
+/// What a report prints, which says nothing else.
+fn report(args: &[&str]) -> String {
+    let output = run(&[&["report", RECORDING], args].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn reports_of_a_recording_are_as_expected() {
+    golden::check("recordings/report.txt", &report(&[]));
+    golden::check("recordings/by-comm.txt", &report(&["--by", "comm", "--sort", "comm"]));
+    golden::check("recordings/one-thread.txt", &report(&["-c", "spins", "--thread", "11", "--to", "2s"]));
+    golden::check("recordings/threads.csv", &report(&["-f", "csv", "--sort", "tid"]));
+    golden::check("recordings/by-cgroup.csv", &report(&["-f", "csv", "--by", "cgroup", "--top", "1"]));
+    golden::check("recordings/stretch.json", &report(&["-f", "json", "--from", "1s", "--to", "2s", "--by", "cgroup"]));
+}
+
+#[test]
+fn parts_of_a_recording_add_up() {
+    let number = |args: &[&str], pointer: &str| {
+        let text = report(&[args, &["-f", "json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{args:?}: {pointer}"))
+    };
+    for pointer in
+        ["/duration_ns", "/totals/cpu_ns", "/totals/wait_ns", "/totals/runq/all/count", "/loss/records_wanted"]
+    {
+        let parts = [&["--to", "1s"][..], &["--from", "1s", "--to", "2s"], &["--from", "2s"]];
+        let sum: u64 = parts.iter().map(|part| number(part, pointer)).sum();
+        assert_eq!(sum, number(&[], pointer), "{pointer}");
+    }
+    let of_threads: u64 = ["10", "11", "12", "20"].iter().map(|tid| number(&["--thread", tid], "/totals/cpu_ns")).sum();
+    assert_eq!(of_threads, number(&[], "/totals/cpu_ns"));
+    assert_eq!(number(&["--thread", "10,11,12", "--thread", "20"], "/totals/cpu_ns"), of_threads);
+}
+
+#[test]
+fn what_is_missing_of_a_recording_is_told_everywhere() {
+    let whole = std::fs::read(RECORDING).expect("a recording");
+    let path = std::env::temp_dir().join(format!("numatrace-cut-{}.numatrace", std::process::id()));
+    std::fs::write(&path, &whole[..whole.len() - 100]).expect("a file");
+    let file = path.to_str().expect("a path in UTF-8");
+    let sentence = "the recording was cut short: it reaches to ";
+    for (format, quiet) in [("text", false), ("json", true)] {
+        let args = ["report", file, "-f", format, if quiet { "-q" } else { "--top=3" }];
+        let output = run(&args);
+        assert!(output.status.success());
+        for stream in [&output.stdout, &output.stderr] {
+            let said = String::from_utf8_lossy(stream);
+            assert!(said.contains(sentence), "{args:?}: {said}");
+        }
+    }
+    std::fs::remove_file(&path).expect("it is there");
 }
 
 #[test]

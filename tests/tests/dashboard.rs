@@ -14,7 +14,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use numatrace::tui::{self, UiMessage, state::Mode};
+use numatrace::{
+    recording::{Timeline as _, reader::Reader},
+    source::{Source as _, SourceStatus},
+    tui::{self, UiMessage, state::Mode},
+};
 use numatrace_tests::{
     dashboard::{Dashboard, cell, is_editing, is_help, rows, seconds, selected, sorted_by, views},
     fixture,
@@ -37,6 +41,7 @@ const CASES: &[Case] = &[
     ("keys_do_what_the_help_says", keys_have_effects),
     ("views_are_reached_by_their_keys", views_by_keys),
     ("other_stretches_of_time_are_shown", other_times),
+    ("recordings_begin_and_end_with_a_key", records),
     ("keys_that_quit_restore_the_terminal", quits),
     ("sigterm_and_sigint_restore_the_terminal", signals),
     ("ctrl_z_gives_the_shell_back_and_fg_goes_on", suspends),
@@ -305,6 +310,39 @@ fn looks_back(dashboard: &Dashboard<'_>) -> Result<()> {
     }
     dashboard.press_for("Space", "the newest numbers", |screen| !screen.has("PAUSED") && seconds(screen) > Some(at))?;
     dashboard.press_for(",", "another pause", |screen| screen.has("PAUSED")).map(drop)
+}
+
+/// `r` begins a recording of what comes, and ends it; one that runs ends with the dashboard.
+fn records() -> Result<()> {
+    let scene = Scene::new()?;
+    let dashboard = scene.table(EXIT_CODE)?;
+    let on = |screen: &Screen| screen.has("RECORDING ") && screen.has(" into numatrace-");
+    let ended = |screen: &Screen| screen.has("recorded ") && screen.has(" into numatrace-");
+    for _ in 0..2 {
+        let screen = dashboard.press_for("r", "a recording that runs", on)?;
+        let first = seconds(&screen).context("no time")?;
+        scene.pane.wait_for("numbers of later", |screen| seconds(screen).is_some_and(|now| now >= first + 1.0))?;
+        dashboard.press_for("r", "a recording that has ended", ended)?;
+        // Files are named by the second.
+        scene.pane.wait_for("another second", |screen| seconds(screen).is_some_and(|now| now >= first + 2.5))?;
+    }
+    dashboard.press_for("r", "a third recording", on)?;
+    scene.ends(&dashboard, |_| dashboard.press("q"))?;
+    let screen = scene.pane.screen()?;
+    ensure!(screen.has("numatrace: recorded ") && screen.has("numatrace report numatrace-"), "{screen}");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(scene.pane.folder())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "numatrace") {
+            let mut reader = Reader::open(&path)?;
+            let mut records = 0;
+            while reader.next_batch(&mut |_| records += 1)? == SourceStatus::More {}
+            ensure!(reader.incomplete().is_none() && reader.undecodable() == 0, "{:?}", reader.incomplete());
+            files.push((path, records));
+        }
+    }
+    ensure!(files.len() == 3 && files.iter().all(|(_, records)| *records > 10), "{files:?}");
+    Ok(())
 }
 
 fn quits() -> Result<()> {

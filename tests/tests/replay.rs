@@ -4,20 +4,23 @@
 
 use std::{
     env,
-    process::ExitCode,
+    fs::File,
+    process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use numatrace::{commands::replay, replay::Start, snapshot::Snapshot, tui::state::Mode};
+use numatrace::{commands::replay, recording::writer::Options, replay::Start, snapshot::Snapshot, tui::state::Mode};
 use numatrace_tests::{
     dashboard::{Dashboard, cell},
     keys::{self, Kind},
-    live::{Case, run_cases},
+    live::{Case, program, run_cases},
     timeline::{Interval, Memory, scripted},
     tmux::{self, Screen, Tmux},
 };
+
+use serde_json::Value;
 
 /// Set in the process that is the dashboard: how it begins.
 const ROLE: &str = "NUMATRACE_TEST_REPLAY";
@@ -31,6 +34,7 @@ const CASES: &[Case] = &[
     ("steps_seeks_and_jumps_show_their_time", goes_to_times),
     ("speeds_are_gone_through_and_the_end_is_told", plays),
     ("numbers_are_those_of_the_time", numbers),
+    ("a_file_shows_at_each_time_what_its_report_tells", file),
     ("a_wrong_time_is_told_where_it_was_typed", wrong_time),
     ("every_key_of_the_help_in_every_view", every_key),
     ("other_sizes_are_drawn", sizes),
@@ -159,6 +163,49 @@ fn numbers() -> Result<()> {
             &format!("{:.*}s", if seconds < 10 { 2 } else { 1 }, f64::from(seconds)),
         )?;
         same_numbers(&screen, &ticks[seconds as usize - 1].1)?;
+    }
+    Ok(())
+}
+
+/// The program itself, over a file: its screen at a time, and its report up to that time.
+fn file() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("run.numatrace");
+    let options = Options { frame_bytes: 4_000, ..Options::default() };
+    recording().save(File::create(&path)?, options)?;
+    let numatrace = program("numatrace")?;
+    let pane = Tmux::shell(SIZE, folder.path(), &[("TZ", "UTC")], PATIENCE)?;
+    let shown = path.display();
+    let command = format!("'{}' replay '{shown}' --paused; echo \"exit code $?\"", numatrace.display());
+    let dashboard = Dashboard::start_replay(&pane, &command, LABEL)?;
+    dashboard.to_threads()?;
+    for (typed, time) in [("7s", "7.00s"), ("80.5s", "80.0s"), ("32.99", "33.0s"), ("08:22:36", "50.0s")] {
+        let screen = go_to(&dashboard, typed, time)?;
+        let output = Command::new(&numatrace)
+            .args(["report", "run.numatrace", "-f", "json", "--to", typed])
+            .current_dir(folder.path())
+            .env("TZ", "UTC")
+            .output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        same_as_report(&screen, &serde_json::from_slice(&output.stdout)?).with_context(|| format!("at {typed}"))?;
+    }
+    dashboard.press("q")?;
+    ended(&dashboard)
+}
+
+/// The table's numbers since the start are those of the report.
+fn same_as_report(screen: &Screen, report: &Value) -> Result<()> {
+    let threads = report["threads"].as_array().context("threads")?;
+    ensure!(threads.len() == 4, "{} threads", threads.len());
+    for thread in threads {
+        let comm = thread["comm"].as_str().context("a name")?;
+        let all = &thread["runq"]["all"];
+        for (head, field) in [("rq p50", "p50_ns"), ("rq p99", "p99_ns"), ("rq max", "max_ns")] {
+            let ns = all[field].as_u64().context("a number")?;
+            let wanted = if all["count"] == 0 { "-".into() } else { numatrace::text::duration(ns) };
+            let shown = cell(screen, comm, head);
+            ensure!(shown == Some(&wanted), "{head} of {comm} is {shown:?}, not {wanted}:\n{screen}");
+        }
     }
     Ok(())
 }

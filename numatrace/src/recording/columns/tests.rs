@@ -67,6 +67,27 @@ fn turns(n: u32) -> Records {
 }
 
 #[test]
+fn columns_are_numbered_as_in_the_document() {
+    let mut first = FIRST_LAYOUT;
+    let ranges = LAYOUTS.map(|layout| {
+        let range = (first, first + layout.columns() - 1);
+        first += layout.columns();
+        range
+    });
+    let told = [(25, 32), (33, 42), (43, 68), (69, 71), (72, 81), (82, 87), (88, 90), (91, 96), (97, 122), (123, 132)];
+    assert_eq!((ranges, first, COLUMNS), (told, 133, 133));
+    // The shared ones and those of turns, each filled with its number.
+    let mut columns: Columns<usize> = Columns::default();
+    columns.all_mut().enumerate().for_each(|(at, column)| *column = at);
+    let Columns { shared, of_turns, .. } = columns;
+    assert_eq!((shared.time, shared.kind, shared.runs, shared.thread), ([0, 1, 2], 3, 4, 5));
+    assert_eq!((shared.new_ids, shared.other, of_turns.gap, of_turns.wait), (6, 7, [8, 9, 10], [11, 12, 13]));
+    assert_eq!((of_turns.cpu, of_turns.shape, of_turns.flags, of_turns.prev, of_turns.prev_ran), (14, 15, 16, 17, 18));
+    assert_eq!((of_turns.tgid, of_turns.seq, of_turns.waker, of_turns.holder), (19, 20, 21, 22));
+    assert_eq!((of_turns.last_cpu, of_turns.queued_cpu), (23, 24));
+}
+
+#[test]
 fn regular_turns_need_few_bytes() {
     let records = turns(10_000);
     records.survive();

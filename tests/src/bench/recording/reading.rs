@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use numatrace::{
+    decode::{Event, decode},
     recording::{
         Reason, Timeline as _,
         reader::Reader,
@@ -15,6 +16,9 @@ use numatrace::{
     },
     source::{Source as _, SourceStatus},
 };
+
+use numatrace_common::abi::slice_flags;
+use zerocopy::IntoBytes as _;
 
 use super::{
     super::{
@@ -112,13 +116,14 @@ fn trace_dat(scratch: &Path) -> Result<()> {
     restore(join.args(page_files(scratch)?))
 }
 
-/// Writes a recording that has the records of this one several times, each time later.
+/// Writes a recording that has the records of this one several times, each time later. Nobody is born or dies in what is
+/// there again: memory grows with the number of threads, and that is not what is asked.
 pub fn lengthen(file: &Path) -> Result<PathBuf> {
     let longer = file.with_extension("longer");
     let head = Reader::open(file)?.head().clone();
     let mut recorder = Recorder::new(File::create(&longer)?, &head, Options::default())?;
     let mut later = 0;
-    for _ in 0..LONGER {
+    for time in 0..LONGER {
         let mut reader = Reader::open(file)?;
         let end = reader.places().iter().map(|place| place.last_ts).max().unwrap_or(0);
         let mut copy = Vec::new();
@@ -129,6 +134,16 @@ pub fn lengthen(file: &Path) -> Result<PathBuf> {
             if let Some(time) = copy.get_mut(8..16) {
                 let ts = u64::from_le_bytes(std::array::from_fn(|at| time[at]));
                 time.copy_from_slice(&ts.wrapping_add(later).to_le_bytes());
+            }
+            if time > 0 {
+                match decode(&copy) {
+                    Ok(Event::Slice(mut turn)) => {
+                        turn.flags &= !slice_flags::OUT_DEAD;
+                        return recorder.push(turn.as_bytes());
+                    }
+                    Ok(Event::Migrate(_) | Event::Tick(_)) => {}
+                    _ => return,
+                }
             }
             recorder.push(&copy);
         };
