@@ -1,4 +1,4 @@
-//! Probes and model, advanced from tick to tick. Shared by everything that traces.
+//! Probes and what follows them, advanced from tick to tick. Shared by everything that traces.
 
 use std::{
     io::{self, Write},
@@ -20,11 +20,11 @@ use crate::{
         load::{DEFAULT_MAX_TASKS, Plan},
         system,
     },
-    decode::decode,
+    decode::{Event, decode},
     model::{Limits, Meta, Model},
-    recording::{Head, writer::Options},
+    recording::{Head, roster::Roster, writer::Options},
     snapshot::{SourceState, Target},
-    source::{self, Source, SourceStatus},
+    source::{Source, SourceStatus},
     target::Filter,
     topology::Topology,
 };
@@ -98,12 +98,111 @@ impl Setup<'_> {
     }
 }
 
+/// What follows a run: all of it, or as much as has to be known to record it.
+pub trait Follower {
+    /// Knows nothing yet.
+    fn begin(meta: &Meta, topology: &Topology) -> Self;
+
+    /// Takes in one event.
+    fn apply(&mut self, event: &Event);
+
+    /// Counts records that arrived but could not be decoded.
+    fn note_undecodable(&mut self, records: u64);
+
+    /// Up to when something is known, ns of `CLOCK_MONOTONIC`.
+    fn now_ns(&self) -> u64;
+
+    /// At most `max` threads whose names are to be looked up.
+    fn unnamed(&mut self, max: usize) -> Vec<u32>;
+
+    /// At most `max` threads that the kernel is to be asked about now.
+    fn attributes_due(&mut self, max: usize) -> Vec<u32>;
+
+    /// At most `max` threads whose cgroups are to be read now, and when each was first heard of.
+    fn cgroups_due(&mut self, max: usize) -> Vec<(u32, u64)>;
+
+    /// The model, where there is one.
+    fn model(&self) -> Option<&Model>;
+}
+
+impl Follower for Model {
+    fn begin(meta: &Meta, topology: &Topology) -> Self {
+        Model::new(meta.clone(), topology.clone(), Limits::default())
+    }
+
+    #[inline]
+    fn apply(&mut self, event: &Event) {
+        self.apply(event);
+    }
+
+    fn note_undecodable(&mut self, records: u64) {
+        self.note_undecodable(records);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now_ns()
+    }
+
+    fn unnamed(&mut self, max: usize) -> Vec<u32> {
+        self.unnamed_tids(max)
+    }
+
+    fn attributes_due(&mut self, max: usize) -> Vec<u32> {
+        self.attributes_due(max)
+    }
+
+    fn cgroups_due(&mut self, max: usize) -> Vec<(u32, u64)> {
+        self.cgroups_due(max)
+    }
+
+    #[inline]
+    fn model(&self) -> Option<&Model> {
+        Some(self)
+    }
+}
+
+impl Follower for Roster {
+    fn begin(meta: &Meta, _: &Topology) -> Self {
+        Roster::new(meta.start_ns)
+    }
+
+    #[inline]
+    fn apply(&mut self, event: &Event) {
+        self.apply(event);
+    }
+
+    fn note_undecodable(&mut self, records: u64) {
+        self.note_undecodable(records);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now_ns()
+    }
+
+    fn unnamed(&mut self, max: usize) -> Vec<u32> {
+        self.unnamed(max)
+    }
+
+    fn attributes_due(&mut self, max: usize) -> Vec<u32> {
+        self.attributes_due(max)
+    }
+
+    fn cgroups_due(&mut self, max: usize) -> Vec<(u32, u64)> {
+        self.cgroups_due(max)
+    }
+
+    #[inline]
+    fn model(&self) -> Option<&Model> {
+        None
+    }
+}
+
 /// See the module.
-pub struct Engine {
+pub struct Engine<F = Model> {
     /// Where records come from.
     pub live: Live,
     /// What they add up to.
-    pub model: Model,
+    pub model: F,
     /// What is asked for of single waits.
     pub slow: Option<SlowWaits>,
     /// Where records go as well.
@@ -113,12 +212,12 @@ pub struct Engine {
     undecodable: u64,
 }
 
-impl Engine {
+impl<F: Follower> Engine<F> {
     /// Attaches. Setting `stop` ends the run.
     ///
     /// # Errors
     /// One sentence about what could not be done; nothing stays attached.
-    pub fn start(setup: &Setup<'_>, pace: Pace, stop: &Arc<AtomicBool>) -> anyhow::Result<Engine> {
+    pub fn start(setup: &Setup<'_>, pace: Pace, stop: &Arc<AtomicBool>) -> anyhow::Result<Engine<F>> {
         let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
         let live = Live::start(&setup.plan(), &topology, pace, Arc::clone(stop))?;
         if setup.filter.ends() && live.targets()? == 0 {
@@ -133,7 +232,7 @@ impl Engine {
             start_ns: live.start_ns(),
             start_wall_ns: system::realtime_ns() - elapsed,
         };
-        let model = Model::new(meta.clone(), topology.clone(), Limits::default());
+        let model = F::begin(&meta, &topology);
         Ok(Engine { live, model, slow: None, recording: None, meta, topology, undecodable: 0 })
     }
 
@@ -160,7 +259,7 @@ impl Engine {
             match decode(record) {
                 Ok(event) => {
                     model.apply(&event);
-                    if let Some(slow) = slow {
+                    if let (Some(slow), Some(model)) = (&mut *slow, model.model()) {
                         slow.apply(&event, model, lines);
                     }
                 }
@@ -182,14 +281,17 @@ impl Engine {
     /// The second half: asks the system what no hook tells.
     pub fn look_up(&mut self) {
         let Engine { live, model, recording, .. } = self;
-        let unnamed = model.unnamed_tids(NAMES_PER_TICK);
+        let unnamed = model.unnamed(NAMES_PER_TICK);
         let attributes_due = model.attributes_due(ATTRIBUTES_PER_TICK);
         let cgroups_due = model.cgroups_due(CGROUPS_PER_TICK);
         let mut take = |record: &[u8]| {
             if let Some(recording) = recording {
                 recording.push(record);
             }
-            source::apply(record, model);
+            match decode(record) {
+                Ok(event) => model.apply(&event),
+                Err(_) => model.note_undecodable(1),
+            }
         };
         live.look_up_names(&unnamed, &mut take);
         live.read_attributes(&attributes_due, &mut take);
@@ -202,25 +304,6 @@ impl Engine {
     /// What a recording of all of it is to know beside records.
     pub fn head(&self, anonymized: bool) -> Head {
         Head::new(self.meta.clone(), self.topology.clone(), anonymized)
-    }
-
-    /// Begins a recording of what comes after this tick, in a new file of the current folder. To be called between the two
-    /// halves of a step.
-    ///
-    /// # Errors
-    /// One sentence about why there is none.
-    pub fn begin_recording(&mut self) -> anyhow::Result<()> {
-        let start_ns = self.model.now_ns();
-        let start_wall_ns = self.model.wall_ns(start_ns);
-        let time = jiff::Timestamp::from_nanosecond(start_wall_ns.into())?.to_zoned(jiff::tz::TimeZone::system());
-        let path = PathBuf::from(time.strftime("numatrace-%Y%m%d-%H%M%S.numatrace").to_string());
-        let head = Head::new(Meta { start_ns, start_wall_ns, ..self.meta.clone() }, self.topology.clone(), false);
-        let mut recording = Recording::begin(new_file(&path, false)?, &path, &head, Options::default())?;
-        self.live.forget_told();
-        self.model.opening(&mut |record| recording.push(record));
-        recording.keep()?;
-        self.recording = Some(recording);
-        Ok(())
     }
 
     /// Says what is done, and what is missing, on standard error.
@@ -239,5 +322,26 @@ impl Engine {
         };
         // Notes are a courtesy: a closed standard error is no failure.
         let _ = writeln!(io::stderr(), "numatrace: {what}{rest}");
+    }
+}
+
+impl Engine<Model> {
+    /// Begins a recording of what comes after this tick, in a new file of the current folder. To be called between the two
+    /// halves of a step.
+    ///
+    /// # Errors
+    /// One sentence about why there is none.
+    pub fn begin_recording(&mut self) -> anyhow::Result<()> {
+        let start_ns = self.model.now_ns();
+        let start_wall_ns = self.model.wall_ns(start_ns);
+        let time = jiff::Timestamp::from_nanosecond(start_wall_ns.into())?.to_zoned(jiff::tz::TimeZone::system());
+        let path = PathBuf::from(time.strftime("numatrace-%Y%m%d-%H%M%S.numatrace").to_string());
+        let head = Head::new(Meta { start_ns, start_wall_ns, ..self.meta.clone() }, self.topology.clone(), false);
+        let mut recording = Recording::begin(new_file(&path, false)?, &path, &head, Options::default())?;
+        self.live.forget_told();
+        self.model.opening(&mut |record| recording.push(record));
+        recording.keep()?;
+        self.recording = Some(recording);
+        Ok(())
     }
 }

@@ -10,8 +10,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     cli::RecordArgs,
     collect::live::Pace,
-    recording::{Reason, writer::Options, writer::Written},
-    snapshot::Snapshot,
+    recording::{
+        Reason,
+        roster::{Roster, Tally},
+        writer::{Options, Written},
+    },
     text,
 };
 
@@ -39,7 +42,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         end_with_targets: setup.filter.ends(),
         linger: setup.linger.then_some(LINGER),
     };
-    let mut engine = Engine::start(&setup, pace, &stop)?;
+    let mut engine: Engine<Roster> = Engine::start(&setup, pace, &stop)?;
     let head = engine.head(args.file.anonymize);
     let options = Options::up_to(args.file.max_size, engine.live.halt());
     let mut recording = Recording::begin(file, &args.file.output, &head, options)?;
@@ -51,16 +54,20 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         engine.note(&format!("recording {label}"));
     }
     let (reason, written) = record(&mut engine, args.file.quiet)?;
-    let last = engine.model.snapshot();
-    if !args.file.quiet || last.loss.records_lost > 0 {
+    let last = engine.model.tally();
+    if !args.file.quiet || last.lost > 0 || last.refused > 0 {
+        let refused = match last.refused {
+            0 => String::new(),
+            n => format!(", {} threads could not be tracked", text::count(n)),
+        };
         let path = text::display_str(&args.file.output.to_string_lossy());
         let _ = writeln!(
             io::stderr(),
-            "numatrace: {} after {}: {path} has {} records, {} lost, {}",
+            "numatrace: {} after {}: {path} has {} records, {} lost{refused}, {}",
             why(reason),
             text::duration(last.duration_ns),
             text::count(written.records),
-            text::count(last.loss.records_lost),
+            text::count(last.lost),
             text::bytes(written.bytes),
         );
     }
@@ -79,7 +86,7 @@ const fn why(reason: Reason) -> &'static str {
 }
 
 /// Until the run ends.
-fn record(engine: &mut Engine, quiet: bool) -> anyhow::Result<(Reason, Written)> {
+fn record(engine: &mut Engine<Roster>, quiet: bool) -> anyhow::Result<(Reason, Written)> {
     let line = progress(quiet);
     let ended = loop {
         match engine.step(&mut |_| {}) {
@@ -90,7 +97,7 @@ fn record(engine: &mut Engine, quiet: bool) -> anyhow::Result<(Reason, Written)>
         if let Some(recording) = &engine.recording
             && !line.is_hidden()
         {
-            line.set_message(progress_text(&engine.model.snapshot(), recording.written()));
+            line.set_message(progress_text(&engine.model.tally(), recording.written()));
         }
     };
     line.finish_and_clear();
@@ -113,16 +120,15 @@ fn progress(quiet: bool) -> ProgressBar {
     line
 }
 
-fn progress_text(now: &Snapshot, (bytes, _): (u64, u64)) -> String {
-    let loss = &now.loss;
-    let lost = match loss.records_lost {
+fn progress_text(now: &Tally, (bytes, _): (u64, u64)) -> String {
+    let lost = match now.lost {
         0 => "none lost".to_owned(),
-        n => format!("{} lost ({})", text::count(n), text::share(n, loss.records_wanted)),
+        n => format!("{} lost ({})", text::count(n), text::share(n, now.wanted)),
     };
     format!(
         "{}: {} records, {lost}, {} written; Ctrl-C ends it",
         text::duration(now.duration_ns),
-        text::count(loss.records_wanted),
+        text::count(now.wanted),
         text::bytes(bytes)
     )
 }

@@ -65,7 +65,7 @@ impl Session<'_> {
         let interval_ns = Arc::clone(&pace.interval_ns);
         let json = self.output.format == Some(Format::Json);
         let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json));
-        let mut engine = Engine::start(&self.setup, pace, &stop)?;
+        let mut engine: Engine = Engine::start(&self.setup, pace, &stop)?;
         engine.slow = slow;
         (self.started)()?;
         if interactive { self.draw(engine, &stop, interval_ns) } else { self.print(engine, file) }

@@ -9,6 +9,7 @@ pub mod create;
 mod format;
 mod frames;
 pub mod reader;
+pub mod roster;
 mod scan;
 pub mod writer;
 

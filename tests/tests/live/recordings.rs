@@ -88,7 +88,7 @@ fn every_tick() -> Result<()> {
     let setup = Setup { target, filter: Filter::All, linger: false, run: &run, trace: &trace };
     let pace = Pace { interval_ns: setup.interval_ns(), duration: run.duration, end_with_targets: false, linger: None };
     let stop = Arc::new(AtomicBool::new(false));
-    let mut engine = Engine::start(&setup, pace, &stop)?;
+    let mut engine: Engine = Engine::start(&setup, pace, &stop)?;
     let mut recording = Recording::begin(
         new_file(&path, false)?,
         &path,
