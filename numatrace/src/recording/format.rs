@@ -64,6 +64,14 @@ impl Part {
     }
 }
 
+/// The fields of a part that has nothing else, where `bytes` begin with an undamaged one of this kind.
+fn fields_of<T: FromBytes>(bytes: &[u8], tag: [u8; 4]) -> Option<T> {
+    let (part, rest) = Part::read_from_prefix(bytes).ok()?;
+    let fields = rest.get(..size_of::<T>())?;
+    let whole = part.rest()? == fields.len() && part.tag == tag && part.crc == crc32c::crc32c(fields);
+    if whole { T::read_from_bytes(fields).ok() } else { None }
+}
+
 /// What follows the [`Part`] of a head; then comes the JSON of [`Head`](super::Head).
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -108,12 +116,7 @@ pub(super) const FRAME_HEADER: usize = Part::SIZE + size_of::<FrameFields>();
 impl FrameFields {
     /// The fields, where `bytes` begin with an undamaged header of a frame.
     pub(super) fn read(bytes: &[u8]) -> Option<FrameFields> {
-        let (part, rest) = Part::read_from_prefix(bytes).ok()?;
-        let fields = rest.get(..size_of::<FrameFields>())?;
-        if part.rest()? != fields.len() || part.tag != FRAME_TAG || part.crc != crc32c::crc32c(fields) {
-            return None;
-        }
-        let fields = FrameFields::read_from_bytes(fields).ok()?;
+        let fields: FrameFields = fields_of(bytes, FRAME_TAG)?;
         let bounded = fields.records <= MOST_RECORDS
             && fields.raw_len as usize <= MOST_RAW
             && fields.plain_len as usize <= MOST_PLAIN
@@ -237,12 +240,7 @@ pub(super) const END: usize = Part::SIZE + size_of::<EndFields>();
 impl EndFields {
     /// The fields, where `bytes` are an undamaged end.
     pub(super) fn read(bytes: &[u8]) -> Option<EndFields> {
-        let (part, rest) = Part::read_from_prefix(bytes).ok()?;
-        let fields = rest.get(..size_of::<EndFields>())?;
-        if part.rest()? != fields.len() || part.tag != END_TAG || part.crc != crc32c::crc32c(fields) {
-            return None;
-        }
-        EndFields::read_from_bytes(fields).ok()
+        fields_of(bytes, END_TAG)
     }
 }
 

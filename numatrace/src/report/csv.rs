@@ -5,6 +5,7 @@
 //! formula: such a text gets an apostrophe before it, as OWASP advises. Texts are escaped already, so none has a tab or a
 //! line break.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use csv::{Terminator, WriterBuilder};
@@ -36,7 +37,7 @@ pub fn write(snapshot: &Snapshot, sort: SortKey, top: usize, out: &mut (impl Wri
     for thread in sorted_threads(all, sort).into_iter().take(shown) {
         rows.write_record(cells(thread).0.iter().map(|(_, cell)| cell))?;
     }
-    out.write_all(&rows.into_inner().map_err(|error| error.into_error())?)
+    out.write_all(&rows.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
 /// Names and cells of a row.
@@ -44,7 +45,7 @@ pub fn write(snapshot: &Snapshot, sort: SortKey, top: usize, out: &mut (impl Wri
 struct Cells(Vec<(String, String)>);
 
 impl Cells {
-    fn number(&mut self, name: impl Into<String>, number: impl ToString) {
+    fn number(&mut self, name: impl Into<String>, number: impl Display) {
         self.0.push((name.into(), number.to_string()));
     }
 

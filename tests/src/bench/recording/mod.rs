@@ -52,7 +52,7 @@ impl Samples {
         for (tool, _, failed) in &self.0 {
             match (failed, cells(*tool)) {
                 (Some(why), _) => {
-                    println!("| {} | does not work here: {} |", tool.name(), why.replace(['|', '\n'], " "))
+                    println!("| {} | does not work here: {} |", tool.name(), why.replace(['|', '\n'], " "));
                 }
                 (None, Some(cells)) => println!("| {} | {cells} |", tool.name()),
                 (None, None) => {}
