@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use numatrace::replay::player::Next;
-use numatrace::replay::{Command, Motion, Player, Span, Speed, Start, engine};
+use numatrace::replay::{Command, LATE_NS, Motion, Player, Span, Speed, Start, engine};
 use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
 use numatrace::tui::history::Window;
@@ -438,7 +438,7 @@ proptest! {
                 scene.settle();
                 let at = same_as_watched(&mut scene.app, &ticks);
                 if let Deed::Command(Command::Jump(ns)) = deed {
-                    let wanted = ticks.partition_point(|(ts, _)| *ts <= ns).max(1) - 1;
+                    let wanted = ticks.partition_point(|(ts, _)| *ts <= ns + LATE_NS).max(1) - 1;
                     prop_assert_eq!(at, wanted, "a jump to {} ns", ns);
                 }
                 prop_assert_eq!(scene.player.status().at_end, at + 1 == ticks.len());
