@@ -284,7 +284,11 @@ impl Timeline for Reader {
             let records: u64 = self.missing.values().fold(0, |sum, records| sum.saturating_add(*records));
             let places = self.missing.len();
             let plural = if places == 1 { "place" } else { "places" };
-            format!("the file is damaged in {places} {plural}: {} records are missing there", text::count(records))
+            let what = match records {
+                0 => "what it held there is left out".to_owned(),
+                n => format!("{} records are missing there", text::count(n)),
+            };
+            format!("the file is damaged in {places} {plural}: {what}")
         });
         let all: Vec<String> = ended.into_iter().chain(damaged).collect();
         (!all.is_empty()).then(|| all.join("; "))
