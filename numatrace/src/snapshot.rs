@@ -48,8 +48,13 @@ pub struct Snapshot {
     pub refused_threads: u64,
     /// Node by node counts; an index is a position in `host.nodes`.
     pub matrices: Matrices,
-    /// Resident pages by node; `None` until a source measures them.
+    /// Resident pages of the traced processes by node, by position in `host.nodes`; `None` where no source measures them,
+    /// or before the first scan ended.
     pub placement_pages: Option<Vec<u64>>,
+    /// How old the oldest scan in `placement_pages` is.
+    pub placement_age_ns: Option<u64>,
+    /// Times in which a source saw nothing of a CPU; bounded, the oldest are left out.
+    pub gaps: Vec<Gap>,
     /// CPU quota of the target's cgroups; `None` until a source measures it.
     pub throttle: Option<Vec<Throttle>>,
     /// Conclusions, worst first.
@@ -78,11 +83,34 @@ impl Snapshot {
             refused_threads: 0,
             matrices: Matrices::default(),
             placement_pages: None,
+            placement_age_ns: None,
+            gaps: Vec::new(),
             throttle: None,
             findings: Vec::new(),
             incomplete: None,
         }
     }
+
+    /// Why a number of one of these sources is absent: the reason of the first that is not on.
+    pub fn why_absent(&self, sources: &[&str]) -> Option<&str> {
+        let of_these = |source: &&Source| sources.contains(&source.name.as_str());
+        self.sources.iter().filter(of_these).find_map(|source| source.reason.as_deref())
+    }
+}
+
+/// Names of sources, by what they measure; the first of each is the one that is preferred.
+pub mod sources {
+    /// Page touches.
+    pub const TOUCHES: [&str; 3] = ["perf:page-faults", "exceptions:page_fault", "perf:page-faults (entry)"];
+    /// NUMA hint faults.
+    pub const HINT_FAULTS: [&str; 3] =
+        ["fentry:task_numa_fault", "kprobe:task_numa_fault", "task->numa_faults_locality"];
+    /// Pages that were moved.
+    pub const MIGRATED: [&str; 1] = ["mm_migrate_pages"];
+    /// Resident pages by node.
+    pub const PLACEMENT: [&str; 1] = ["/proc/PID/pagemap"];
+    /// Where in the program page touches come from.
+    pub const WHERE: [&str; 1] = ["page-touch samples"];
 }
 
 /// Name and version of this program.
@@ -277,6 +305,19 @@ pub struct LossInterval {
     pub lost: u64,
 }
 
+/// A time in which a source saw nothing of a CPU, since the start: what it counts is too low by what happened there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Name of the source.
+    pub source: String,
+    /// The CPU.
+    pub cpu: u32,
+    /// Its start, at the earliest.
+    pub start_ns: u64,
+    /// Its end.
+    pub end_ns: u64,
+}
+
 /// One thread.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Thread {
@@ -391,19 +432,22 @@ pub struct ThreadStats {
     /// On-CPU time by CPU number (`(cpu, ns)`, in order of CPU); not part of schema 1.
     #[serde(skip)]
     pub residency_cpu_ns: Vec<(u32, u64)>,
-    /// Page touches by kind; `None` until a source measures them.
+    /// Page touches by kind; `None` where no source measures them.
     pub touches: Option<Touches>,
-    /// NUMA hint faults.
+    /// Page touches of every kind, `[cpu node][page node]` by position in `host.nodes`; those of the zero page and those whose
+    /// node is not known are left out. `None` where no source measures them.
+    pub touches_by_node: Option<Vec<Vec<u64>>>,
+    /// NUMA hint faults; `None` where no source measures them, or automatic NUMA balancing is off.
     pub hint_faults: Option<LocalRemote>,
     /// Pages that NUMA balancing moved for it.
     pub pages_migrated: Option<u64>,
-    /// remote / (local + remote) of page touches.
+    /// remote / (local + remote) of page touches; `None` also before the first one.
     pub remote_share: Option<f64>,
     /// The remote share if accesses were uniform: an estimate.
     pub expected_remote_share: Option<f64>,
     /// Mean distance/10 of page touches.
     pub cost_factor: Option<f64>,
-    /// Where remote touches come from.
+    /// Where page touches come from, most remote ones first, at most [`MAX_LOCATIONS`]; `None` where nothing is sampled.
     #[serde(rename = "where")]
     pub locations: Option<Vec<Location>>,
     /// Who ran while it waited, longest first, at most [`MAX_CULPRITS`].
@@ -414,6 +458,8 @@ pub struct ThreadStats {
 pub const MAX_WAKERS: usize = 8;
 /// Most culprits kept for a thread.
 pub const MAX_CULPRITS: usize = 8;
+/// Most locations shown for a thread.
+pub const MAX_LOCATIONS: usize = 16;
 
 /// Context switches away from a thread, counted as the kernel counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -558,7 +604,8 @@ pub struct TouchCount {
     pub unknown: u64,
 }
 
-/// Page touches by kind.
+/// Page touches by kind. A kind that this kernel's source cannot tell from another is `None`, and counted as the other: the
+/// reason of the source says which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Touches {
     /// Anonymous memory, first touch.
@@ -566,22 +613,64 @@ pub struct Touches {
     /// File or shared memory.
     pub file: TouchCount,
     /// Copy-on-write.
-    pub cow: TouchCount,
+    pub cow: Option<TouchCount>,
     /// Huge pages.
-    pub huge: TouchCount,
-    /// The zero page.
-    pub zero: TouchCount,
+    pub huge: Option<TouchCount>,
+    /// The zero page: it is on no node that matters, so all of them are `unknown`.
+    pub zero: Option<TouchCount>,
     /// Anything else.
     pub other: TouchCount,
 }
 
-/// Where in the program remote touches come from.
+impl Touches {
+    /// Each kind that is told: its name as in JSON, and its counts.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, TouchCount)> {
+        let all = [
+            ("first_touch", Some(self.first_touch)),
+            ("file", Some(self.file)),
+            ("cow", self.cow),
+            ("huge", self.huge),
+            ("zero", self.zero),
+            ("other", self.other.into()),
+        ];
+        all.into_iter().filter_map(|(name, count)| count.map(|count| (name, count)))
+    }
+
+    /// All kinds together, the zero page left out.
+    pub fn total(&self) -> TouchCount {
+        let counted = self.kinds().filter(|(name, _)| *name != "zero");
+        counted.fold(TouchCount::default(), |sum, (_, part)| TouchCount {
+            local: sum.local.saturating_add(part.local),
+            remote: sum.remote.saturating_add(part.remote),
+            unknown: sum.unknown.saturating_add(part.unknown),
+        })
+    }
+}
+
+impl TouchCount {
+    /// Touches, whatever the node.
+    pub fn all(&self) -> u64 {
+        sum([&self.local, &self.remote, &self.unknown])
+    }
+
+    /// remote / (local + remote); `None` where there are none.
+    pub fn remote_share(&self) -> Option<f64> {
+        let known = sum([&self.local, &self.remote]);
+        (known > 0).then(|| self.remote as f64 / known as f64)
+    }
+}
+
+/// Where page touches come from: a mapping and a place in the code. Counts are estimates from samples, each of which stands
+/// for the touches since the one before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Location {
-    /// The mapping.
+    /// The mapping: `heap`, `stack`, a file's path, or `anon` with its address range and memory policy.
     pub mapping: String,
-    /// The code location.
+    /// The code location: a function, else a file and an offset, with the reason in parentheses where no name is known.
     pub symbol: String,
+    /// Callers, innermost first; empty where stacks were not asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
     /// Local touches.
     pub local: u64,
     /// Remote touches.

@@ -122,6 +122,8 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
         refused_threads: snapshot.refused_threads,
         matrices: snapshot.matrices.clone(),
         placement_pages: snapshot.placement_pages.clone(),
+        placement_age_ns: snapshot.placement_age_ns,
+        gaps: snapshot.gaps.clone(),
         throttle: snapshot.throttle.clone(),
         findings: snapshot.findings.clone(),
         incomplete: snapshot.incomplete.clone(),
@@ -167,6 +169,7 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, depth: Depth) -> ThreadS
         },
         // Sources of page touches and of throttling have no windows yet: absent, not 0.
         touches: None,
+        touches_by_node: None,
         hint_faults: None,
         pages_migrated: None,
         remote_share: None,

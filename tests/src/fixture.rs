@@ -356,6 +356,8 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
             page_touches: None,
         },
         placement_pages: None,
+        placement_age_ns: None,
+        gaps: Vec::new(),
         throttle: None,
         findings: Vec::new(),
         incomplete: None,

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use numatrace::report::text::TextOptions;
 use numatrace::report::{self, SortKey, is_broken_pipe};
 use numatrace::snapshot::{
-    Finding, HostNode, LocalRemote, Location, LossInterval, Snapshot, Source, SourceState, Thread, ThreadStats,
-    Throttle, TouchCount, Touches,
+    Finding, Gap, HostNode, LocalRemote, Location, LossInterval, Snapshot, Source, SourceState, Thread, ThreadStats,
+    Throttle, TouchCount, Touches, sources,
 };
 use numatrace::text::width;
 use numatrace::units::{NodeId, Tid};
@@ -37,14 +37,17 @@ fn everything() -> Snapshot {
         let touches = TouchCount { local: 8, remote: 2, unknown: 1 };
         stats.waiting_now_ns = Some(5);
         stats.throttled_wait_ns = Some(7);
-        stats.touches = Some(Touches { first_touch: touches, cow: touches, ..Touches::default() });
+        let (cow, huge, zero) = (Some(touches), Some(touches), Some(touches));
+        stats.touches = Some(Touches { first_touch: touches, cow, huge, zero, ..Touches::default() });
+        stats.touches_by_node = Some(vec![vec![20, 4], vec![4, 4]]);
         stats.hint_faults = Some(LocalRemote { local: 3, remote: 4 });
         stats.pages_migrated = Some(9);
         stats.remote_share = Some(0.2);
         stats.expected_remote_share = Some(0.25);
         stats.cost_factor = Some(1.22);
         let mapping = String::from("[heap]");
-        stats.locations = Some(vec![Location { mapping, symbol: "main".into(), local: 1, remote: 2 }]);
+        let stack = vec!["caller".into()];
+        stats.locations = Some(vec![Location { mapping, symbol: "main".into(), stack, local: 1, remote: 2 }]);
     }
     let mut snapshot = snapshot_with_loss();
     snapshot.threads.truncate(1);
@@ -57,6 +60,8 @@ fn everything() -> Snapshot {
     }
     snapshot.matrices.page_touches = Some(vec![vec![8, 1], vec![1, 0]]);
     snapshot.placement_pages = Some(vec![100, 200]);
+    snapshot.placement_age_ns = Some(1_500_000_000);
+    snapshot.gaps = vec![Gap { source: sources::TOUCHES[0].into(), cpu: 3, start_ns: 5, end_ns: 9 }];
     let cgroup = String::from("/app");
     snapshot.throttle =
         Some(vec![Throttle { cgroup, periods: 10, throttled_periods: 3, throttled_ns: 40, quota_cpus: Some(1.5) }]);
@@ -111,8 +116,9 @@ waited_behind[].tid waited_behind[].comm waited_behind[].total_ns waited_behind[
 
 /// Added within schema 1: allowed, and fixed from then on.
 const ADDED: &str = "refused_threads loss.records_received incomplete threads[].cgroup
-threads[].sched.policy threads[].sched.nice threads[].sched.rt_priority threads[].sched.allowed_cpus";
-const ADDED_THREAD: &str = "migrations.unclassified unseen_events";
+threads[].sched.policy threads[].sched.nice threads[].sched.rt_priority threads[].sched.allowed_cpus
+placement_age_ns gaps[].source gaps[].cpu gaps[].start_ns gaps[].end_ns";
+const ADDED_THREAD: &str = "migrations.unclassified unseen_events touches_by_node[][] where[].stack[]";
 
 fn contract() -> BTreeSet<String> {
     let lat = "count total_ns p50_ns p90_ns p99_ns p999_ns max_ns";

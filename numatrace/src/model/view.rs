@@ -46,6 +46,8 @@ impl Model {
             refused_threads: self.loss.refused().saturating_add(self.table.refused),
             matrices: Matrices { migrations: self.matrix(), page_touches: None },
             placement_pages: None,
+            placement_age_ns: None,
+            gaps: Vec::new(),
             throttle: None,
             findings: Vec::new(),
             incomplete: None,
