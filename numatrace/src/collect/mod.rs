@@ -9,5 +9,6 @@ pub mod lanes;
 pub mod live;
 pub mod load;
 pub mod offsets;
+pub mod placement;
 pub mod rings;
 pub mod system;
