@@ -5,7 +5,6 @@
 //! reason. The output is Markdown, for docs/performance.md.
 
 mod beside;
-mod clock;
 mod dashboard;
 mod decode;
 mod floor;
