@@ -188,7 +188,7 @@ impl Touched {
         let facts = &self.done.threads["toucher"];
         let (ours, kernel) = (self.fact("faults")?, facts.after.since(&facts.before).faults());
         if !self.kind.by_child() {
-            ensure!(ours == kernel, "{} faults around the touches, {kernel} from gate to gate", ours);
+            ensure!(ours == kernel, "{ours} faults around the touches, {kernel} from gate to gate");
         }
         let on: BTreeMap<String, u64> = match &self.done.facts["toucher"]["pages_on"] {
             Value::Null => return Ok(()),

@@ -72,6 +72,16 @@ pub fn cpu_of_node(node: usize) -> io::Result<usize> {
         .ok_or_else(|| io::Error::other(format!("node {node} has no CPU")))
 }
 
+/// The node of a CPU.
+pub fn node_of_cpu(cpu: usize) -> io::Result<usize> {
+    let nodes = cpu_list(&fs::read_to_string("/sys/devices/system/node/online")?);
+    let has = |node: &usize| {
+        let list = fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"));
+        list.is_ok_and(|list| cpu_list(&list).contains(&cpu))
+    };
+    nodes.into_iter().find(has).ok_or_else(|| io::Error::other(format!("CPU {cpu} is of no node")))
+}
+
 /// CPUs of a list as the kernel prints it: `0-3,8`.
 pub fn cpu_list(list: &str) -> Vec<usize> {
     let range = |part: &str| {
