@@ -102,9 +102,9 @@ impl Report {
         nodes.iter().position(|known| known["id"] == node).with_context(|| format!("there is no node {node}"))
     }
 
-    /// Sources with this in their name.
-    pub fn sources<'a>(&'a self, part: &'a str) -> impl Iterator<Item = &'a Value> {
-        let named = move |source: &&Value| source["name"].as_str().is_some_and(|name| name.contains(part));
+    /// Sources of these names, as `numatrace::snapshot::sources` has them.
+    pub fn sources<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = &'a Value> {
+        let named = |source: &&Value| source["name"].as_str().is_some_and(|name| names.contains(&name));
         self.0["sources"].as_array().into_iter().flatten().filter(named)
     }
 
@@ -112,7 +112,8 @@ impl Report {
     pub fn reasons(&self) -> String {
         let sources = self.0["sources"].as_array().into_iter().flatten();
         let reasons = sources.filter(|source| !source["reason"].is_null());
-        reasons.map(|source| format!("{} is {}: {}", source["name"], source["state"], source["reason"])).collect()
+        let said = reasons.map(|source| format!("{} is {}: {}", source["name"], source["state"], source["reason"]));
+        said.collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -47,7 +47,7 @@ KINDS, each with N page faults of the thread unless it says otherwise:
   anon            writes to fresh anonymous pages
   anon_read_zero  reads of fresh anonymous pages: the page of zeros
   file            reads of a file in the page cache, one page for each window that a fault maps around itself
-  file_around     reads of every page of such a file: a fault for each window
+  file_around     reads of every page of such a file: a fault for each window, and for each page that is locked just then
   shared          writes to fresh shared memory
   shared_file     writes to a shared mapping of a file in the page cache
   cow             writes to pages of node A that a child shares since a fork; the copies are on node B

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use numatrace::snapshot::sources::TOUCHES;
 use numatrace_tests::{
     live::{
         Report, Tracer, Workload, bpf, numatrace, program,
@@ -64,9 +65,8 @@ fn children() -> Result<()> {
 fn entry() -> Result<()> {
     let (touched, report) = touch_all(&EXACT, HERE, &["--page-source", "entry"])?;
     each(&touched, |touched| touched.is_there(&report)).with_context(|| report.reasons())?;
-    let state = report.sources("fault").map(|source| &source["state"]);
     ensure!(
-        state.into_iter().any(|state| state == "best_effort"),
+        report.sources(&TOUCHES).any(|source| source["state"] == "best_effort"),
         "it is not said to be best effort: {}",
         report.0["sources"]
     );
@@ -80,7 +80,7 @@ fn off() -> Result<()> {
         ensure!(thread.0[field].is_null(), "{field} is {}", thread.0[field]);
     }
     ensure!(report.0["matrices"]["page_touches"].is_null(), "{}", report.0["matrices"]);
-    let said = report.sources("fault").any(|source| {
+    let said = report.sources(&TOUCHES).any(|source| {
         source["state"] == "off" && source["reason"].as_str().is_some_and(|reason| reason.contains("--page-source"))
     });
     ensure!(said, "no source says why: {}", report.0["sources"]);
