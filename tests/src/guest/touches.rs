@@ -227,7 +227,7 @@ pub fn cpu_off_and_on() -> Result<()> {
         let args = ["touch", count, "--kind", kind, "--nodes", "0,1", "--cpu", &on_cpu];
         Workload::start(&[&args[..], more].concat())
     };
-    let mut busy = touch("64", "rounds", &["--millis", "20000"])?;
+    let mut busy = touch("64", "rounds", &["--millis", "30000"])?;
     let mut fresh = touch("300", "anon", &[])?;
     let (busy_tid, fresh_tid) = (busy.tid("toucher")?, fresh.tid("toucher")?);
     let mut tracer = Tracer::start(&["--tid", &format!("{busy_tid},{fresh_tid}")])?;
@@ -272,6 +272,6 @@ fn grows(tracer: &mut Tracer, tid: u32, when: &str) -> Result<()> {
     };
     let before = count(tracer)?;
     let grown =
-        eventually("a thread has 1,000 more touches", Duration::from_secs(60), || Ok(count(tracer)? > before + 1_000));
+        eventually("a thread has 300 more touches", Duration::from_secs(60), || Ok(count(tracer)? > before + 300));
     grown.with_context(|| when.to_owned())
 }

@@ -313,3 +313,79 @@ pub fn exact(kinds: &[(Kind, usize)], nodes: (usize, usize), flags: &[&str]) -> 
     ensure!(sum.iter().flatten().all(|left| *left == 0), "the matrix is not the sum of threads: it has {sum:?} more");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn touched(kind: Kind, nodes: (usize, usize), touches: u64) -> Touched {
+        let none = json!({ "cpu_ns": 0, "run_delay_ns": 0, "turns": 0, "voluntary": 0, "involuntary": 0,
+            "minor_faults": 3, "major_faults": 0 });
+        let mut after = none.clone();
+        after["minor_faults"] = (3 + touches).into();
+        let done = json!({
+            "threads": { "toucher": { "tid": 7, "before": none, "after": after } },
+            "facts": { "toucher": { "touches": touches, "faults": touches, "pages": touches,
+                "child_touches": touches, "child_faults": touches + 5, "pages_on": { "1": touches } } },
+        });
+        Touched::new(kind, nodes, serde_json::from_value(done).unwrap(), 7)
+    }
+
+    /// A report of one thread on a machine with two nodes.
+    fn report(kind: &str, local: u64, remote: u64, cells: [[u64; 2]; 2]) -> Report {
+        let count =
+            |local: u64, remote: u64, unknown: u64| json!({ "local": local, "remote": remote, "unknown": unknown });
+        let mut touches: Value = KINDS.iter().map(|kind| ((*kind).to_owned(), count(0, 0, 0))).collect();
+        touches[kind] = if kind == "zero" { count(0, 0, local) } else { count(local, remote, 0) };
+        let known = cells.iter().flatten().sum::<u64>();
+        let share = (known > 0).then(|| remote as f64 / known as f64);
+        Report(json!({
+            "host": { "nodes": [{ "id": 0 }, { "id": 1 }] },
+            "threads": [{ "tid": 7, "comm": "toucher", "exited": true, "touches": touches,
+                "touches_by_node": cells, "remote_share": share }],
+        }))
+    }
+
+    #[test]
+    fn exact_is_the_right_kind_in_the_right_cell_and_nothing_else() {
+        let anon = touched(Kind::Anon, (0, 1), 9);
+        anon.is_true().unwrap();
+        let fits = |report: Report| anon.is_exact(&report).is_ok();
+        assert!(fits(report("first_touch", 0, 9, [[0, 9], [0, 0]])));
+        assert!(!fits(report("first_touch", 0, 8, [[0, 8], [0, 0]])), "one is missing");
+        assert!(!fits(report("first_touch", 9, 0, [[0, 9], [0, 0]])), "not remote");
+        assert!(!fits(report("cow", 0, 9, [[0, 9], [0, 0]])), "another kind");
+        assert!(!fits(report("first_touch", 0, 9, [[0, 0], [9, 0]])), "another cell");
+        assert!(!fits(report("first_touch", 0, 9, [[0, 9], [1, 0]])), "one more");
+    }
+
+    #[test]
+    fn the_page_of_zeros_and_pages_that_are_mapped_are_in_no_cell() {
+        let zero = touched(Kind::AnonReadZero, (0, 1), 9);
+        zero.is_exact(&report("zero", 9, 0, [[0; 2]; 2])).unwrap();
+        assert!(zero.is_exact(&report("zero", 9, 0, [[0, 9], [0, 0]])).is_err());
+        let retouch = touched(Kind::Retouch, (0, 1), 0);
+        retouch.is_exact(&report("first_touch", 0, 0, [[0; 2]; 2])).unwrap();
+        assert!(retouch.is_exact(&report("first_touch", 0, 1, [[0, 1], [0, 0]])).is_err());
+    }
+
+    #[test]
+    fn a_child_has_its_touches_among_faults_of_its_own() {
+        let child = touched(Kind::Exiting, (0, 1), 9);
+        let mut with_stack = report("first_touch", 0, 9, [[5, 9], [0, 0]]);
+        with_stack.0["threads"][0]["touches"]["cow"]["local"] = 5.into();
+        child.is_exact(&with_stack).unwrap();
+        let lacks_some = report("first_touch", 0, 9, [[0, 9], [0, 0]]);
+        assert!(child.is_exact(&lacks_some).is_err());
+        child.is_there(&with_stack).unwrap();
+        assert!(child.is_there(&lacks_some).is_err());
+    }
+
+    #[test]
+    fn a_report_without_touches_is_no_report_of_zero() {
+        let mut none = report("first_touch", 0, 0, [[0; 2]; 2]);
+        none.0["threads"][0]["touches"] = Value::Null;
+        assert!(touched(Kind::Retouch, (0, 1), 0).is_exact(&none).is_err());
+    }
+}
