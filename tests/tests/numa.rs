@@ -18,8 +18,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use numatrace_tests::guest::{SUITES, result_of};
 use xtask::vm::{KERNEL_SERIES, Topology, VmDir};
 
-/// A suite takes a minute or two; an emulated machine on a busy host some times that.
-const LIMIT: Duration = Duration::from_secs(900);
+/// A suite takes some minutes; an emulated machine on a busy host some times that.
+const LIMIT: Duration = Duration::from_secs(1_800);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

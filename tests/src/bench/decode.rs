@@ -13,7 +13,7 @@ use numatrace_common::{
 };
 use zerocopy::IntoBytes as _;
 
-use super::clock::cpu_time;
+use crate::workload::os::cpu_time;
 
 /// Threads that the records speak of.
 const THREADS: u32 = 1_000;

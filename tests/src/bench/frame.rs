@@ -21,8 +21,8 @@ use numatrace::{
 };
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 
-use super::{clock::cpu_time, table::median};
-use crate::fixture;
+use super::table::median;
+use crate::{fixture, workload::os::cpu_time};
 
 /// What can be looked at, and the keys that lead there.
 const VIEWS: [(&str, &[Key]); 4] = [

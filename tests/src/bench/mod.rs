@@ -5,7 +5,6 @@
 //! reason. The output is Markdown, for docs/performance.md.
 
 mod beside;
-mod clock;
 mod dashboard;
 mod decode;
 mod floor;
@@ -14,6 +13,7 @@ mod ftrace;
 mod load;
 mod recording;
 mod table;
+mod touches;
 mod usage;
 
 use anyhow::{Result, bail};
@@ -37,7 +37,7 @@ struct Options {
 
 const USAGE: &str = "\
 usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [SECTION]...
-sections: pipe, costs, saturated, decode, frame, dashboard, recording [all]
+sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording [all]
   --rounds N    rounds of each configuration [7]
   --loops N     round trips of the pipe benchmark [200000]
   --millis T    length of a run under full load [3000]
@@ -66,7 +66,9 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
             ("--records", Some(value)) => options.records = value as usize,
             ("--seconds", Some(value)) => options.seconds = value.into(),
             ("--switches", Some(value)) => options.switches = value.into(),
-            ("pipe" | "costs" | "saturated" | "decode" | "frame" | "dashboard" | "recording", _) => sections.push(arg),
+            ("pipe" | "costs" | "saturated" | "touches" | "decode" | "frame" | "dashboard" | "recording", _) => {
+                sections.push(arg);
+            }
             _ => bail!("'{arg}' makes no sense\n{USAGE}"),
         }
     }
@@ -80,6 +82,9 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
     }
     if wanted("saturated") {
         saturated(&options)?;
+    }
+    if wanted("touches") {
+        touches::run(options.rounds, options.millis.div_ceil(2))?;
     }
     if wanted("decode") {
         println!("## Decoder and model\n");

@@ -6,6 +6,7 @@
 
 mod checks;
 mod placement;
+mod touches;
 
 use std::io::Write as _;
 
@@ -14,6 +15,7 @@ use anyhow::Result;
 use self::{
     checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
     placement::{bounce, hop, pinned},
+    touches::{balancing_on, by_entry, children, cpu_off_and_on, hint_faults, no_hint_faults, placement, touches},
 };
 
 /// Begins each line with a result.
@@ -59,6 +61,17 @@ pub static SUITES: [Suite; 3] = [
             check("residency_of_a_thread_pinned_to_node_1", || pinned(1)),
             check("switches_equal_those_of_proc", switches),
             check("topology_is_that_of_the_machine", || topology_is("two_nodes")),
+            check("touches_from_node_0_on_node_1", || touches(0, 1)),
+            check("touches_from_node_1_on_node_0", || touches(1, 0)),
+            check("touches_on_the_own_node", || touches(1, 1)),
+            check("touches_by_children_on_the_other_node", || children(0, 1)),
+            check("touches_by_children_on_the_own_node", || children(0, 0)),
+            check("touches_seen_at_entry", || by_entry(0, 1)),
+            check("touches_with_balancing_on", || balancing_on(0, 1)),
+            check("hint_faults_are_those_of_vmstat", hint_faults),
+            check("hint_faults_are_absent_without_balancing", no_hint_faults),
+            check("placement_is_that_of_numa_maps", placement),
+            check("touches_are_counted_when_a_cpu_comes_back", cpu_off_and_on),
         ],
     },
     Suite {
@@ -70,6 +83,11 @@ pub static SUITES: [Suite; 3] = [
             check("bounce_between_nodes_2_and_1", || bounce(2, 1, &[])),
             check("residency_of_a_thread_pinned_to_node_2", || pinned(2)),
             check("topology_is_that_of_the_machine", || topology_is("four_nodes")),
+            check("touches_from_node_0_on_node_2", || touches(0, 2)),
+            check("touches_from_node_2_on_node_1", || touches(2, 1)),
+            check("touches_of_a_node_without_cpus", || touches(1, 3)),
+            check("touches_on_the_own_node", || touches(2, 2)),
+            check("touches_by_children_on_a_node_without_cpus", || children(0, 3)),
         ],
     },
     Suite {

@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod perf;
 mod report;
+pub mod touches;
 mod tracer;
 mod workload;
 

@@ -54,6 +54,12 @@ impl Args {
         self.options.contains_key(name)
     }
 
+    /// A word that must be there.
+    pub fn text(&self, name: &str) -> io::Result<&str> {
+        let value = self.options.get(name).map(String::as_str);
+        value.ok_or_else(|| usage(format!("'{}' needs --{name}", self.command())))
+    }
+
     /// A number, `None` when the option is not there.
     pub fn optional(&self, name: &str) -> io::Result<Option<u64>> {
         let parse = |value: &String| value.parse().map_err(|_| usage(format!("--{name} {value} is not a number")));
@@ -88,6 +94,7 @@ mod tests {
         assert!(args.flag("now") && !args.flag("queued"));
         assert_eq!(args.pair("cpus").unwrap(), (0, 3));
         assert_eq!((args.number("millis").unwrap(), args.optional("cpu").unwrap()), (20, None));
+        assert_eq!(args.text("millis").unwrap(), "20");
     }
 
     #[test]
@@ -97,6 +104,7 @@ mod tests {
         assert!(parse("hops 1 --cpus 3").pair("cpus").is_err());
         assert!(parse("hogs 1 --millis ten").number("millis").is_err());
         assert!(parse("hogs 1").number("millis").is_err());
+        assert!(parse("touch 1").text("kind").is_err());
         assert!(Args::parse(["--cpu".to_owned()].into_iter()).is_err());
     }
 }

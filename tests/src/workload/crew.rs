@@ -62,19 +62,35 @@ impl Crew {
         prepare: impl FnOnce() -> io::Result<()> + Send + 'static,
         work: impl FnOnce() -> io::Result<Value> + Send + 'static,
     ) -> io::Result<u32> {
+        self.add_prepared(name, prepare, |()| work())
+    }
+
+    /// The same, where the counted part needs what was prepared.
+    pub fn add_prepared<T: 'static>(
+        &mut self,
+        name: &str,
+        prepare: impl FnOnce() -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(T) -> io::Result<Value> + Send + 'static,
+    ) -> io::Result<u32> {
         let gates = [Gate::new()?, Gate::new()?, Gate::new()?];
         let [start, done, end] = gates;
         let shared = Arc::new(Shared { start, done, end, result: Mutex::new(None) });
         let mine = Arc::clone(&shared);
         let (tell_tid, told_tid) = mpsc::channel();
         let body = move || {
-            let prepared = prepare();
-            let ready = prepared.is_ok();
-            let _ = tell_tid.send(prepared.map(|()| tid()));
-            if !ready || mine.start.wait().is_err() {
+            let prepared = match prepare() {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    let _ = tell_tid.send(Err(error));
+                    return;
+                }
+            };
+            let _ = tell_tid.send(Ok(tid()));
+            if mine.start.wait().is_err() {
                 return;
             }
-            let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+            let work = AssertUnwindSafe(|| work(prepared));
+            let result = catch_unwind(work).unwrap_or_else(|_| Err(io::Error::other("it panicked")));
             *mine.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             let _ = mine.done.open();
             let _ = mine.end.wait();

@@ -12,14 +12,16 @@
 mod args;
 mod churn;
 mod crew;
+pub mod memory;
 pub mod os;
 mod pinned;
 mod pipes;
+mod touch;
 
 use std::io;
 
 use self::{args::Args, crew::Crew};
-pub use self::{churn::HOSTILE_NAMES, crew::ThreadFacts};
+pub use self::{churn::HOSTILE_NAMES, crew::ThreadFacts, touch::Kind};
 
 /// How to call it.
 const USAGE: &str = "\
@@ -37,7 +39,26 @@ usage: workload [--now] COMMAND
   threads N                        N short threads, in waves
   exec                             a child changes its program, another does so from its second thread
   rename                           threads with hostile names
-  sleeper --seconds S              does nothing";
+  touch N --kind KIND --nodes A,B [--cpu C]   a thread on node A (or that CPU) touches N pages of node B, see KINDS
+  touch N --kind hint --nodes A,B --millis T  reads them again and again, so that NUMA balancing samples it
+  touch N --kind rounds --nodes A,B --millis T   maps, touches and unmaps them again and again
+  sleeper --seconds S              does nothing
+KINDS, each with N page faults of the thread unless it says otherwise:
+  anon            writes to fresh anonymous pages
+  anon_read_zero  reads of fresh anonymous pages: the page of zeros
+  file            reads of a file in the page cache, one page for each window that a fault maps around itself
+  file_around     reads of every page of such a file: a fault for each window, and for each page that is locked just then
+  shared          writes to fresh shared memory
+  shared_file     writes to a shared mapping of a file in the page cache
+  cow             writes to pages of node A that a child shares since a fork; the copies are on node B
+  cow_file        writes to a private mapping of a file that is in the page cache on node A; the copies are on node B
+  cow_child       the same as cow, by the child, which exits at once
+  exiting         a child writes to fresh pages and exits at once
+  huge            writes to N huge pages
+  short           maps, touches and unmaps one page, N times
+  kernel          read(2) into fresh pages: the kernel takes the faults
+  retouch         reads of pages that are mapped: none
+  populate        MAP_POPULATE: none that is a page touch, though the kernel counts N faults";
 
 /// Runs the workload that `args` (without the program's name) ask for.
 ///
@@ -63,6 +84,7 @@ pub fn main(args: impl Iterator<Item = String>) -> io::Result<()> {
         "threads" => churn::threads(&args, &mut crew),
         "exec" => churn::exec(&mut crew),
         "rename" => churn::rename(&mut crew),
+        "touch" => touch::touch(&args, &mut crew),
         "sleeper" => churn::sleeper(&args, &mut crew),
         other => Err(usage(format!("there is no workload '{other}'"))),
     }?;

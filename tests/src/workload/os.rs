@@ -72,6 +72,16 @@ pub fn cpu_of_node(node: usize) -> io::Result<usize> {
         .ok_or_else(|| io::Error::other(format!("node {node} has no CPU")))
 }
 
+/// The node of a CPU.
+pub fn node_of_cpu(cpu: usize) -> io::Result<usize> {
+    let nodes = cpu_list(&fs::read_to_string("/sys/devices/system/node/online")?);
+    let has = |node: &usize| {
+        let list = fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"));
+        list.is_ok_and(|list| cpu_list(&list).contains(&cpu))
+    };
+    nodes.into_iter().find(has).ok_or_else(|| io::Error::other(format!("CPU {cpu} is of no node")))
+}
+
 /// CPUs of a list as the kernel prints it: `0-3,8`.
 pub fn cpu_list(list: &str) -> Vec<usize> {
     let range = |part: &str| {
@@ -99,6 +109,14 @@ pub fn set_name(name: &[u8]) -> io::Result<()> {
     terminated.push(0);
     // SAFETY: the name is terminated and outlives the call.
     check(unsafe { libc::prctl(libc::PR_SET_NAME, terminated.as_ptr()) }).map(drop)
+}
+
+/// What the calling thread has used of its CPU: others that run on the machine do not count.
+pub fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` outlives the call, which cannot fail for a thread's own clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Burns CPU until then.
@@ -164,6 +182,10 @@ pub struct KernelCounts {
     pub voluntary: u64,
     /// status: nonvoluntary_ctxt_switches.
     pub involuntary: u64,
+    /// stat: minflt, page faults without I/O, those that the kernel takes on the thread's behalf included.
+    pub minor_faults: u64,
+    /// stat: majflt, page faults with I/O.
+    pub major_faults: u64,
 }
 
 impl KernelCounts {
@@ -182,7 +204,10 @@ impl KernelCounts {
                 .ok_or_else(|| io::Error::other(format!("status has no {name}")))
         };
         let (voluntary, involuntary) = (line("voluntary_ctxt_switches")?, line("nonvoluntary_ctxt_switches")?);
-        Ok(KernelCounts { cpu_ns, run_delay_ns, turns, voluntary, involuntary })
+        // Fields 10 and 12 of the file.
+        let stat = StatFields::read(pid, tid)?;
+        let (minor_faults, major_faults) = (stat.number(10)?, stat.number(12)?);
+        Ok(KernelCounts { cpu_ns, run_delay_ns, turns, voluntary, involuntary, minor_faults, major_faults })
     }
 
     /// What was added since `before`.
@@ -193,20 +218,44 @@ impl KernelCounts {
             turns: self.turns - before.turns,
             voluntary: self.voluntary - before.voluntary,
             involuntary: self.involuntary - before.involuntary,
+            minor_faults: self.minor_faults - before.minor_faults,
+            major_faults: self.major_faults - before.major_faults,
         }
+    }
+
+    /// Page faults, minor and major.
+    pub fn faults(&self) -> u64 {
+        self.minor_faults + self.major_faults
+    }
+}
+
+/// /proc/PID/task/TID/stat behind the name, which may hold anything, closing parentheses too.
+struct StatFields(String);
+
+impl StatFields {
+    fn read(pid: &str, tid: u32) -> io::Result<StatFields> {
+        let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat"))?;
+        let stat = String::from_utf8_lossy(&stat);
+        let rest = stat.rsplit_once(") ").map(|(_, rest)| rest.trim_end().to_owned());
+        rest.map(StatFields).ok_or_else(|| io::Error::other("stat has no name"))
+    }
+
+    /// A field by its position in the file, which counts from 1; the state is field 3.
+    fn field(&self, position: usize) -> io::Result<&str> {
+        let field = self.0.split(' ').nth(position - 3);
+        field.ok_or_else(|| io::Error::other(format!("stat has no field {position}")))
+    }
+
+    fn number(&self, position: usize) -> io::Result<u64> {
+        self.field(position)?.parse().map_err(io::Error::other)
     }
 }
 
 /// The state letter of a thread of `pid` (or `self`): R, S, D, ..., and the CPU it was put on last.
 pub fn state(pid: &str, tid: u32) -> io::Result<(char, usize)> {
-    let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat"))?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The name before it may hold anything, closing parentheses too.
-    let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
-    let state = fields.first().and_then(|state| state.chars().next());
-    // Field 39 of the file, which counts from 1; the state is field 3.
-    let cpu = fields.get(36).and_then(|cpu| cpu.parse().ok());
-    state.zip(cpu).ok_or_else(|| io::Error::other("stat has no state"))
+    let stat = StatFields::read(pid, tid)?;
+    let state = stat.field(3)?.chars().next().ok_or_else(|| io::Error::other("stat has no state"))?;
+    Ok((state, usize::try_from(stat.number(39)?).map_err(io::Error::other)?))
 }
 
 /// Waits until a thread of this process is blocked, off its CPU and in no queue.

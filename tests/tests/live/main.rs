@@ -15,6 +15,7 @@ mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
+mod touches;
 mod waits;
 
 use std::{env, process::ExitCode};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         attributes::CASES,
         cgroups::CASES,
         waits::CASES,
+        touches::CASES,
         loss::CASES,
         lifetimes::CASES,
         filters::CASES,

@@ -1,0 +1,277 @@
+//! Checks of where touched pages are: on which node, in which kind, planted by balancing or not, and moved.
+
+use std::{collections::HashMap, fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use numatrace::snapshot::sources::HINT_FAULTS;
+
+use crate::{
+    live::{
+        PATIENCE, Report, ThreadReport, Tracer, Workload, eventually,
+        touches::{BY_CHILD, EXACT, Touched, each, exact, start, touch_all},
+        within,
+    },
+    workload::{Kind, memory, os},
+};
+
+/// The switch of automatic NUMA balancing.
+const BALANCING: &str = "/proc/sys/kernel/numa_balancing";
+/// Where the kernel's scheduler lets its NUMA balancing be tuned (since 5.13).
+const SCANNING: &str = "/sys/kernel/debug/sched/numa_balancing";
+
+/// Values of kernel files, put back when dropped.
+struct Tuned(Vec<(String, String)>);
+
+impl Tuned {
+    fn set(values: &[(&str, &str)]) -> Result<Tuned> {
+        let mut tuned = Tuned(Vec::new());
+        for (path, value) in values {
+            let before = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+            fs::write(path, value).with_context(|| format!("cannot write {value} to {path}"))?;
+            tuned.0.push(((*path).to_owned(), before.trim().to_owned()));
+        }
+        Ok(tuned)
+    }
+
+    fn balancing(on: bool) -> Result<Tuned> {
+        Self::set(&[(BALANCING, if on { "1" } else { "0" })])
+    }
+
+    /// Balancing that begins soon after a program starts and looks at all of its memory often.
+    fn eager() -> Result<Tuned> {
+        let files = ["scan_delay_ms", "scan_period_min_ms", "scan_period_max_ms"];
+        let paths = files.map(|file| format!("{SCANNING}/{file}"));
+        Self::set(&[(&paths[0], "100"), (&paths[1], "100"), (&paths[2], "200"), (BALANCING, "1")])
+    }
+}
+
+impl Drop for Tuned {
+    fn drop(&mut self) {
+        for (path, value) in self.0.iter().rev() {
+            // The guest has no use for it any more, but for the checks after this.
+            let _ = fs::write(path, value);
+        }
+    }
+}
+
+/// While it lives, balancing leaves this thread alone and what it starts.
+struct LeftAlone;
+
+impl LeftAlone {
+    fn begin() -> Result<LeftAlone> {
+        let nodes = os::cpu_list(&fs::read_to_string("/sys/devices/system/node/has_memory")?);
+        memory::bind_thread(&nodes)?;
+        Ok(LeftAlone)
+    }
+}
+
+impl Drop for LeftAlone {
+    fn drop(&mut self) {
+        let _ = memory::unbind_thread();
+    }
+}
+
+/// Touches of every kind by threads of node `cpu` on pages of node `page`: in their kind and their cell, all of them.
+pub fn touches(cpu: usize, page: usize) -> Result<()> {
+    let _off = Tuned::balancing(false)?;
+    exact(&EXACT, (cpu, page), &[])
+}
+
+/// The same, by children that exit at once.
+pub fn children(cpu: usize, page: usize) -> Result<()> {
+    let _off = Tuned::balancing(false)?;
+    let (touched, report) = touch_all(&BY_CHILD, (cpu, page), &[])?;
+    each(&touched, Touched::is_true)?;
+    each(&touched, |touched| touched.is_exact(&report)).with_context(|| report.reasons())
+}
+
+/// The source that sees pages before the fault: what it cannot resolve is said to be unknown.
+pub fn by_entry(cpu: usize, page: usize) -> Result<()> {
+    let _off = Tuned::balancing(false)?;
+    let (touched, report) = touch_all(&EXACT, (cpu, page), &["--page-source", "entry"])?;
+    each(&touched, |touched| touched.is_there(&report)).with_context(|| report.reasons())
+}
+
+/// Faults that balancing plants are no page touches: N fresh pages are N.
+pub fn balancing_on(cpu: usize, page: usize) -> Result<()> {
+    let _eager = Tuned::eager()?;
+    let (touched, report) = touch_all(&EXACT, (cpu, page), &[])?;
+    each(&touched, |touched| touched.is_exact(&report)).with_context(|| report.reasons())
+}
+
+/// Counters of /proc/vmstat.
+fn vmstat() -> Result<HashMap<String, u64>> {
+    let text = fs::read_to_string("/proc/vmstat")?;
+    let line = |line: &str| {
+        let (name, value) = line.split_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// Hint faults and pages moved of the one process that balancing samples are those of /proc/vmstat.
+pub fn hint_faults() -> Result<()> {
+    let eager = Tuned::eager()?;
+    let mut workload = Workload::start(&["touch", "4096", "--kind", "hint", "--nodes", "0,1", "--millis", "8000"])?;
+    // From here on, so that the workload is not: /proc/vmstat is of the whole machine.
+    let alone = LeftAlone::begin()?;
+    let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
+    let before = vmstat()?;
+    let done = workload.run()?;
+    let after = vmstat()?;
+    let report = tracer.stop()?;
+    workload.finish()?;
+    drop((alone, eager));
+    let change = |name: &str| -> Result<u64> {
+        let (before, after) = (before.get(name), after.get(name));
+        Ok(after.with_context(|| format!("vmstat has no {name}"))? - before.copied().unwrap_or_default())
+    };
+    let (all, local, moved) =
+        (change("numa_hint_faults")?, change("numa_hint_faults_local")?, change("numa_pages_migrated")?);
+    let facts = &done.facts["toucher"];
+    ensure!(all > 500 && moved > 100, "balancing has not sampled it: {all} hint faults, {moved} pages moved, {facts}");
+    let faults = facts["faults"].as_u64().context("no faults")?;
+    within(0.02, "the thread's own faults, all planted", faults, all)?;
+    let hinted = |part: &str| report.number(&format!("/totals/hint_faults/{part}"));
+    let (ours_local, ours_remote) = (hinted("local")?, hinted("remote")?);
+    let reasons = report.reasons();
+    within(0.02, "hint faults", ours_local + ours_remote, all).with_context(|| reasons.clone())?;
+    within(0.02, "local hint faults", ours_local, local).with_context(|| reasons.clone())?;
+    within(0.02, "remote hint faults", ours_remote, all - local).with_context(|| reasons.clone())?;
+    within(0.02, "pages moved", report.number("/totals/pages_migrated")?, moved).with_context(|| reasons.clone())?;
+    let touches = report.thread(done.threads["toucher"].tid)?.all_touches()?;
+    ensure!(touches.all() == 0, "planted faults are among the page touches: {touches:?}");
+    Ok(())
+}
+
+/// Without balancing there are no hint faults to count, which is not 0, and their source says why.
+pub fn no_hint_faults() -> Result<()> {
+    let _off = Tuned::balancing(false)?;
+    let (touched, report) = touch_all(&[(Kind::Anon, 16)], (0, 0), &[])?;
+    let thread = report.thread(touched[0].tid)?;
+    ensure!(thread.0["hint_faults"].is_null(), "hint_faults is {}", thread.0["hint_faults"]);
+    let said = report
+        .sources(&HINT_FAULTS)
+        .any(|source| source["reason"].as_str().is_some_and(|reason| reason.contains("kernel.numa_balancing=0")));
+    ensure!(said, "no source says why: {}", report.0["sources"]);
+    Ok(())
+}
+
+/// Pages by node of a process, as its numa_maps has them.
+fn numa_maps(pid: u32) -> Result<HashMap<usize, u64>> {
+    let mut pages = HashMap::new();
+    for word in fs::read_to_string(format!("/proc/{pid}/numa_maps"))?.split_whitespace() {
+        let Some((node, count)) = word.strip_prefix('N').and_then(|word| word.split_once('=')) else { continue };
+        if let (Ok(node), Ok(count)) = (node.parse::<usize>(), count.parse::<u64>()) {
+            *pages.entry(node).or_default() += count;
+        }
+    }
+    Ok(pages)
+}
+
+/// Resident pages by node of a process that stands still are those of its numa_maps.
+pub fn placement() -> Result<()> {
+    const PAGES: usize = 3_000;
+    let _off = Tuned::balancing(false)?;
+    // Its pages are there, and it waits at its gate.
+    let workload = start(Kind::Retouch, PAGES, (0, 1))?;
+    let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
+    eventually("the process was scanned", PATIENCE, || Ok(!tracer.next_report()?.0["placement_pages"].is_null()))?;
+    let truth = numa_maps(workload.pid)?;
+    let report = tracer.stop()?;
+    workload.finish()?;
+    ensure!(truth.get(&1).is_some_and(|pages| *pages >= PAGES as u64), "numa_maps has {truth:?}");
+    let ours: Vec<u64> = serde_json::from_value(report.0["placement_pages"].clone())?;
+    for node in 0..ours.len() {
+        let truth = truth.get(&node).copied().unwrap_or_default();
+        let ours = ours[report.position(node)?];
+        // Pages of the kernel's own that it maps into each process may be counted or not.
+        ensure!(ours.abs_diff(truth) <= 8, "node {node} has {ours} pages, numa_maps says {truth}");
+    }
+    let age = report.number("/placement_age_ns")?;
+    ensure!(age <= report.number("/duration_ns")?, "a scan {age} ns old is older than the run");
+    Ok(())
+}
+
+/// A CPU that is off while this lives; on again when dropped.
+struct Offline(usize);
+
+impl Offline {
+    fn take(cpu: usize) -> Result<Offline> {
+        fs::write(online(cpu), "0").with_context(|| format!("CPU {cpu} cannot be taken off"))?;
+        Ok(Offline(cpu))
+    }
+}
+
+impl Drop for Offline {
+    fn drop(&mut self) {
+        // What comes after sees a CPU that is not there.
+        let _ = fs::write(online(self.0), "1");
+    }
+}
+
+fn online(cpu: usize) -> String {
+    format!("/sys/devices/system/cpu/cpu{cpu}/online")
+}
+
+/// A CPU goes off under a thread that touches, and comes back: counting goes on, and the time in which nobody counted
+/// there is told.
+pub fn cpu_off_and_on() -> Result<()> {
+    let _off = Tuned::balancing(false)?;
+    let of_node = os::cpu_list(&fs::read_to_string("/sys/devices/system/node/node0/cpulist")?);
+    // The first CPU of a machine cannot be taken off.
+    let cpu = of_node.last().copied().filter(|cpu| *cpu > 0).context("node 0 has but one CPU")?;
+    let on_cpu = cpu.to_string();
+    let touch = |count: &str, kind: &str, more: &[&str]| {
+        let args = ["touch", count, "--kind", kind, "--nodes", "0,1", "--cpu", &on_cpu];
+        Workload::start(&[&args[..], more].concat())
+    };
+    let mut busy = touch("64", "rounds", &["--millis", "30000"])?;
+    let mut fresh = touch("300", "anon", &[])?;
+    let (busy_tid, fresh_tid) = (busy.tid("toucher")?, fresh.tid("toucher")?);
+    let mut tracer = Tracer::start(&["--tid", &format!("{busy_tid},{fresh_tid}")])?;
+    busy.go()?;
+    grows(&mut tracer, busy_tid, "before")?;
+    let off = Offline::take(cpu)?;
+    grows(&mut tracer, busy_tid, "while its CPU is off")?;
+    drop(off);
+    ensure!(fs::read_to_string(online(cpu))?.trim() == "1", "CPU {cpu} does not come back");
+    eventually("the gap is told", PATIENCE, || Ok(gap(tracer.next_report()?, cpu).is_some()))?;
+    grows(&mut tracer, busy_tid, "after its CPU came back")?;
+    // Whatever was missed before: from now on nothing is.
+    let of_fresh = fresh.run()?;
+    let of_busy = busy.done()?;
+    let report = tracer.stop()?;
+    fresh.finish()?;
+    busy.finish()?;
+    let ours = report.thread(fresh_tid)?.all_touches()?;
+    let truth = of_fresh.facts["toucher"]["touches"].as_u64().context("no touches")?;
+    ensure!(ours.remote == truth && ours.all() == truth, "{ours:?} of {truth} on the CPU that came back");
+    let ours = report.thread(busy_tid)?.all_touches()?.all();
+    let facts = &of_busy.facts["toucher"];
+    let truth = facts["touches"].as_u64().context("no touches")?;
+    ensure!(ours <= truth, "{ours} touches of {truth}");
+    let (start, end) = gap(&report, cpu).with_context(|| format!("no gap: {}", report.0["gaps"]))?;
+    ensure!(start < end && end <= report.number("/duration_ns")?, "a gap from {start} to {end}");
+    ensure!(facts["rounds_elsewhere"] != 0, "it has never missed its CPU: {facts}");
+    Ok(())
+}
+
+/// The gap of a CPU that is over.
+fn gap(report: &Report, cpu: usize) -> Option<(u64, u64)> {
+    let gaps = report.0["gaps"].as_array()?;
+    let of_cpu = gaps.iter().find(|gap| gap["cpu"] == cpu && gap["source"].is_string())?;
+    Some((of_cpu["start_ns"].as_u64()?, of_cpu["end_ns"].as_u64()?))
+}
+
+/// Waits until a thread has more touches than now.
+fn grows(tracer: &mut Tracer, tid: u32, when: &str) -> Result<()> {
+    let count = |tracer: &mut Tracer| -> Result<u64> {
+        tracer.next_report()?.thread(tid).and_then(|thread: ThreadReport<'_>| Ok(thread.all_touches()?.all()))
+    };
+    let before = count(tracer)?;
+    let grown =
+        eventually("a thread has 300 more touches", Duration::from_secs(60), || Ok(count(tracer)? > before + 300));
+    grown.with_context(|| when.to_owned())
+}
