@@ -27,3 +27,4 @@ pub mod topology;
 pub mod tui;
 pub mod units;
 pub mod window;
+pub mod words;
