@@ -63,6 +63,10 @@ pub enum Column {
     CrossNode,
     /// Turns on another node than the turn before.
     NodeMoves,
+    /// Page touches a second.
+    Touches,
+    /// Share of page touches that were remote.
+    Remote,
     /// How long it has been waiting right now.
     WaitingNow,
     /// Time on CPU.
@@ -101,7 +105,7 @@ const fn number(column: Column, title: &'static str, width: u16, rank: u8, meani
 }
 
 /// Every column, in the order of display.
-pub const COLUMNS: [Spec; 18] = [
+pub const COLUMNS: [Spec; 20] = [
     Spec { descending: false, ..number(Column::Tid, "tid", 7, 0, "thread id") },
     Spec {
         right: false,
@@ -115,24 +119,26 @@ pub const COLUMNS: [Spec; 18] = [
         ..number(Column::State, "state", 8, 7, "running, waiting for a CPU, blocked, or exited")
     },
     number(Column::Cpu, "CPU%", 6, 2, "share of a CPU"),
-    number(Column::P50, "rq p50", 7, 11, "run-queue latency, median"),
+    number(Column::P50, "rq p50", 7, 13, "run-queue latency, median"),
     number(Column::P99, "rq p99", 7, 3, "run-queue latency, 99th percentile"),
-    number(Column::Max, "rq max", 7, 10, "run-queue latency, largest"),
+    number(Column::Max, "rq max", 7, 12, "run-queue latency, largest"),
     number(Column::Wait, "wait%", 6, 4, "share of its time waiting for a CPU"),
-    number(Column::Voluntary, "vol/s", 6, 13, "voluntary switches a second"),
-    number(Column::Involuntary, "invol/s", 8, 12, "involuntary switches a second"),
-    number(Column::Migrations, "migr/s", 7, 8, "moves between CPUs a second"),
+    number(Column::Voluntary, "vol/s", 6, 15, "voluntary switches a second"),
+    number(Column::Involuntary, "invol/s", 8, 14, "involuntary switches a second"),
+    number(Column::Migrations, "migr/s", 7, 9, "moves between CPUs a second"),
     number(Column::CrossNode, "cross/s", 8, 5, "moves between nodes a second"),
-    number(Column::NodeMoves, "moves", 6, 14, "turns on another node than the turn before"),
+    number(Column::NodeMoves, "moves", 6, 16, "turns on another node than the turn before"),
+    number(Column::Touches, "touch/s", 8, 10, "page touches a second: faults, not accesses"),
+    number(Column::Remote, "rem%", 5, 8, "share of page touches that were remote"),
     number(Column::WaitingNow, "waiting", 8, 6, "how long it has been waiting right now"),
-    number(Column::Running, "ran", 8, 15, "time on CPU"),
-    number(Column::Waited, "waited", 8, 16, "time waiting for a CPU"),
-    number(Column::Blocked, "blocked", 8, 17, "time neither running nor runnable"),
+    number(Column::Running, "ran", 8, 17, "time on CPU"),
+    number(Column::Waited, "waited", 8, 18, "time waiting for a CPU"),
+    number(Column::Blocked, "blocked", 8, 19, "time neither running nor runnable"),
     Spec {
         right: false,
         descending: false,
         most: 60,
-        ..number(Column::Residency, "on nodes", 13, 9, "time on CPU by node (sorts by the largest share)")
+        ..number(Column::Residency, "on nodes", 13, 11, "time on CPU by node (sorts by the largest share)")
     },
 ];
 

@@ -8,7 +8,7 @@ use super::page::Line;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
-use super::{detail, help, overview};
+use super::{detail, help, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
 use crate::snapshot::{Snapshot, Thread};
 use crate::text;
@@ -118,11 +118,13 @@ pub enum Tab {
     Threads,
     /// Everything about one thread.
     Thread,
+    /// Node by node.
+    Nodes,
 }
 
 impl Tab {
     /// All of them, in the order of their digits.
-    pub const ALL: [Tab; 3] = [Tab::Overview, Tab::Threads, Tab::Thread];
+    pub const ALL: [Tab; 4] = [Tab::Overview, Tab::Threads, Tab::Thread, Tab::Nodes];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -130,6 +132,7 @@ impl Tab {
             Tab::Overview => "Overview",
             Tab::Threads => "Threads",
             Tab::Thread => "Thread",
+            Tab::Nodes => "Nodes",
         }
     }
 
@@ -193,7 +196,7 @@ pub struct UiState {
     help: bool,
     help_first: usize,
     help_lines: usize,
-    /// First line shown of the Overview or of the detail, and how many there are.
+    /// First line shown of a page, which is any view but the table, and how many there are.
     page_first: usize,
     page_lines: usize,
     status: Status,
@@ -382,7 +385,7 @@ impl UiState {
         self.height
     }
 
-    /// The first line shown of the Overview or of the detail, and how many lines there are.
+    /// The first line shown of a page, which is any view but the table, and how many lines there are.
     pub fn page(&self) -> (usize, usize) {
         (self.page_first, self.page_lines)
     }
@@ -438,6 +441,12 @@ impl UiState {
             window: &window,
         };
         Some(detail::lines(&content, self.width))
+    }
+
+    /// The nodes in lines.
+    pub fn nodes(&self, numbers: &Snapshot) -> Vec<Line> {
+        let window = self.window_name(numbers);
+        nodes::lines(&nodes::Content { numbers, rates: &self.shown.rates, window: &window }, self.width)
     }
 
     /// The thread that was opened, or would be.
@@ -509,6 +518,7 @@ impl UiState {
         self.page_lines = match self.tab {
             Tab::Overview => self.overview(numbers).len(),
             Tab::Thread => self.detail(numbers).map_or(0, |lines| lines.len()),
+            Tab::Nodes => self.nodes(numbers).len(),
             Tab::Threads => 0,
         };
         self.scroll_help(0);
@@ -618,7 +628,7 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
         }
         Key::Tab => state.open(state.tab.step(1), snapshot),
         Key::BackTab => state.open(state.tab.step(Tab::ALL.len() - 1), snapshot),
-        Key::Char(digit @ '1'..='3') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
+        Key::Char(digit @ '1'..='4') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
         _ => return None,
     }
     Some(Action::Draw)
@@ -647,7 +657,7 @@ fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     Action::Draw
 }
 
-/// In the Overview and in the detail.
+/// In the Overview, in the detail and in the nodes.
 fn in_page(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     let page = layout::page_rows(state.height) as isize;
     match key {
