@@ -58,7 +58,7 @@ enum Depth {
 }
 
 /// What happened after `before` and up to `now`, two snapshots of one run. All threads of `now` stay, also those that
-/// did nothing; loss and evicted threads stay those of the whole run.
+/// did nothing; loss, gaps and evicted threads stay those of the whole run.
 pub fn since(now: &Snapshot, before: &Snapshot) -> Snapshot {
     difference(now, before, Depth::All)
 }

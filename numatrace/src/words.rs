@@ -2,7 +2,7 @@
 //! the flow: between a snapshot and what shows it.
 
 use crate::snapshot::{Gap, Snapshot};
-use crate::text::duration;
+use crate::text::{duration, fit, width};
 
 /// What every list of page touches says of them.
 pub const FAULTS: &str = "page touches are faults, not accesses";
@@ -32,6 +32,15 @@ pub fn gap(gap: &Gap) -> String {
     format!("nothing of CPU {} from {} to {}", gap.cpu, duration(gap.start_ns), duration(gap.end_ns))
 }
 
+/// A mapping in at most `columns`: of a path that is longer the end, for that has the name of the file.
+pub fn mapping(mapping: &str, columns: usize) -> String {
+    let name = mapping.starts_with('/').then(|| mapping.rfind('/')).flatten().map(|at| &mapping[at..]);
+    match name {
+        Some(name) if width(mapping) > columns && width(name) < columns => format!("…{name}"),
+        _ => fit(mapping, columns),
+    }
+}
+
 /// A cost factor: `1.22`.
 pub fn factor(cost: f64) -> String {
     if cost.is_finite() { format!("{cost:.2}") } else { "-".into() }
@@ -46,6 +55,14 @@ mod tests {
     fn every_kind_has_a_name_without_underscores() {
         let touches = Touches { cow: Some(Default::default()), ..Touches::default() };
         assert!(touches.kinds().all(|(name, _)| !kind(name).contains('_')));
+    }
+
+    #[test]
+    fn of_a_long_path_the_name_of_the_file_is_left() {
+        assert_eq!(mapping("/usr/lib/libc.so.6", 18), "/usr/lib/libc.so.6");
+        assert_eq!(mapping("/usr/lib/libc.so.6", 12), "…/libc.so.6");
+        assert_eq!(mapping("/usr/lib/libc.so.6", 8), "/usr/li…");
+        assert_eq!(mapping("anon 7f31c0000000", 8), "anon 7f…");
     }
 
     #[test]

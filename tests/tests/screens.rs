@@ -241,6 +241,21 @@ fn gaps_are_marked_in_the_header_and_told_by_the_help() {
     assert_eq!(told.count(), 2);
 }
 
+#[test]
+fn threads_sort_by_remote_share_and_those_that_touched_nothing_come_after_those_that_did() {
+    let mut app = with_memory(200, 60);
+    while app.state().sort().column != Column::Remote {
+        app.press(Key::Char('s'));
+    }
+    let numbers = app.numbers();
+    let tids: Vec<u32> = app.state().order().iter().map(|at| numbers.threads[*at].tid.0).collect();
+    // The last one has ended, and the one before touched nothing.
+    assert_eq!(tids, [4713, 4720, 4711, 4714, 4712, 4801]);
+    let touches: Vec<_> = (0..6).map(|at| app.state().row(at).and_then(|row| row.touches)).collect();
+    assert_eq!((touches[0], touches[1]), (Some(6_854.0), Some(0.0)));
+    assert_eq!(running(200, 60).state().row(0).and_then(|row| row.touches), None);
+}
+
 /// A map is told by its numbers and by how dark a cell is, in any set of colours.
 #[test]
 fn maps_of_nodes_are_the_same_text_without_colour() {

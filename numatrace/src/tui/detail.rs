@@ -208,7 +208,7 @@ fn page_touches(content: &Content<'_>, columns: usize) -> Block {
 fn origins(content: &Content<'_>, columns: usize) -> Option<Block> {
     let stats = &content.thread.stats;
     stats.touches?;
-    let mut block = Block::new("Where its page touches come from", "from samples");
+    let mut block = Block::new("Where its page touches come from", "estimated from samples");
     touches::locations(&mut block, stats, content.stretch, columns);
     Some(block)
 }

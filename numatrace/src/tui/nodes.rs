@@ -58,10 +58,10 @@ fn maps(numbers: &Snapshot, width: usize) -> Vec<Vec<Block>> {
     let map = |title, order, cells| Map { title, order, ids: &ids, cells };
     let mut all = Vec::new();
     if let Some(touches) = &numbers.matrices.page_touches {
-        all.push(map("Page touches", ["CPU", "page"], touches.as_slice()));
+        all.push(map("Page touches by node", ["CPU", "page"], touches.as_slice()));
     }
     if !numbers.matrices.migrations.is_empty() {
-        all.push(map("Migrations", ["from", "to"], &numbers.matrices.migrations));
+        all.push(map("Migrations by node", ["from", "to"], &numbers.matrices.migrations));
     }
     let distances = (!distances.is_empty()).then(|| map("Distances", ["from", "to"], &distances));
     heat::arrange(&all, distances.as_ref(), &host.distances, width)
@@ -75,7 +75,7 @@ fn by_node(content: &Content<'_>, columns: usize) -> Block {
     let heads = [("ran", 8), ("share", 7), ("pages", 8), ("share", 7), ("touches", 9), ("remote%", 8)];
     block.push(Line::default().left("", 8, Role::Head).heads(&heads));
     let ran_in_all = sum(&totals.residency_ns);
-    let pages_in_all = numbers.placement_pages.as_ref().map_or(0, |pages| sum(pages));
+    let pages_in_all = numbers.placement_pages.as_ref().map_or(0, sum);
     for (at, node) in numbers.host.nodes.iter().enumerate() {
         let ran = totals.residency_ns.get(at).copied().unwrap_or(0);
         let pages = numbers.placement_pages.as_ref().and_then(|pages| pages.get(at)).copied();

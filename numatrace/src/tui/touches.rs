@@ -143,5 +143,5 @@ fn place(location: &Location, symbol: usize, mapping: usize) -> Line {
         .right(&text::count_short(location.local), 8, Role::Plain)
         .with("  ", Role::Plain)
         .left(&location.symbol, symbol, Role::Plain)
-        .left(&format!(" {}", location.mapping), mapping + 1, Role::Dim)
+        .left(&format!(" {}", words::mapping(&location.mapping, mapping)), mapping + 1, Role::Dim)
 }

@@ -38,7 +38,7 @@ struct Picture {
 const PICTURES: &[Picture] = &[
     Picture { name: "overview", columns: 120, rows: 26, seconds: 0..=15, keys: &[] },
     Picture { name: "threads", columns: 120, rows: 16, seconds: 0..=1, keys: &[Key::Char('2')] },
-    Picture { name: "thread", columns: 120, rows: 44, seconds: 0..=1, keys: &[Key::Char('2'), Key::Enter] },
+    Picture { name: "thread", columns: 120, rows: 46, seconds: 0..=1, keys: &[Key::Char('2'), Key::Enter] },
     Picture { name: "nodes", columns: 120, rows: 20, seconds: 0..=1, keys: &[Key::Char('4')] },
 ];
 

@@ -111,12 +111,15 @@ fn locations(page: &mut Page, snapshot: &Snapshot) {
         return;
     }
     page.heading("Where page touches come from, most remote ones first", "estimates from samples");
-    // A path tells most at its end, but is known by its beginning: both columns are cut at the right.
     let room = page.width.saturating_sub(2 + 2 * 11 + 2);
     let mapping = (room / 2).min(40);
     let line = |remote: &str, local: &str, from: &str, symbol: &str| {
         let cells = format!("  {}{}", right(remote, 11), right(local, 11));
-        format!("{cells}  {} {}", left(from, mapping), left(symbol, room.saturating_sub(mapping + 1)))
+        format!(
+            "{cells}  {} {}",
+            left(&words::mapping(from, mapping), mapping),
+            left(symbol, room.saturating_sub(mapping + 1))
+        )
     };
     page.line(&line("REMOTE", "LOCAL", "MAPPING", "CODE"), Tone::Strong);
     for location in all.iter().take(LOCATIONS) {
