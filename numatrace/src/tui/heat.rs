@@ -166,10 +166,15 @@ fn label(map: &Map<'_>, size: Size, at: usize) -> Line {
     }
 }
 
-/// The darker the more; what is something is never blank.
+/// The darker the more; only what is nothing is blank. Little has a dot: else a large map were all one shade.
 fn shade(value: f64, most: f64) -> char {
     const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
-    if value > 0.0 && most > 0.0 { SHADES[((value / most * 4.0).ceil() as usize).clamp(1, 4) - 1] } else { '·' }
+    const LITTLE: f64 = 1.0 / 16.0;
+    match value / most {
+        share if share > LITTLE => SHADES[((share * 4.0).ceil() as usize).clamp(1, 4) - 1],
+        share if share > 0.0 => '·',
+        _ => ' ',
+    }
 }
 
 /// What is something is never 0, and only all is 100.
@@ -214,9 +219,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_little_has_a_shade_and_nothing_has_none() {
-        assert_eq!([0.0, 1.0, 25.0, 26.0, 100.0].map(|n| shade(n, 100.0)), ['·', '░', '░', '▒', '█']);
-        assert_eq!(shade(0.0, 0.0), '·');
+    fn a_little_has_a_dot_and_nothing_is_blank() {
+        assert_eq!([0.0, 1.0, 7.0, 25.0, 26.0, 100.0].map(|n| shade(n, 100.0)), [' ', '·', '░', '░', '▒', '█']);
+        assert_eq!(shade(0.0, 0.0), ' ');
     }
 
     #[test]
