@@ -178,6 +178,8 @@ pub struct UiState {
     shown: Shown,
     /// One for each thread of the snapshot, in its order.
     rows: Vec<Row>,
+    /// Page touches are measured.
+    touches: bool,
     /// Positions of the threads that are listed, in order.
     order: Vec<usize>,
     /// Position in `order` of the selected thread; 0 when there is none.
@@ -217,6 +219,7 @@ impl UiState {
             choice: Choice::default(),
             shown: Shown { rates: Arc::new(Snapshot::nothing_yet("")), p99s: Vec::new(), now_ns: 0, record_rate: None },
             rows: Vec::new(),
+            touches: false,
             order: Vec::new(),
             selected: 0,
             pinned: None,
@@ -246,6 +249,7 @@ impl UiState {
     /// `numbers` are shown from here on.
     pub fn observe(&mut self, numbers: &Snapshot, shown: Shown) {
         self.rows = rows::rows(numbers, &shown.rates);
+        self.touches = numbers.totals.touches.is_some();
         self.shown = shown;
         self.list(numbers);
         self.measure(numbers);
@@ -351,7 +355,7 @@ impl UiState {
 
     /// The columns that are shown.
     pub fn columns(&self) -> Vec<layout::Placed> {
-        layout::columns(self.table_width(), self.scroll)
+        layout::columns(self.table_width(), self.scroll, self.touches)
     }
 
     /// How the list is sorted.
