@@ -239,8 +239,8 @@ mod tests {
 
     #[test]
     fn maps_are_as_large_as_fit_and_never_wider_than_the_page() {
-        for width in 40..=220 {
-            for nodes in 2..=64 {
+        for width in (40..=220).step_by(5) {
+            for nodes in [2, 3, 4, 8, 9, 16, 19, 32, 64] {
                 for row in arranged(nodes, width) {
                     let used: usize = row.iter().map(|block| block.width() + GAP).sum();
                     assert!(used <= width + GAP, "{nodes} nodes in {width}");
