@@ -28,3 +28,4 @@ pub mod topology;
 pub mod tui;
 pub mod units;
 pub mod window;
+pub mod words;

@@ -3,12 +3,13 @@
 //!
 //! Every number of a snapshot counts since the start, so the difference of two is what happened between them, also of
 //! histograms. Two things are not exact, and say so: the largest wait of a stretch is the upper edge of its bucket
-//! where it is not the largest since the start; wakers and culprits are the first few of longer lists, so of one that
-//! has just come onto a full list only what it did for certain is counted.
+//! where it is not the largest since the start; wakers, culprits and locations of page touches are the first few of longer
+//! lists, so of one that has just come onto a full list only what it did for certain is counted.
 
 mod groups;
 mod select;
 mod stretch;
+mod touches;
 
 use std::collections::HashMap;
 
@@ -57,7 +58,7 @@ enum Depth {
 }
 
 /// What happened after `before` and up to `now`, two snapshots of one run. All threads of `now` stay, also those that
-/// did nothing; loss and evicted threads stay those of the whole run.
+/// did nothing; loss, gaps and evicted threads stay those of the whole run.
 pub fn since(now: &Snapshot, before: &Snapshot) -> Snapshot {
     difference(now, before, Depth::All)
 }
@@ -72,15 +73,17 @@ fn difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
         keyed(&before.threads).map(|(key, thread)| (key, &thread.stats)).collect();
     let nothing = ThreadStats::default();
     let threads = keyed(&now.threads).map(|(key, thread)| {
-        let stats = stats_since(&thread.stats, old.get(&key).copied().unwrap_or(&nothing), depth);
+        let before = old.get(&key).copied().unwrap_or(&nothing);
+        let stats = stats_since(&thread.stats, before, &now.host.distances, depth);
         with_stats(thread, stats)
     });
     let mut made = without_threads(now);
     made.duration_ns = now.duration_ns.saturating_sub(before.duration_ns);
-    made.totals = stats_since(&now.totals, &before.totals, depth);
+    made.totals = stats_since(&now.totals, &before.totals, &now.host.distances, depth);
     made.threads = threads.collect();
     made.matrices.migrations = matrix_since(&now.matrices.migrations, &before.matrices.migrations);
-    made.matrices.page_touches = None;
+    let touches = |now: &Vec<Vec<u64>>| matrix_since(now, before.matrices.page_touches.as_deref().unwrap_or_default());
+    made.matrices.page_touches = now.matrices.page_touches.as_ref().map(touches);
     made
 }
 
@@ -130,7 +133,7 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
     }
 }
 
-fn stats_since(now: &ThreadStats, before: &ThreadStats, depth: Depth) -> ThreadStats {
+fn stats_since(now: &ThreadStats, before: &ThreadStats, distances: &[Vec<u32>], depth: Depth) -> ThreadStats {
     let less = u64::saturating_sub;
     let latency = |now: &Latency, before: &Latency| match depth {
         Depth::All => latency_since(now, before),
@@ -142,7 +145,7 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, depth: Depth) -> ThreadS
     };
     let lists = depth == Depth::All;
     let wait_ns = less(now.wait_ns, before.wait_ns);
-    ThreadStats {
+    let made = ThreadStats {
         cpu_ns: less(now.cpu_ns, before.cpu_ns),
         wait_ns,
         blocked_ns: less(now.blocked_ns, before.blocked_ns),
@@ -157,6 +160,7 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, depth: Depth) -> ThreadS
             preempted: latency(&now.runq.preempted, &before.runq.preempted),
             all: latency(&now.runq.all, &before.runq.all),
         },
+        // Throttling has no windows yet: absent, not 0.
         throttled_wait_ns: None,
         migrations: migrations_since(&now.migrations, &before.migrations),
         wakers: if lists { wakers_since(&now.wakers, &before.wakers) } else { Vec::new() },
@@ -167,21 +171,14 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, depth: Depth) -> ThreadS
         } else {
             Vec::new()
         },
-        // Sources of page touches and of throttling have no windows yet: absent, not 0.
-        touches: None,
-        touches_by_node: None,
-        hint_faults: None,
-        pages_migrated: None,
-        remote_share: None,
-        expected_remote_share: None,
-        cost_factor: None,
-        locations: None,
         waited_behind: if lists {
             culprits_since(&now.waited_behind, &before.waited_behind, wait_ns)
         } else {
             Vec::new()
         },
-    }
+        ..ThreadStats::default()
+    };
+    touches::since(now, before, distances, lists, made)
 }
 
 /// The waits that came after `before`; percentiles from the buckets.

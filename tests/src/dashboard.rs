@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The views by their digits, as the header names the one that is shown.
-const VIEWS: [(&str, &str); 3] = [("1", "[Overview]"), ("2", "[Threads]"), ("3", "[Thread]")];
+const VIEWS: [(&str, &str); 4] = [("1", "[Overview]"), ("2", "[Threads]"), ("3", "[Thread]"), ("4", "[Nodes]")];
 /// The mark of the column that the table is sorted by.
 const SORT_MARKS: [char; 2] = ['▼', '▲'];
 
@@ -222,7 +222,7 @@ fn is_answered(screen: &Screen) -> bool {
 ///
 /// # Errors
 /// When the help names others than are known here.
-pub fn views() -> Result<[&'static str; 3]> {
+pub fn views() -> Result<[&'static str; 4]> {
     let keys = keys::of_help(Mode::Live)?;
     let digits: Vec<&str> =
         keys.iter().map(|key| key.tmux.as_str()).filter(|key| key.chars().all(|c| c.is_ascii_digit())).collect();

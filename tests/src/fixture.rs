@@ -1,6 +1,11 @@
 //! Fixed snapshots, as a model would make them, for tests of what is drawn and written.
 
+mod memory;
 mod scheduling;
+
+pub use memory::{
+    snapshot_many_nodes, snapshot_with_gaps, snapshot_with_memory, snapshot_with_memory_after, snapshot_without_memory,
+};
 
 use numatrace::snapshot::{
     Causes, Culprit, Host, HostNode, Latency, Loss, LossInterval, LossReasons, Matrices, Migrations, RunQueue, SCHEMA,

@@ -11,7 +11,10 @@ use numatrace::snapshot::{
 };
 use numatrace::text::width;
 use numatrace::units::{NodeId, Tid};
-use numatrace_tests::fixture::{snapshot_of_threads, snapshot_two_nodes, snapshot_with_loss, snapshot_without_threads};
+use numatrace_tests::fixture::{
+    snapshot_many_nodes, snapshot_of_threads, snapshot_two_nodes, snapshot_with_gaps, snapshot_with_loss,
+    snapshot_with_memory, snapshot_without_memory, snapshot_without_threads,
+};
 use numatrace_tests::golden;
 use serde_json::{Value, json};
 
@@ -82,6 +85,10 @@ fn the_text_is_what_a_person_should_read() {
     let wide = TextOptions { width: 160, ..TextOptions::default() };
     golden::check("report/two-nodes-160.txt", &text(&snapshot_two_nodes(), &wide));
     golden::check("report/everything-120.txt", &text(&everything(), &TextOptions::default()));
+    golden::check("report/memory-80.txt", &text(&snapshot_with_gaps(), &narrow()));
+    golden::check("report/memory-160.txt", &text(&snapshot_with_memory(), &wide));
+    golden::check("report/sixteen-nodes-120.txt", &text(&snapshot_many_nodes(16), &TextOptions::default()));
+    golden::check("report/memory-off-120.txt", &text(&snapshot_without_memory(), &TextOptions::default()));
     golden::check("report/no-threads-80.txt", &text(&snapshot_without_threads(), &narrow()));
 }
 
@@ -228,6 +235,11 @@ fn hostile() -> Snapshot {
         (finding.severity, finding.title, finding.advice) = (EVIL.into(), EVIL.into(), EVIL.into());
         finding.command = Some(EVIL.into());
     }
+    snapshot.gaps.iter_mut().for_each(|gap| gap.source = EVIL.into());
+    let stats = snapshot.threads.iter_mut().map(|thread| &mut thread.stats).chain([&mut snapshot.totals]);
+    for location in stats.flat_map(|stats| stats.locations.iter_mut().flatten()) {
+        (location.mapping, location.symbol, location.stack) = (EVIL.into(), EVIL.into(), vec![EVIL.into()]);
+    }
     for thread in &mut snapshot.threads {
         thread.comm = EVIL.into();
         thread.stats.wakers.iter_mut().for_each(|waker| (waker.tid, waker.comm) = (Tid(1), EVIL.into()));
@@ -243,7 +255,7 @@ fn no_string_of_a_snapshot_reaches_the_terminal_raw() {
         assert!(c == '\n' || !c.is_control(), "{:x} in {plain:?}", u32::from(c));
         assert!(!matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'), "{:x}", u32::from(c));
     }
-    assert_eq!(plain.matches("\\x1b[2J").count(), 13, "each place shows it:\n{plain}");
+    assert_eq!(plain.matches("\\x1b[2J").count(), 19, "each place shows it:\n{plain}");
     assert!(json_line(&hostile()).bytes().filter(u8::is_ascii_control).eq([b'\n']));
     let coloured = text(&hostile(), &TextOptions { color: true, ..narrow() });
     for part in coloured.split('\x1b').skip(1) {
@@ -259,7 +271,8 @@ fn strip_colour(text: &str) -> String {
 #[test]
 fn every_table_line_fits_the_width() {
     let machines = [snapshot_two_nodes(), snapshot_with_loss(), everything(), snapshot_of_threads(40), many_nodes(16)];
-    for snapshot in &machines {
+    let more = [snapshot_with_gaps(), snapshot_without_memory(), snapshot_many_nodes(16), snapshot_many_nodes(1)];
+    for snapshot in machines.iter().chain(&more) {
         for columns in [80, 81, 100, 120, 137, 200] {
             for line in text(snapshot, &TextOptions { width: columns, ..TextOptions::default() }).lines() {
                 assert!(width(line) <= columns, "{} of {columns} columns: {line}", width(line));
@@ -367,6 +380,8 @@ fn threads_are_in_the_order_asked_for() {
                     s.migrations.smt + s.migrations.llc + s.migrations.node + s.migrations.cross_node
                 }
                 SortKey::CrossNode => s.migrations.cross_node,
+                SortKey::Touches => s.touches.map_or(0, |touches| touches.total().all()),
+                SortKey::Remote => s.touches.map_or(0, |touches| touches.total().remote),
                 SortKey::Tid | SortKey::Comm => 0,
             }
         };

@@ -155,6 +155,122 @@ fn thread_detail() {
     check("thread-end-80x24", &mut app, 80, 24);
 }
 
+/// Two snapshots in which everything of memory is measured.
+fn with_memory(width: u16, height: u16) -> App {
+    let mut app = app(width, height);
+    show(&mut app, fixture::snapshot_with_memory());
+    show(&mut app, fixture::snapshot_with_memory_after(1));
+    app
+}
+
+#[test]
+fn page_touches_are_in_every_view() {
+    for (width, height) in SIZES {
+        let size = format!("{width}x{height}");
+        let mut app = with_memory(width, height);
+        check(&format!("memory-threads-{size}"), &mut app, width, height);
+        app.press(Key::Char('1'));
+        check(&format!("memory-overview-{size}"), &mut app, width, height);
+        app.press(Key::Char('3'));
+        check(&format!("memory-thread-{size}"), &mut app, width, height);
+        app.press(Key::Char('4'));
+        check(&format!("nodes-{size}"), &mut app, width, height);
+    }
+    // What does not fit on the first page.
+    let mut app = with_memory(80, 24);
+    app.press(Key::Char('1'));
+    app.press(Key::PageDown);
+    check("memory-overview-page-2-80x24", &mut app, 80, 24);
+    press(&mut app, &[Key::Char('3'), Key::PageDown, Key::PageDown]);
+    check("memory-thread-page-3-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn sixteen_nodes_and_one() {
+    for (width, height) in SIZES {
+        for nodes in [16, 1] {
+            let mut app = app(width, height);
+            show(&mut app, fixture::snapshot_many_nodes(nodes));
+            app.press(Key::Char('4'));
+            let name = |part: &str| format!("nodes-of-{nodes}{part}-{width}x{height}");
+            check(&name(""), &mut app, width, height);
+            if (nodes, width) == (16, 80) {
+                app.press(Key::PageDown);
+                check(&name("-page-2"), &mut app, width, height);
+                app.press(Key::End);
+                check(&name("-end"), &mut app, width, height);
+                app.press(Key::Char('1'));
+                check(&name("-overview"), &mut app, width, height);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_nodes_of_a_window_are_those_of_the_window() {
+    let mut app = app(120, 40);
+    (0..=3).for_each(|seconds| show(&mut app, fixture::snapshot_with_memory_after(seconds)));
+    press(&mut app, &['4', 'i'].map(Key::Char));
+    check("nodes-last-interval-120x40", &mut app, 120, 40);
+}
+
+#[test]
+fn what_of_memory_is_not_measured_has_its_reason_in_every_view() {
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut app = app(width, height);
+        show(&mut app, fixture::snapshot_without_memory());
+        for (view, digit) in [("threads", '2'), ("overview", '1'), ("thread", '3'), ("nodes", '4')] {
+            app.press(Key::Char(digit));
+            check(&format!("memory-off-{view}-{width}x{height}"), &mut app, width, height);
+        }
+    }
+}
+
+#[test]
+fn gaps_are_marked_in_the_header_and_told_by_the_help() {
+    for (width, height) in [(80, 24), (120, 60), (40, 9)] {
+        let mut app = app(width, height);
+        show(&mut app, fixture::snapshot_with_gaps());
+        app.press(Key::Char('4'));
+        check(&format!("gaps-{width}x{height}"), &mut app, width, height);
+        assert!(screen(&mut app, width, height).contains("! 2 gaps"));
+    }
+    let lines = help::lines(Mode::Live, None, &fixture::snapshot_with_gaps(), 120);
+    let told =
+        lines.iter().filter(|line| matches!(line, help::HelpLine::Entry(_, what) if what.contains("nothing of CPU")));
+    assert_eq!(told.count(), 2);
+}
+
+#[test]
+fn threads_sort_by_remote_share_and_those_that_touched_nothing_come_after_those_that_did() {
+    let mut app = with_memory(200, 60);
+    while app.state().sort().column != Column::Remote {
+        app.press(Key::Char('s'));
+    }
+    let numbers = app.numbers();
+    let tids: Vec<u32> = app.state().order().iter().map(|at| numbers.threads[*at].tid.0).collect();
+    // The last one has ended, and the one before touched nothing.
+    assert_eq!(tids, [4713, 4720, 4711, 4714, 4712, 4801]);
+    let touches: Vec<_> = (0..6).map(|at| app.state().row(at).and_then(|row| row.touches)).collect();
+    assert_eq!((touches[0], touches[1]), (Some(6_854.0), Some(0.0)));
+    assert_eq!(running(200, 60).state().row(0).and_then(|row| row.touches), None);
+}
+
+/// A map is told by its numbers and by how dark a cell is, in any set of colours.
+#[test]
+fn maps_of_nodes_are_the_same_text_without_colour() {
+    let shown = [Depth::Mono, Depth::Ansi, Depth::Indexed, Depth::True].map(|depth| {
+        let mut app = with_theme(120, 40, depth);
+        show(&mut app, fixture::snapshot_many_nodes(16));
+        app.press(Key::Char('4'));
+        let buffer = draw(&mut app, 120, 40);
+        let colours = buffer.content.iter().any(|cell| cell.fg != ratatui::style::Color::Reset);
+        assert_eq!(colours, depth != Depth::Mono);
+        text(&buffer)
+    });
+    assert!(shown.iter().all(|text| *text == shown[0] && text.contains('█') && text.contains('░')));
+}
+
 #[test]
 fn the_detail_of_a_thread_that_did_nothing_says_so() {
     let mut app = running(120, 40);
@@ -175,9 +291,11 @@ fn views_are_reached_by_tab_and_by_digit_and_left_by_escape() {
             })
             .collect()
     };
-    let [one, two, three] = ['1', '2', '3'].map(Key::Char);
-    assert_eq!(tabs(&mut app, &[three, one, two]), [Tab::Thread, Tab::Overview, Tab::Threads]);
-    assert_eq!(tabs(&mut app, &[Key::Tab, Key::Tab, Key::Tab]), [Tab::Thread, Tab::Overview, Tab::Threads]);
+    let [one, two, three, four] = ['1', '2', '3', '4'].map(Key::Char);
+    assert_eq!(tabs(&mut app, &[three, one, four, two]), [Tab::Thread, Tab::Overview, Tab::Nodes, Tab::Threads]);
+    let around = [Tab::Thread, Tab::Nodes, Tab::Overview, Tab::Threads];
+    assert_eq!(tabs(&mut app, &[Key::Tab; 4]), around);
+    assert_eq!(app.press(Key::Char('5')), Action::None, "there is no such view");
     assert_eq!(tabs(&mut app, &[Key::BackTab, Key::Enter]), [Tab::Overview, Tab::Threads]);
     assert_eq!(tabs(&mut app, &[Key::Enter, Key::Esc]), [Tab::Thread, Tab::Threads]);
 }
@@ -305,8 +423,8 @@ fn every_view_keeps_within_the_screen_in_every_theme() {
     for (width, height) in [(40, 9), (79, 24), (80, 24), (119, 30), (120, 40), (200, 60)] {
         for depth in [Depth::Mono, Depth::Ansi, Depth::Indexed, Depth::True] {
             let mut app = with_theme(width, height, depth);
-            show(&mut app, fixture::snapshot_two_nodes());
-            for key in ['1', '2', '3', 't', '1', '2', '3', 't', '1'].map(Key::Char) {
+            show(&mut app, fixture::snapshot_with_memory());
+            for key in ['1', '2', '3', '4', 't', '1', '2', '3', '4', 't', '1'].map(Key::Char) {
                 app.press(key);
                 let shown = screen(&mut app, width, height);
                 assert_eq!(shown.lines().count(), usize::from(height));
@@ -391,7 +509,7 @@ fn empty_states_have_a_sentence() {
         let mut failed = app(width, height);
         failed.tell(UiMessage::Failed("ring memory refused".into()));
         check(&format!("failed-{size}"), &mut failed, width, height);
-        for (view, digit) in [("overview", '1'), ("thread", '3')] {
+        for (view, digit) in [("overview", '1'), ("thread", '3'), ("nodes", '4')] {
             failed.press(Key::Char(digit));
             check(&format!("failed-{view}-{size}"), &mut failed, width, height);
         }
@@ -423,14 +541,16 @@ fn a_source_that_is_off_is_the_reason_for_an_empty_list() {
 #[test]
 fn no_line_of_a_page_is_wider_than_its_page_where_it_has_two_columns_or_eighty() {
     for width in (80..=220).step_by(7) {
-        let mut app = ran_for(15, width, 60);
-        app.press(Key::Char('1'));
-        let pages = [app.state().overview(app.numbers()), {
-            press(&mut app, &[Key::Char('2'), Key::Enter]);
-            app.state().detail(app.numbers()).expect("an opened thread")
-        }];
-        for line in pages.into_iter().flatten() {
-            assert!(line.width() <= usize::from(width), "{width}: {line:?}");
+        for memory in [false, true] {
+            let mut app = if memory { with_memory(width, 60) } else { ran_for(15, width, 60) };
+            app.press(Key::Char('1'));
+            let pages = [app.state().overview(app.numbers()), app.state().nodes(app.numbers()), {
+                press(&mut app, &[Key::Char('2'), Key::Enter]);
+                app.state().detail(app.numbers()).expect("an opened thread")
+            }];
+            for line in pages.into_iter().flatten() {
+                assert!(line.width() <= usize::from(width), "{width}: {line:?}");
+            }
         }
     }
 }
@@ -614,7 +734,7 @@ fn keys_of_a_replay_go_to_the_player_and_those_of_a_live_run_do_nothing() {
         Command::Faster,
         Command::Worst,
     ];
-    for view in ['1', '2', '3'] {
+    for view in ['1', '2', '3', '4'] {
         app.press(Key::Char(view));
         keys.iter().for_each(|key| _ = app.press(Key::Char(*key)));
         assert_eq!(asked.try_iter().collect::<Vec<_>>(), wanted);
@@ -827,7 +947,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Suspend,
         Key::Repaint,
     ]);
-    let chars = prop::sample::select("?/sSqhjkl 123wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let chars = prop::sample::select("?/sSqhjkl 1234wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
     prop_oneof![
         6 => named.prop_map(Happening::Press),
         6 => chars.prop_map(Happening::Press),
@@ -879,7 +999,11 @@ proptest! {
                 }
                 Happening::Numbers(threads, later) => {
                     time += later;
-                    let mut snapshot = fixture::snapshot_of_threads(threads);
+                    // Now and then everything of memory is measured, on machines of all sizes.
+                    let mut snapshot = match threads {
+                        1..=20 => fixture::snapshot_many_nodes(threads),
+                        _ => fixture::snapshot_of_threads(threads),
+                    };
                     snapshot.duration_ns = time;
                     show(&mut app, snapshot);
                 }

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use csv::{Terminator, WriterBuilder};
 
 use super::{SortKey, sorted_threads};
-use crate::snapshot::{Latency, Snapshot, Thread};
+use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats};
 
 /// Writes a header and a row for each group, or for each thread where there are no groups; at most `top` of them, unless it is
 /// 0.
@@ -67,6 +67,27 @@ impl Cells {
         all.into_iter().for_each(|(field, number)| self.number(format!("runq.{name}.{field}"), number));
     }
 
+    /// Empty where it is absent.
+    fn perhaps(&mut self, name: &str, number: Option<impl Display>) {
+        self.number(name, number.map_or(String::new(), |number| number.to_string()));
+    }
+
+    /// Page touches of all kinds together, the zero page left out, and what else is measured of pages.
+    fn touches(&mut self, stats: &ThreadStats) {
+        let touches = stats.touches.map(|touches| touches.total());
+        self.perhaps("touches.local", touches.map(|touches| touches.local));
+        self.perhaps("touches.remote", touches.map(|touches| touches.remote));
+        self.perhaps("touches.unknown", touches.map(|touches| touches.unknown));
+        // What is no number is absent, as in JSON.
+        let ratio = |ratio: Option<f64>| ratio.filter(|ratio| ratio.is_finite());
+        self.perhaps("remote_share", ratio(stats.remote_share));
+        self.perhaps("expected_remote_share", ratio(stats.expected_remote_share));
+        self.perhaps("cost_factor", ratio(stats.cost_factor));
+        self.perhaps("hint_faults.local", stats.hint_faults.map(|faults| faults.local));
+        self.perhaps("hint_faults.remote", stats.hint_faults.map(|faults| faults.remote));
+        self.perhaps("pages_migrated", stats.pages_migrated);
+    }
+
     /// What threads and groups have in common.
     fn stats(&mut self, thread: &Thread, snapshot: &Snapshot) {
         let stats = &thread.stats;
@@ -74,7 +95,7 @@ impl Cells {
         self.number("cpu_ns", stats.cpu_ns);
         self.number("wait_ns", stats.wait_ns);
         self.number("blocked_ns", stats.blocked_ns);
-        self.number("waiting_now_ns", stats.waiting_now_ns.map_or(String::new(), |ns| ns.to_string()));
+        self.perhaps("waiting_now_ns", stats.waiting_now_ns);
         self.number("switches.voluntary", stats.switches.voluntary);
         self.number("switches.involuntary", stats.switches.involuntary);
         self.latency("wakeup", &stats.runq.wakeup);
@@ -99,6 +120,7 @@ impl Cells {
         }
         self.number("node_moves", stats.node_moves);
         self.number("unseen_events", stats.unseen_events);
+        self.touches(stats);
         for (at, node) in snapshot.host.nodes.iter().enumerate() {
             self.number(format!("residency_ns.{}", node.id), stats.residency_ns.get(at).copied().unwrap_or(0));
         }
@@ -124,7 +146,7 @@ fn of_thread(thread: &Thread, snapshot: &Snapshot) -> Cells {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{GroupBy, HostNode};
+    use crate::snapshot::{GroupBy, HostNode, LocalRemote, TouchCount, Touches};
     use crate::units::{NodeId, Tid};
     use crate::window::grouped;
 
@@ -163,5 +185,25 @@ mod tests {
         assert_eq!(of(grouped(snapshot.clone(), GroupBy::Cgroup), 0)[1], ["(cgroup not known)", "3"]);
         assert_eq!(of(snapshot, 1), [["tid", "pid"], ["1", "0"]]);
         assert_eq!(of(Snapshot::nothing_yet("x"), 0), [["tid", "pid"]]);
+    }
+
+    #[test]
+    fn page_touches_are_cells_and_what_is_not_measured_is_empty() {
+        let mut snapshot = snapshot(&["a", "b"]);
+        let file = TouchCount { local: 6, remote: 2, unknown: 1 };
+        let zero = Some(TouchCount { local: 0, remote: 0, unknown: 9 });
+        let stats = &mut snapshot.threads[1].stats;
+        stats.touches = Some(Touches { file, zero, ..Touches::default() });
+        (stats.remote_share, stats.cost_factor) = (Some(0.25), Some(f64::NAN));
+        (stats.hint_faults, stats.pages_migrated) = (Some(LocalRemote { local: 4, remote: 0 }), Some(0));
+        let rows = rows(&snapshot, 0);
+        let at = rows[0].iter().position(|name| name == "touches.local").expect("a column of touches");
+        assert_eq!(
+            rows[0][at..at + 9].join(" "),
+            "touches.local touches.remote touches.unknown remote_share expected_remote_share cost_factor \
+             hint_faults.local hint_faults.remote pages_migrated"
+        );
+        assert_eq!(rows[1][at..at + 9].join(","), ",,,,,,,,");
+        assert_eq!(rows[2][at..at + 9].join(","), "6,2,1,0.25,,,4,0,0");
     }
 }

@@ -30,6 +30,10 @@ pub enum SortKey {
     Migrations,
     /// Migrations between nodes.
     CrossNode,
+    /// Page touches.
+    Touches,
+    /// Remote ones of these.
+    Remote,
     /// Thread id.
     Tid,
     /// Command name.
@@ -38,7 +42,7 @@ pub enum SortKey {
 
 impl SortKey {
     /// All of them, as they are listed.
-    pub const ALL: [SortKey; 9] = [
+    pub const ALL: [SortKey; 11] = [
         SortKey::Cpu,
         SortKey::Wait,
         SortKey::P99,
@@ -46,6 +50,8 @@ impl SortKey {
         SortKey::Switches,
         SortKey::Migrations,
         SortKey::CrossNode,
+        SortKey::Touches,
+        SortKey::Remote,
         SortKey::Tid,
         SortKey::Comm,
     ];
@@ -60,6 +66,8 @@ impl SortKey {
             SortKey::Switches => "switches",
             SortKey::Migrations => "migrations",
             SortKey::CrossNode => "cross-node",
+            SortKey::Touches => "touches",
+            SortKey::Remote => "remote",
             SortKey::Tid => "tid",
             SortKey::Comm => "comm",
         }
@@ -75,6 +83,8 @@ impl SortKey {
             SortKey::Switches => "context switches",
             SortKey::Migrations => "migrations",
             SortKey::CrossNode => "migrations between nodes",
+            SortKey::Touches => "page touches",
+            SortKey::Remote => "remote page touches",
             SortKey::Tid => "thread id",
             SortKey::Comm => "command name",
         }
@@ -91,6 +101,8 @@ impl SortKey {
             SortKey::Switches => by(|t| t.stats.switches.total()),
             SortKey::Migrations => by(|t| t.stats.migrations.total()),
             SortKey::CrossNode => by(|t| t.stats.migrations.cross_node),
+            SortKey::Touches => by(|t| t.stats.touches.map_or(0, |touches| touches.total().all())),
+            SortKey::Remote => by(|t| t.stats.touches.map_or(0, |touches| touches.total().remote)),
             SortKey::Tid => Ordering::Equal,
             SortKey::Comm => a.comm.cmp(&b.comm),
         };

@@ -1,4 +1,4 @@
-//! The report for people. The header says what was traced and what was lost, always; then conclusions, totals,
+//! The report for people. The header says what was traced and what was lost, always; then conclusions, totals, page touches,
 //! threads, nodes, and last the sources that are off. What does not fit is left out and said to be.
 
 mod details;
@@ -6,12 +6,14 @@ mod nodes;
 mod page;
 mod threads;
 mod totals;
+mod touches;
 
 use std::io::{self, Write};
 
 use super::SortKey;
-use crate::snapshot::{Finding, Loss, Selection, Snapshot, Source, SourceState};
+use crate::snapshot::{Finding, Gap, Loss, Selection, Snapshot, Source, SourceState};
 use crate::text::{count, duration, share};
+use crate::words;
 use page::{Page, Tone};
 
 /// Narrowest report: a terminal that is narrower wraps the lines itself.
@@ -45,6 +47,7 @@ pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write +
     header(&mut page, snapshot);
     findings(&mut page, &snapshot.findings);
     totals::write(&mut page, snapshot);
+    touches::write(&mut page, snapshot);
     match &snapshot.groups {
         Some(groups) => threads::write_groups(&mut page, groups, snapshot, options),
         None => threads::write(&mut page, snapshot, options),
@@ -70,6 +73,7 @@ fn header(page: &mut Page, snapshot: &Snapshot) {
     let nodes = plural(host.nodes.len(), "node");
     page.entry("host", &format!("Linux {} {}, {cpus}, {nodes}", host.kernel, host.arch), Tone::Plain);
     loss(page, &snapshot.loss);
+    gaps(page, &snapshot.gaps);
     if snapshot.refused_threads > 0 {
         let n = count(snapshot.refused_threads);
         page.entry("missing", &format!("{n} threads could not be tracked: their numbers are nowhere here"), Tone::Bad);
@@ -120,6 +124,23 @@ fn loss(page: &mut Page, loss: &Loss) {
     }
     let meaning = "time, waits and switches stay exact; percentiles, migrations, residency, wakers and who ran instead miss the lost ones";
     page.entry("", meaning, Tone::Plain);
+}
+
+/// Times in which a source saw nothing of a CPU.
+fn gaps(page: &mut Page, gaps: &[Gap]) {
+    const SHOWN: usize = 3;
+    let mut sources: Vec<&str> = gaps.iter().map(|gap| gap.source.as_str()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    for source in sources {
+        let all: Vec<&Gap> = gaps.iter().filter(|gap| gap.source == source).collect();
+        let mut when: Vec<String> = all.iter().take(SHOWN).map(|gap| words::gap(gap)).collect();
+        if all.len() > SHOWN {
+            when.push(format!("... and {} more times", all.len() - SHOWN));
+        }
+        let line = format!("{source} saw {}: what it counts is too low by what happened then", when.join(", "));
+        page.entry("gaps", &line, Tone::Bad);
+    }
 }
 
 fn findings(page: &mut Page, findings: &[Finding]) {

@@ -4,6 +4,7 @@ use super::cells;
 use super::overview::{culprit_table, latency_table, migration_table, named, why_empty};
 use super::page::{self, Block, Line, Role, bar, column_width};
 use super::rows::{state_name, weigh_latency, weigh_share};
+use super::touches;
 use crate::snapshot::{Host, Latency, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadStats};
 use crate::text;
 use crate::units::sum;
@@ -32,6 +33,8 @@ pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     blocks.push(waited_behind(content, columns));
     blocks.push(wakers(content, columns));
     blocks.push(migrations(content, columns));
+    blocks.push(page_touches(content, columns));
+    blocks.extend(origins(content, columns));
     blocks.push(nodes(content, columns));
     blocks.push(track(content));
     page::arrange(blocks, width)
@@ -191,6 +194,23 @@ fn migrations(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Migrations", "");
     migration_table(&mut block, &content.thread.stats, columns, content.stretch, content.rates);
     block
+}
+
+fn page_touches(content: &Content<'_>, columns: usize) -> Block {
+    let mut block = Block::new("Page touches", "faults, not accesses");
+    let (now, rates) = (&content.thread.stats, content.rates);
+    touches::summary(&mut block, &touches::Of { now, rates, stretch: content.stretch }, columns);
+    touches::kinds(&mut block, now);
+    block
+}
+
+/// Nothing where no page touches are measured: the block above says why.
+fn origins(content: &Content<'_>, columns: usize) -> Option<Block> {
+    let stats = &content.thread.stats;
+    stats.touches?;
+    let mut block = Block::new("Where its page touches come from", "estimated from samples");
+    touches::locations(&mut block, stats, content.stretch, columns);
+    Some(block)
 }
 
 fn nodes(content: &Content<'_>, columns: usize) -> Block {

@@ -2,14 +2,15 @@
 
 use super::layout::COLUMNS;
 use super::state::Mode;
-use crate::snapshot::{Snapshot, Source, SourceState};
+use crate::snapshot::{Gap, Snapshot, Source, SourceState};
 use crate::text;
+use crate::words;
 
 /// Keys of every dashboard, and what they do.
 const ALWAYS: [Entry; 15] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this help, on and off"),
-    ("Tab, 1 2 3", "the next view; Overview, Threads, Thread"),
+    ("Tab, 1 2 3 4", "the next view; Overview, Threads, Thread, Nodes"),
     ("Enter", "from the Overview to the threads, from a thread to its detail"),
     ("Esc", "back to the list; clear the filter, close the help"),
     ("up/down, k/j", "select a thread, which stays selected when the order changes; scroll a page"),
@@ -97,6 +98,7 @@ pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u
     for spec in COLUMNS {
         entry(&mut lines, spec.title, spec.meaning, width);
     }
+    gaps(&mut lines, &snapshot.gaps, width);
     lines.extend([HelpLine::Blank, HelpLine::Heading("Sources of numbers")]);
     if snapshot.sources.is_empty() {
         entry(&mut lines, "", "Not known yet.", width);
@@ -105,6 +107,21 @@ pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u
         entry(&mut lines, &source.name, &describe(source), width);
     }
     lines
+}
+
+/// Times in which a source saw nothing, the last ones.
+fn gaps(lines: &mut Vec<HelpLine>, gaps: &[Gap], width: u16) {
+    const SHOWN: usize = 8;
+    if gaps.is_empty() {
+        return;
+    }
+    lines.extend([HelpLine::Blank, HelpLine::Heading("Gaps: what happened then is in no number of the source")]);
+    for gap in gaps.iter().rev().take(SHOWN) {
+        entry(lines, &gap.source, &format!("saw {}", words::gap(gap)), width);
+    }
+    if gaps.len() > SHOWN {
+        entry(lines, "", &format!("... and {} before", gaps.len() - SHOWN), width);
+    }
 }
 
 fn describe(source: &Source) -> String {

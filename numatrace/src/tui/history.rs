@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats, TrackSlot};
+use crate::snapshot::{Latency, Location, Snapshot, Thread, ThreadStats, TrackSlot};
 use crate::window;
 
 /// What is kept at most.
@@ -284,7 +284,13 @@ fn lists(stats: &ThreadStats) -> usize {
     let runq = &stats.runq;
     let buckets = runq.wakeup.buckets.len() + runq.preempted.buckets.len() + runq.all.buckets.len();
     let pairs = buckets + stats.residency_cpu_ns.len() + 3 * (stats.wakers.len() + stats.waited_behind.len());
-    16 * pairs + 8 * stats.residency_ns.len() + 128
+    let cells: usize = stats.touches_by_node.iter().flatten().map(|row| 3 + row.len()).sum();
+    let of = |location: &Location| {
+        let callers: usize = location.stack.iter().map(|caller| size_of::<String>() + caller.len()).sum();
+        size_of::<Location>() + location.mapping.len() + location.symbol.len() + callers
+    };
+    let locations: usize = stats.locations.iter().flatten().map(of).sum();
+    16 * pairs + 8 * (stats.residency_ns.len() + cells) + locations + 128
 }
 
 #[cfg(test)]

@@ -63,6 +63,10 @@ pub enum Column {
     CrossNode,
     /// Turns on another node than the turn before.
     NodeMoves,
+    /// Page touches a second.
+    Touches,
+    /// Share of page touches that were remote.
+    Remote,
     /// How long it has been waiting right now.
     WaitingNow,
     /// Time on CPU.
@@ -101,7 +105,7 @@ const fn number(column: Column, title: &'static str, width: u16, rank: u8, meani
 }
 
 /// Every column, in the order of display.
-pub const COLUMNS: [Spec; 18] = [
+pub const COLUMNS: [Spec; 20] = [
     Spec { descending: false, ..number(Column::Tid, "tid", 7, 0, "thread id") },
     Spec {
         right: false,
@@ -115,24 +119,26 @@ pub const COLUMNS: [Spec; 18] = [
         ..number(Column::State, "state", 8, 7, "running, waiting for a CPU, blocked, or exited")
     },
     number(Column::Cpu, "CPU%", 6, 2, "share of a CPU"),
-    number(Column::P50, "rq p50", 7, 11, "run-queue latency, median"),
+    number(Column::P50, "rq p50", 7, 13, "run-queue latency, median"),
     number(Column::P99, "rq p99", 7, 3, "run-queue latency, 99th percentile"),
-    number(Column::Max, "rq max", 7, 10, "run-queue latency, largest"),
+    number(Column::Max, "rq max", 7, 12, "run-queue latency, largest"),
     number(Column::Wait, "wait%", 6, 4, "share of its time waiting for a CPU"),
-    number(Column::Voluntary, "vol/s", 6, 13, "voluntary switches a second"),
-    number(Column::Involuntary, "invol/s", 8, 12, "involuntary switches a second"),
-    number(Column::Migrations, "migr/s", 7, 8, "moves between CPUs a second"),
+    number(Column::Voluntary, "vol/s", 6, 15, "voluntary switches a second"),
+    number(Column::Involuntary, "invol/s", 8, 14, "involuntary switches a second"),
+    number(Column::Migrations, "migr/s", 7, 9, "moves between CPUs a second"),
     number(Column::CrossNode, "cross/s", 8, 5, "moves between nodes a second"),
-    number(Column::NodeMoves, "moves", 6, 14, "turns on another node than the turn before"),
+    number(Column::NodeMoves, "moves", 6, 16, "turns on another node than the turn before"),
+    number(Column::Touches, "touch/s", 8, 10, "page touches a second: faults, not accesses"),
+    number(Column::Remote, "rem%", 5, 8, "share of page touches that were remote"),
     number(Column::WaitingNow, "waiting", 8, 6, "how long it has been waiting right now"),
-    number(Column::Running, "ran", 8, 15, "time on CPU"),
-    number(Column::Waited, "waited", 8, 16, "time waiting for a CPU"),
-    number(Column::Blocked, "blocked", 8, 17, "time neither running nor runnable"),
+    number(Column::Running, "ran", 8, 17, "time on CPU"),
+    number(Column::Waited, "waited", 8, 18, "time waiting for a CPU"),
+    number(Column::Blocked, "blocked", 8, 19, "time neither running nor runnable"),
     Spec {
         right: false,
         descending: false,
         most: 60,
-        ..number(Column::Residency, "on nodes", 13, 9, "time on CPU by node (sorts by the largest share)")
+        ..number(Column::Residency, "on nodes", 13, 11, "time on CPU by node (sorts by the largest share)")
     },
 ];
 
@@ -158,10 +164,11 @@ pub struct Placed {
 
 /// The columns that fit into `width`, in order of display.
 ///
-/// With `scroll` 0 the least important ones are dropped. Else tid and name stay, and the others follow in order,
+/// With `scroll` 0 the least important ones are dropped, before all others those of page touches where these are not
+/// measured (`touches`): they have nothing to tell. Else tid and name stay, and the others follow in order,
 /// beginning with number `scroll` of them, counted from 1.
-pub fn columns(width: u16, scroll: usize) -> Vec<Placed> {
-    let mut shown = if scroll == 0 { most_important(width) } else { from(width, scroll) };
+pub fn columns(width: u16, scroll: usize, touches: bool) -> Vec<Placed> {
+    let mut shown = if scroll == 0 { most_important(width, touches) } else { from(width, scroll) };
     let mut spare = usize::from(width).saturating_sub(taken(&shown));
     for spec in &mut shown {
         let more = usize::from(spec.most - spec.width).min(spare);
@@ -173,22 +180,26 @@ pub fn columns(width: u16, scroll: usize) -> Vec<Placed> {
 
 /// The greatest useful `scroll` for [`columns`]: the last column is shown. 0 when all fit.
 pub fn max_scroll(width: u16) -> usize {
-    if most_important(width).len() == COLUMNS.len() {
+    if most_important(width, true).len() == COLUMNS.len() {
         return 0;
     }
     let last = |scroll: &usize| from(width, *scroll).last().is_some_and(|spec| spec.column == Column::Residency);
     (1..=COLUMNS.len() - FIXED).find(last).unwrap_or(COLUMNS.len() - FIXED)
 }
 
-fn most_important(width: u16) -> Vec<Spec> {
+fn most_important(width: u16, touches: bool) -> Vec<Spec> {
+    let rank = |spec: &Spec| {
+        let idle = !touches && matches!(spec.column, Column::Touches | Column::Remote);
+        (idle, spec.rank)
+    };
     let mut by_rank = COLUMNS;
-    by_rank.sort_by_key(|spec| spec.rank);
+    by_rank.sort_by_key(rank);
     let mut count = 0;
     while count < by_rank.len() && taken(&by_rank[..=count]) <= usize::from(width) {
         count += 1;
     }
-    let least = by_rank[..count].iter().map(|spec| spec.rank).max();
-    COLUMNS.iter().filter(|spec| least.is_some_and(|least| spec.rank <= least)).copied().collect()
+    let least = by_rank[..count].iter().map(rank).max();
+    COLUMNS.iter().filter(|spec| least.is_some_and(|least| rank(spec) <= least)).copied().collect()
 }
 
 fn from(width: u16, scroll: usize) -> Vec<Spec> {
@@ -228,7 +239,7 @@ mod tests {
     fn columns_never_stick_out_and_keep_their_order() {
         for width in 0..=300 {
             for scroll in 0..=COLUMNS.len() {
-                let shown = columns(width, scroll);
+                let shown = columns(width, scroll, width % 2 == 0);
                 let used: usize = shown.iter().map(|placed| usize::from(placed.width) + 1).sum();
                 assert!(used <= usize::from(width) + 1, "{width} {scroll}");
                 let order = |c: Column| COLUMNS.iter().position(|spec| spec.column == c);
@@ -239,15 +250,21 @@ mod tests {
 
     #[test]
     fn the_smallest_terminal_shows_who_waits_and_scrolling_reaches_the_rest() {
-        let first: Vec<Column> = columns(MIN_WIDTH - 1, 0).iter().map(|placed| placed.column).collect();
+        let first: Vec<Column> = columns(MIN_WIDTH - 1, 0, true).iter().map(|placed| placed.column).collect();
         assert_eq!(first, [Column::Tid, Column::Name, Column::Cpu, Column::P99]);
-        for width in MIN_WIDTH - 1..200 {
+        for (width, touches) in (MIN_WIDTH - 1..200).flat_map(|width| [(width, true), (width, false)]) {
             let mut seen: Vec<Column> = Vec::new();
             for scroll in 0..=max_scroll(width) {
-                seen.extend(columns(width, scroll).iter().map(|placed| placed.column));
+                seen.extend(columns(width, scroll, touches).iter().map(|placed| placed.column));
             }
             assert!(COLUMNS.iter().all(|spec| seen.contains(&spec.column)), "{width}");
         }
         assert_eq!(max_scroll(200), 0);
+    }
+
+    #[test]
+    fn columns_of_page_touches_take_no_room_from_others_where_there_are_none() {
+        let has = |width, touches| columns(width, 0, touches).iter().any(|placed| placed.column == Column::Remote);
+        assert_eq!([has(79, true), has(79, false), has(160, false), has(199, false)], [true, false, false, true]);
     }
 }

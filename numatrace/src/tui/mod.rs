@@ -5,17 +5,19 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`page`], [`cells`], [`help`], [`recording`], [`replay`]
-//! and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
+//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`nodes`], [`page`], [`cells`], [`help`],
+//! [`recording`], [`replay`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
 pub mod app;
 pub mod cells;
 pub mod detail;
+mod heat;
 pub mod help;
 pub mod history;
 pub mod input;
 pub mod layout;
+pub mod nodes;
 pub mod overview;
 pub mod page;
 pub mod recording;
@@ -25,6 +27,7 @@ pub mod signals;
 pub mod state;
 pub mod terminal;
 pub mod theme;
+mod touches;
 pub mod view;
 
 pub use app::{Exit, Options, Remote, UiMessage, run};

@@ -3,6 +3,7 @@
 use super::cells;
 use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
 use super::rows::{known_latency, weigh_latency, weigh_share};
+use super::touches;
 use crate::snapshot::{Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
 use crate::text;
 use crate::units::sum;
@@ -36,7 +37,8 @@ impl Content<'_> {
 pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     let columns = column_width(width);
     let mut blocks = vec![latency(content, columns), nodes(content, columns), migrations(content, columns)];
-    blocks.extend([waiters(content, columns), culprits(content, columns), unmeasured(columns)]);
+    blocks.push(page_touches(content, columns));
+    blocks.extend([waiters(content, columns), culprits(content, columns), unmeasured(content, columns)]);
     page::arrange(blocks, width)
 }
 
@@ -76,11 +78,18 @@ pub(super) fn latency_table(block: &mut Block, rows: [&Latency; 3], rate: impl F
     }
 }
 
-/// What an overview should have, and nothing measures yet.
-fn unmeasured(columns: usize) -> Block {
+/// What an overview should have, and nothing measures here, or yet.
+fn unmeasured(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::default();
-    let what = "Not measured by this version: remote page touches, throttled time, placement.";
-    block.say(what, columns, Role::Dim);
+    touches::placement_absent(&mut block, content.numbers, columns);
+    block.say("Not measured by this version: throttled time.", columns, Role::Dim);
+    block
+}
+
+fn page_touches(content: &Content<'_>, columns: usize) -> Block {
+    let mut block = Block::new("Page touches", "faults, not accesses");
+    let (now, rates) = (&content.numbers.totals, &content.rates.totals);
+    touches::summary(&mut block, &touches::Of { now, rates, stretch: content.rates }, columns);
     block
 }
 
@@ -91,29 +100,70 @@ fn nodes(content: &Content<'_>, columns: usize) -> Block {
         block.push(Line::of("The machine's nodes are not known.", Role::Plain));
         return block;
     }
+    // Time gives way to what lies there: its share says the same.
+    let memory = [pages(snapshot), touched(snapshot)];
+    let extra: usize = memory.iter().flatten().map(|column| column.width).sum();
+    let (cpus, time) = if extra == 0 {
+        (10, 10)
+    } else if columns < NARROW {
+        (6, 0)
+    } else {
+        (6, 9)
+    };
+    let room = columns.saturating_sub(9 + 7 + 1 + cpus + time + 7 + extra + 9);
+    let mut head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
+    head = head.heads(&[("CPUs", cpus), ("time", time), ("share", 7)]);
+    head = memory.iter().flatten().fold(head, |head, column| head.right(column.title, column.width, Role::Head));
+    block.push(head.right("memory", 9, Role::Head));
     let all = sum(&snapshot.totals.residency_ns);
-    let room = columns.saturating_sub(9 + 7 + 1 + 10 + 10 + 7 + 9);
-    let head = Line::default().left("", 9, Role::Head).right("busy", 7, Role::Head).left("", room + 1, Role::Head);
-    block.push(head.heads(&[("CPUs", 10), ("time", 10), ("share", 7), ("memory", 9)]));
     for (at, node) in snapshot.host.nodes.iter().enumerate() {
-        let time = |snapshot: &Snapshot| snapshot.totals.residency_ns.get(at).copied().unwrap_or(0);
+        let spent = |snapshot: &Snapshot| snapshot.totals.residency_ns.get(at).copied().unwrap_or(0);
         let capacity = node.cpus.len() as f64 * content.rates.duration_ns as f64;
-        let busy = (capacity > 0.0).then(|| time(content.rates) as f64 / capacity);
-        let cpus = if node.cpus.is_empty() { "no CPU".into() } else { node.cpus.len().to_string() };
-        let share = cells::ratio(time(snapshot), all);
-        block.push(
-            Line::default()
-                .left(&format!("node {}", node.id), 9, Role::Plain)
-                .right(&cells::percent(busy), 7, Role::Plain)
-                .with(" ", Role::Plain)
-                .with(bar(busy.unwrap_or(0.0), room), Role::Bar)
-                .right(&cpus, 10, Role::Dim)
-                .right(&text::duration(time(snapshot)), 10, Role::Plain)
-                .right(&cells::percent(share), 7, Role::Plain)
-                .right(&text::bytes(node.memory_bytes), 9, Role::Dim),
-        );
+        let busy = (capacity > 0.0).then(|| spent(content.rates) as f64 / capacity);
+        let cpu_count = match node.cpus.len() {
+            0 => "no CPU".into(),
+            cpus => cpus.to_string(),
+        };
+        let mut line = Line::default()
+            .left(&format!("node {}", node.id), 9, Role::Plain)
+            .right(&cells::percent(busy), 7, Role::Plain)
+            .with(" ", Role::Plain)
+            .with(bar(busy.unwrap_or(0.0), room), Role::Bar)
+            .right(&cpu_count, cpus, Role::Dim)
+            .right(&text::duration(spent(snapshot)), time, Role::Plain)
+            .right(&cells::percent(cells::ratio(spent(snapshot), all)), 7, Role::Plain);
+        for column in memory.iter().flatten() {
+            let share = cells::ratio(column.by_node.get(at).copied().unwrap_or(0), sum(&column.by_node));
+            line = line.right(&cells::percent(share), column.width, Role::Plain);
+        }
+        block.push(line.right(&text::bytes(node.memory_bytes), 9, Role::Dim));
+    }
+    if extra > 0 {
+        block.say("pages: of the target's; touched: of its page touches", columns, Role::Dim);
     }
     block
+}
+
+/// Narrowest page on which time on CPU has room beside what lies on a node.
+const NARROW: usize = 70;
+
+/// A column of the nodes that is only there where its source is.
+struct Share {
+    title: &'static str,
+    width: usize,
+    by_node: Vec<u64>,
+}
+
+fn pages(snapshot: &Snapshot) -> Option<Share> {
+    let by_node = snapshot.placement_pages.clone()?;
+    Some(Share { title: "pages", width: 7, by_node })
+}
+
+/// Page touches by the node of the page.
+fn touched(snapshot: &Snapshot) -> Option<Share> {
+    let matrix = snapshot.matrices.page_touches.as_ref()?;
+    let of = |at: usize| sum(matrix.iter().filter_map(|row| row.get(at)));
+    Some(Share { title: "touched", width: 8, by_node: (0..snapshot.host.nodes.len()).map(of).collect() })
 }
 
 fn migrations(content: &Content<'_>, columns: usize) -> Block {

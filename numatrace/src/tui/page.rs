@@ -145,11 +145,26 @@ impl Block {
     pub fn push(&mut self, line: Line) {
         self.lines.push(line);
     }
+
+    /// Columns that it takes.
+    pub fn width(&self) -> usize {
+        self.lines.iter().map(Line::width).max().unwrap_or(0)
+    }
+
+    /// Takes so many columns, or more.
+    #[must_use]
+    pub fn at_least(mut self, columns: usize) -> Block {
+        if let Some(heading) = self.lines.first_mut().filter(|heading| heading.width() < columns) {
+            *heading = std::mem::take(heading).fill(columns);
+        }
+        self
+    }
 }
 
-/// Narrowest page that has two columns, and the gap between them.
+/// Narrowest page that has two columns.
 pub const TWO_COLUMNS: u16 = 120;
-const GAP: usize = 3;
+/// Columns between what stands side by side.
+pub(super) const GAP: usize = 3;
 
 /// Width of a column of a page.
 pub const fn column_width(width: u16) -> usize {
@@ -177,6 +192,21 @@ pub fn arrange(blocks: Vec<Block>, width: u16) -> Vec<Line> {
         used += lines;
     }
     beside(stack(left), stack(right), column_width(width))
+}
+
+/// Blocks side by side, row by row, an empty line between rows.
+pub fn rows(rows: impl Iterator<Item = Vec<Block>>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for row in rows {
+        if !lines.is_empty() {
+            lines.push(Line::default());
+        }
+        let all = row.into_iter().map(|block| (block.width(), block.lines));
+        let row = all
+            .reduce(|(left_width, left), (width, right)| (left_width + GAP + width, beside(left, right, left_width)));
+        lines.extend(row.map(|(_, lines)| lines).unwrap_or_default());
+    }
+    lines
 }
 
 fn stack(blocks: Vec<Block>) -> Vec<Line> {

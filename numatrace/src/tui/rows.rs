@@ -25,6 +25,8 @@ pub struct Row {
     pub migrations: Option<f64>,
     /// Cross-node migrations a second.
     pub cross_node: Option<f64>,
+    /// Page touches a second.
+    pub touches: Option<f64>,
 }
 
 /// One row for each thread of `numbers`, in its order, with the rates of `rates`: what happened in some stretch of
@@ -48,6 +50,7 @@ fn row(key: ThreadKey, now: &ThreadStats, rates: Option<(&ThreadStats, f64)>) ->
         involuntary: rate(|stats| stats.switches.involuntary),
         migrations: rate(|stats| stats.migrations.total()),
         cross_node: rate(|stats| stats.migrations.cross_node),
+        touches: rates.and_then(|(stats, seconds)| stats.touches.map(|touches| touches.total().all() as f64 / seconds)),
     }
 }
 
@@ -60,6 +63,15 @@ const BAD_SHARE: f64 = 0.3;
 /// Cross-node migrations a second from here on are worth a look, or bad.
 const WARN_HOPS: f64 = 1.0;
 const BAD_HOPS: f64 = 100.0;
+
+/// Shares of remote page touches from here on are worth a look, or bad.
+const WARN_REMOTE: f64 = 0.2;
+const BAD_REMOTE: f64 = 0.5;
+
+/// The weight of a share of remote page touches.
+pub fn weigh_remote(share: Option<f64>) -> Role {
+    weigh(share, WARN_REMOTE, BAD_REMOTE)
+}
 
 /// The weight of a latency.
 pub fn weigh_latency(ns: Option<u64>) -> Role {
@@ -165,6 +177,8 @@ fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
         Column::Migrations => Value::Number(row.migrations),
         Column::CrossNode => Value::Number(row.cross_node),
         Column::NodeMoves => Value::Count(Some(thread.stats.node_moves)),
+        Column::Touches => Value::Number(row.touches),
+        Column::Remote => Value::Number(thread.stats.remote_share),
         Column::Running => Value::Count(Some(thread.stats.cpu_ns)),
         Column::Waited => Value::Count(Some(thread.stats.wait_ns)),
         Column::Blocked => Value::Count(Some(thread.stats.blocked_ns)),

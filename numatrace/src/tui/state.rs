@@ -8,7 +8,7 @@ use super::page::Line;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
-use super::{detail, help, overview};
+use super::{detail, help, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
 use crate::snapshot::{Snapshot, Thread};
 use crate::text;
@@ -118,11 +118,13 @@ pub enum Tab {
     Threads,
     /// Everything about one thread.
     Thread,
+    /// Node by node.
+    Nodes,
 }
 
 impl Tab {
     /// All of them, in the order of their digits.
-    pub const ALL: [Tab; 3] = [Tab::Overview, Tab::Threads, Tab::Thread];
+    pub const ALL: [Tab; 4] = [Tab::Overview, Tab::Threads, Tab::Thread, Tab::Nodes];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -130,6 +132,7 @@ impl Tab {
             Tab::Overview => "Overview",
             Tab::Threads => "Threads",
             Tab::Thread => "Thread",
+            Tab::Nodes => "Nodes",
         }
     }
 
@@ -175,6 +178,8 @@ pub struct UiState {
     shown: Shown,
     /// One for each thread of the snapshot, in its order.
     rows: Vec<Row>,
+    /// Page touches are measured.
+    touches: bool,
     /// Positions of the threads that are listed, in order.
     order: Vec<usize>,
     /// Position in `order` of the selected thread; 0 when there is none.
@@ -193,7 +198,7 @@ pub struct UiState {
     help: bool,
     help_first: usize,
     help_lines: usize,
-    /// First line shown of the Overview or of the detail, and how many there are.
+    /// First line shown of a page, which is any view but the table, and how many there are.
     page_first: usize,
     page_lines: usize,
     status: Status,
@@ -214,6 +219,7 @@ impl UiState {
             choice: Choice::default(),
             shown: Shown { rates: Arc::new(Snapshot::nothing_yet("")), p99s: Vec::new(), now_ns: 0, record_rate: None },
             rows: Vec::new(),
+            touches: false,
             order: Vec::new(),
             selected: 0,
             pinned: None,
@@ -243,6 +249,7 @@ impl UiState {
     /// `numbers` are shown from here on.
     pub fn observe(&mut self, numbers: &Snapshot, shown: Shown) {
         self.rows = rows::rows(numbers, &shown.rates);
+        self.touches = numbers.totals.touches.is_some();
         self.shown = shown;
         self.list(numbers);
         self.measure(numbers);
@@ -348,7 +355,7 @@ impl UiState {
 
     /// The columns that are shown.
     pub fn columns(&self) -> Vec<layout::Placed> {
-        layout::columns(self.table_width(), self.scroll)
+        layout::columns(self.table_width(), self.scroll, self.touches)
     }
 
     /// How the list is sorted.
@@ -382,7 +389,7 @@ impl UiState {
         self.height
     }
 
-    /// The first line shown of the Overview or of the detail, and how many lines there are.
+    /// The first line shown of a page, which is any view but the table, and how many lines there are.
     pub fn page(&self) -> (usize, usize) {
         (self.page_first, self.page_lines)
     }
@@ -438,6 +445,12 @@ impl UiState {
             window: &window,
         };
         Some(detail::lines(&content, self.width))
+    }
+
+    /// The nodes in lines.
+    pub fn nodes(&self, numbers: &Snapshot) -> Vec<Line> {
+        let window = self.window_name(numbers);
+        nodes::lines(&nodes::Content { numbers, rates: &self.shown.rates, window: &window }, self.width)
     }
 
     /// The thread that was opened, or would be.
@@ -509,6 +522,7 @@ impl UiState {
         self.page_lines = match self.tab {
             Tab::Overview => self.overview(numbers).len(),
             Tab::Thread => self.detail(numbers).map_or(0, |lines| lines.len()),
+            Tab::Nodes => self.nodes(numbers).len(),
             Tab::Threads => 0,
         };
         self.scroll_help(0);
@@ -618,7 +632,7 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
         }
         Key::Tab => state.open(state.tab.step(1), snapshot),
         Key::BackTab => state.open(state.tab.step(Tab::ALL.len() - 1), snapshot),
-        Key::Char(digit @ '1'..='3') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
+        Key::Char(digit @ '1'..='4') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
         _ => return None,
     }
     Some(Action::Draw)
@@ -647,7 +661,7 @@ fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     Action::Draw
 }
 
-/// In the Overview and in the detail.
+/// In the Overview, in the detail and in the nodes.
 fn in_page(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     let page = layout::page_rows(state.height) as isize;
     match key {

@@ -1,11 +1,12 @@
 //! Threads that have something in common as one: a snapshot made of a snapshot.
 //!
 //! Percentiles of a group are those of its members' histograms together, which are coarser than those of the totals. Who
-//! woke it and who ran instead are sums of the members' first few: of one that was on no list nothing is counted.
+//! woke it, who ran instead and where its page touches come from are sums of the members' first few: of one that was on no list
+//! nothing is counted.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{with_percentiles, with_stats, without_threads};
+use super::{touches, with_percentiles, with_stats, without_threads};
 use crate::snapshot::{
     Culprit, GroupBy, Groups, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Thread, ThreadState,
     ThreadStats, Waker,
@@ -37,14 +38,15 @@ fn groups(snapshot: &Snapshot, by: GroupBy) -> Vec<Thread> {
         };
         groups.entry(common).or_default().push(thread);
     }
-    let mut all: Vec<Thread> = groups.into_values().filter_map(|members| group(&members, by)).collect();
+    let mut all: Vec<Thread> =
+        groups.into_values().filter_map(|members| group(&members, by, &snapshot.host.distances)).collect();
     all.sort_by_key(|thread| thread.tid);
     all
 }
 
-fn group(members: &[&Thread], by: GroupBy) -> Option<Thread> {
+fn group(members: &[&Thread], by: GroupBy, distances: &[Vec<u32>]) -> Option<Thread> {
     let first = *members.first()?;
-    let mut sum = with_stats(first, sum_of(members));
+    let mut sum = with_stats(first, sum_of(members, distances));
     sum.members = members.len() as u32;
     (sum.sched, sum.track, sum.cpu, sum.ns_pid) = (None, Vec::new(), None, None);
     match by {
@@ -67,8 +69,8 @@ const fn busyness(state: ThreadState) -> u8 {
     }
 }
 
-/// Sums over threads. The longest open wait is the longest of them.
-pub(super) fn sum_of(members: &[&Thread]) -> ThreadStats {
+/// Sums over threads, on a machine with these distances between nodes. The longest open wait is the longest of them.
+pub(super) fn sum_of(members: &[&Thread], distances: &[Vec<u32>]) -> ThreadStats {
     let mut sum = ThreadStats::default();
     let mut by_cpu: BTreeMap<u32, u64> = BTreeMap::new();
     let mut wakers: HashMap<Tid, Waker> = HashMap::new();
@@ -109,7 +111,7 @@ pub(super) fn sum_of(members: &[&Thread]) -> ThreadStats {
         preempted: all_waits(members, |runq| &runq.preempted),
         all: all_waits(members, |runq| &runq.all),
     };
-    sum
+    touches::add(members.iter().map(|thread| &thread.stats), distances, sum)
 }
 
 fn all_waits(members: &[&Thread], of: impl Fn(&RunQueue) -> &Latency) -> Latency {
@@ -177,7 +179,7 @@ mod tests {
             &thread(7, "io", ThreadState::Blocked, latency(&[(10, 99)], 10)),
             &thread(8, "io", ThreadState::Waiting, latency(&[(1_000, 1)], 900)),
         ];
-        let group = group(&members, GroupBy::Comm);
+        let group = group(&members, GroupBy::Comm, &[]);
         let group = group.expect("two members");
         assert_eq!((group.tid, group.members, group.state), (Tid(7), 2, ThreadState::Waiting));
         assert_eq!((group.stats.cpu_ns, &group.stats.residency_ns), (20, &vec![8, 12]));
@@ -227,7 +229,7 @@ mod tests {
         };
         let (mut a, b) = (most(1), most(2));
         a.stats.runq.all.count = u64::MAX;
-        let sum = sum_of(&[&a, &b]);
+        let sum = sum_of(&[&a, &b], &[]);
         assert_eq!((sum.cpu_ns, sum.runq.all.count), (u64::MAX, u64::MAX));
     }
 }

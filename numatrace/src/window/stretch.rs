@@ -1,12 +1,12 @@
-//! A report of one stretch of time: as [`since`], and also the start, lost records and the list of threads are those of the
-//! stretch.
+//! A report of one stretch of time: as [`since`], and also the start, lost records, gaps and the list of threads are those of
+//! the stretch.
 
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ThreadKey, key, keyed, since};
-use crate::snapshot::{Loss, LossInterval, LossReasons, Snapshot};
+use crate::snapshot::{Gap, Loss, LossInterval, LossReasons, Snapshot};
 
 /// What happened after `before` and up to `now`, two snapshots of one run, as if tracing had begun at `before`. Threads that
 /// had ended by then are left out. Threads that were refused stay those of the whole run; findings and CPU quota are about
@@ -24,6 +24,7 @@ pub fn stretch(now: &Snapshot, before: &Snapshot) -> Snapshot {
     made.dropped_threads = now.dropped_threads.saturating_sub(before.dropped_threads).saturating_sub(long_gone);
     made.start = later(&now.start, before.duration_ns);
     made.loss = loss_since(&now.loss, &before.loss, before.duration_ns);
+    made.gaps = gaps_since(&now.gaps, before.duration_ns);
     made.findings.clear();
     made.throttle = None;
     made
@@ -59,6 +60,16 @@ fn loss_since(now: &Loss, before: &Loss, start_ns: u64) -> Loss {
             undecodable: less(now.by_reason.undecodable, before.by_reason.undecodable),
         },
     }
+}
+
+/// Those that reach into the stretch, cut to it.
+fn gaps_since(gaps: &[Gap], start_ns: u64) -> Vec<Gap> {
+    let shift = |gap: &Gap| Gap {
+        start_ns: gap.start_ns.saturating_sub(start_ns),
+        end_ns: gap.end_ns.saturating_sub(start_ns),
+        ..gap.clone()
+    };
+    gaps.iter().filter(|gap| gap.end_ns > start_ns).map(shift).collect()
 }
 
 #[cfg(test)]
@@ -111,5 +122,11 @@ mod tests {
         let made = loss_since(&loss(300, &[(0, 71, 12), (90, 100, 1)]), &before, 50);
         assert_eq!(made, loss(200, &[(0, 21, 5), (40, 50, 1)]));
         assert_eq!(loss_since(&before, &before, 50), loss(0, &[]));
+    }
+
+    #[test]
+    fn gaps_that_reach_into_it_are_cut_to_it() {
+        let gap = |start_ns, end_ns| Gap { source: "x".into(), cpu: 3, start_ns, end_ns };
+        assert_eq!(gaps_since(&[gap(0, 50), gap(40, 60), gap(70, 90)], 50), [gap(0, 10), gap(20, 40)]);
     }
 }

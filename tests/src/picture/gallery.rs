@@ -28,7 +28,7 @@ struct Picture {
     name: &'static str,
     columns: u16,
     rows: u16,
-    /// What the dashboard is told: the fixture with two nodes after so many seconds, one after the other.
+    /// What the dashboard is told: the fixture with two nodes and memory after so many seconds, one after the other.
     seconds: std::ops::RangeInclusive<u32>,
     /// What is pressed then.
     keys: &'static [Key],
@@ -36,9 +36,10 @@ struct Picture {
 
 /// All of them.
 const PICTURES: &[Picture] = &[
-    Picture { name: "overview", columns: 120, rows: 24, seconds: 0..=15, keys: &[] },
+    Picture { name: "overview", columns: 120, rows: 26, seconds: 0..=15, keys: &[] },
     Picture { name: "threads", columns: 120, rows: 16, seconds: 0..=1, keys: &[Key::Char('2')] },
-    Picture { name: "thread", columns: 120, rows: 36, seconds: 0..=1, keys: &[Key::Char('2'), Key::Enter] },
+    Picture { name: "thread", columns: 120, rows: 46, seconds: 0..=1, keys: &[Key::Char('2'), Key::Enter] },
+    Picture { name: "nodes", columns: 120, rows: 20, seconds: 0..=1, keys: &[Key::Char('4')] },
 ];
 
 /// What mends pictures that are not as they should be.
@@ -109,7 +110,7 @@ fn made() -> BTreeMap<String, String> {
 
 impl Picture {
     fn draw(&self) -> String {
-        let numbers: Vec<Snapshot> = self.seconds.clone().map(fixture::snapshot_two_nodes_after).collect();
+        let numbers: Vec<Snapshot> = self.seconds.clone().map(fixture::snapshot_with_memory_after).collect();
         let target = numbers.first().map(|first| first.target.label.clone()).unwrap_or_default();
         let options = Options { target, theme: Theme::new(Depth::True), interval_ns: None, record: None, player: None };
         let mut app = App::new(&options, self.columns, self.rows);

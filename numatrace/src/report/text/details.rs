@@ -1,9 +1,10 @@
-//! For the first few threads: behind whom they waited, and who woke them.
+//! For the first few threads: behind whom they waited, who woke them, and where their remote page touches come from.
 
 use super::TextOptions;
 use super::page::Page;
+use super::touches;
 use crate::report::sorted;
-use crate::snapshot::{Culprit, Snapshot, Thread, Waker};
+use crate::snapshot::{Culprit, Location, Snapshot, Thread, ThreadStats, Waker};
 use crate::text::{count, duration};
 use crate::units::Tid;
 
@@ -14,17 +15,16 @@ const NAMES: usize = 3;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions) {
     let limit = if options.top == 0 { THREADS } else { options.top.min(THREADS) };
-    let threads: Vec<&Thread> = sorted(snapshot, options.sort)
-        .into_iter()
-        .take(limit)
-        .filter(|t| !t.stats.waited_behind.is_empty() || !t.stats.wakers.is_empty() || t.stats.waiting_now_ns.is_some())
-        .collect();
+    let threads: Vec<&Thread> =
+        sorted(snapshot, options.sort).into_iter().take(limit).filter(|thread| has_details(&thread.stats)).collect();
     if threads.is_empty() || snapshot.groups.is_some() {
         return;
     }
     let which =
         if threads.len() == 1 { "the first thread".into() } else { format!("the first {} threads", threads.len()) };
-    page.heading(&format!("Who ran instead and who woke, for {which} above"), "");
+    let touched = threads.iter().any(|thread| remote(&thread.stats).next().is_some());
+    let what = if touched { "Waits, wakers and remote page touches" } else { "Who ran instead and who woke" };
+    page.heading(&format!("{what}, for {which} above"), "");
     for thread in threads {
         let mut parts = Vec::new();
         if let Some(now) = thread.stats.waiting_now_ns.filter(|now| *now > 0) {
@@ -36,8 +36,22 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions)
         if let Some(list) = list(&thread.stats.wakers, waker) {
             parts.push(format!("woken by {list}"));
         }
+        let locations: Vec<&Location> = remote(&thread.stats).collect();
+        if let Some(list) = list(&locations, |location| touches::location(location)) {
+            parts.push(format!("touched remote pages from {list}"));
+        }
         page.paragraph("  ", &format!("{} {}: {}", thread.tid, thread.comm, parts.join("; ")));
     }
+}
+
+fn has_details(stats: &ThreadStats) -> bool {
+    let waited = !stats.waited_behind.is_empty() || stats.waiting_now_ns.is_some();
+    waited || !stats.wakers.is_empty() || remote(stats).next().is_some()
+}
+
+/// Places from which remote pages were touched.
+fn remote(stats: &ThreadStats) -> impl Iterator<Item = &Location> {
+    stats.locations.iter().flatten().filter(|location| location.remote > 0)
 }
 
 fn list<T>(all: &[T], show: fn(&T) -> String) -> Option<String> {

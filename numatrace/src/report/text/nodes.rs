@@ -1,4 +1,4 @@
-//! Migrations node by node, on machines that have more than one.
+//! Migrations and page touches node by node, on machines that have more than one.
 
 use super::page::{Page, Tone};
 use crate::snapshot::Snapshot;
@@ -7,42 +7,96 @@ use crate::units::sum;
 
 /// Pairs shown where the matrix is too wide.
 const PAIRS: usize = 16;
+/// Columns of a distance.
+const DISTANCE: usize = 5;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    let matrix = &snapshot.matrices.migrations;
-    if snapshot.host.nodes.len() < 2 || matrix.iter().flatten().all(|n| *n == 0) {
+    if snapshot.host.nodes.len() < 2 {
         return;
     }
     let names: Vec<String> = snapshot.host.nodes.iter().map(|node| format!("node {}", node.id)).collect();
-    let widest = matrix.iter().flatten().map(|n| count(*n).len()).chain(names.iter().map(String::len)).max();
-    let column = widest.unwrap_or(0) + 2;
-    if 10 + column * names.len() > page.width {
-        pairs(page, matrix, &names);
-        return;
-    }
-    page.heading("Migrations by node, from row to column", "");
-    let cells: String = names.iter().map(|name| right(name, column)).collect();
-    page.line(&format!("{}{cells}", left("", 10)), Tone::Plain);
-    for (name, row) in names.iter().zip(matrix) {
-        let cells: String = row.iter().map(|n| right(&count(*n), column)).collect();
-        page.line(&format!("{}{cells}", left(&format!("  {name}"), 10)), Tone::Plain);
+    let migrations = Matrix {
+        title: "Migrations by node",
+        order: "from row to column",
+        cells: &snapshot.matrices.migrations,
+        names: &names,
+        distances: &[],
+    };
+    migrations.write(page);
+    if let Some(cells) = &snapshot.matrices.page_touches {
+        let touches = Matrix {
+            title: "Page touches by node",
+            order: "CPU in row, page in column",
+            cells,
+            distances: &snapshot.host.distances,
+            ..migrations
+        };
+        touches.write(page);
     }
 }
 
-/// The busiest cells as a list.
-fn pairs(page: &mut Page, matrix: &[Vec<u64>], names: &[String]) {
-    let mut cells = Vec::new();
-    for (from, row) in names.iter().zip(matrix) {
-        cells.extend(names.iter().zip(row).filter(|(_, n)| **n > 0).map(|(to, n)| (*n, from, to)));
+/// Counts from node to node.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    title: &'a str,
+    /// What is a row and what a column.
+    order: &'a str,
+    cells: &'a [Vec<u64>],
+    names: &'a [String],
+    /// Shown beside; none where they have no part in it.
+    distances: &'a [Vec<u32>],
+}
+
+impl Matrix<'_> {
+    fn write(&self, page: &mut Page) {
+        if self.cells.iter().flatten().all(|n| *n == 0) {
+            return;
+        }
+        let numbers = self.cells.iter().flatten().map(|n| count(*n).len());
+        let column = numbers.chain(self.names.iter().map(String::len)).max().unwrap_or(0) + 2;
+        let width = 10 + column * self.names.len();
+        if width > page.width {
+            self.pairs(page);
+            return;
+        }
+        // Beside, or not at all: the pairs of a large machine have theirs.
+        let beside = !self.distances.is_empty() && width + 4 + DISTANCE * self.names.len() + 10 <= page.width;
+        let order = if beside { format!("{}; distances beside", self.order) } else { self.order.to_owned() };
+        page.heading(&format!("{}, {order}", self.title), "");
+        let mut heads: String = self.names.iter().map(|name| right(name, column)).collect();
+        if beside {
+            let ids = self.names.iter().map(|name| name.trim_start_matches("node "));
+            heads += &format!("    {}{}", left("distance", 10), ids.map(|id| right(id, DISTANCE)).collect::<String>());
+        }
+        page.line(&format!("{}{heads}", left("", 10)), Tone::Plain);
+        for (at, (name, row)) in self.names.iter().zip(self.cells).enumerate() {
+            let mut cells: String = row.iter().map(|n| right(&count(*n), column)).collect();
+            if let Some(distances) = self.distances.get(at).filter(|_| beside) {
+                let distances: String = distances.iter().map(|n| right(&n.to_string(), DISTANCE)).collect();
+                cells += &format!("    {}{distances}", left(name, 10));
+            }
+            page.line(&format!("{}{cells}", left(&format!("  {name}"), 10)), Tone::Plain);
+        }
     }
-    cells.sort_by_key(|(n, ..)| std::cmp::Reverse(*n));
-    page.heading("Migrations by node, most first", "");
-    for (n, from, to) in cells.iter().take(PAIRS) {
-        page.line(&format!("  {from} to {to}: {}", count(*n)), Tone::Plain);
-    }
-    if cells.len() > PAIRS {
-        let more = (cells.len() - PAIRS) as u64;
-        let sum = sum(cells.iter().skip(PAIRS).map(|(n, ..)| n));
-        page.paragraph("  ", &format!("... and {} in {} more pairs", count(sum), count(more)));
+
+    /// The busiest cells as a list.
+    fn pairs(&self, page: &mut Page) {
+        let mut cells = Vec::new();
+        for (from, row) in self.cells.iter().enumerate() {
+            cells.extend(row.iter().enumerate().filter(|(_, n)| **n > 0).map(|(to, n)| (*n, from, to)));
+        }
+        cells.sort_by_key(|(n, ..)| std::cmp::Reverse(*n));
+        page.heading(&format!("{}, most first", self.title), "");
+        let name = |at: usize| self.names.get(at).map_or("?", String::as_str);
+        for (n, from, to) in cells.iter().take(PAIRS) {
+            let distance = self.distances.get(*from).and_then(|row| row.get(*to));
+            let distance = distance.map_or_else(String::new, |distance| format!(" at distance {distance}"));
+            page.line(&format!("  {} to {}: {}{distance}", name(*from), name(*to), count(*n)), Tone::Plain);
+        }
+        if cells.len() > PAIRS {
+            let more = (cells.len() - PAIRS) as u64;
+            let sum = sum(cells.iter().skip(PAIRS).map(|(n, ..)| n));
+            page.paragraph("  ", &format!("... and {} in {} more pairs", count(sum), count(more)));
+        }
     }
 }

@@ -13,29 +13,79 @@ struct Column {
     width: usize,
     /// Columns of a low rank stay when not all fit.
     rank: u8,
-    /// Only of interest on machines with more than one node.
-    nodes: bool,
+    /// When it is of interest.
+    when: When,
     cell: fn(&Thread, &Snapshot) -> String,
+}
+
+/// When a column is of interest.
+#[derive(Clone, Copy)]
+enum When {
+    Always,
+    /// On machines with more than one node.
+    Nodes,
+    /// Where page touches are measured.
+    Touches,
+    /// Both.
+    Remote,
+}
+
+impl When {
+    fn holds(self, snapshot: &Snapshot) -> bool {
+        let (nodes, touches) = (snapshot.host.nodes.len() > 1, snapshot.totals.touches.is_some());
+        match self {
+            When::Always => true,
+            When::Nodes => nodes,
+            When::Touches => touches,
+            When::Remote => nodes && touches,
+        }
+    }
 }
 
 const NAME: &str = "NAME";
 
 /// In the order in which they are shown.
 const COLUMNS: &[Column] = &[
-    Column { title: "TID", width: 7, rank: 0, nodes: false, cell: |t, _| t.tid.to_string() },
-    Column { title: NAME, width: 15, rank: 1, nodes: false, cell: |t, _| t.comm.clone() },
-    Column { title: "STATE", width: 5, rank: 8, nodes: false, cell: |t, _| state(t).into() },
-    Column { title: "CPU%", width: 5, rank: 2, nodes: false, cell: |t, s| of_time(t.stats.cpu_ns, s) },
-    Column { title: "WAIT%", width: 5, rank: 3, nodes: false, cell: |t, s| of_time(t.stats.wait_ns, s) },
-    Column { title: "P50", width: 6, rank: 6, nodes: false, cell: |t, _| runq(t, t.stats.runq.all.p50_ns) },
-    Column { title: "P99", width: 6, rank: 4, nodes: false, cell: |t, _| runq(t, t.stats.runq.all.p99_ns) },
-    Column { title: "MAX", width: 6, rank: 5, nodes: false, cell: |t, _| runq(t, t.stats.runq.all.max_ns) },
-    Column { title: "VOL", width: 5, rank: 12, nodes: false, cell: |t, _| count_short(t.stats.switches.voluntary) },
-    Column { title: "INVOL", width: 5, rank: 9, nodes: false, cell: |t, _| count_short(t.stats.switches.involuntary) },
-    Column { title: "MIGR", width: 5, rank: 7, nodes: false, cell: |t, _| count_short(t.stats.migrations.total()) },
-    Column { title: "XNODE", width: 5, rank: 7, nodes: true, cell: |t, _| count_short(t.stats.migrations.cross_node) },
-    Column { title: "RAN ON", width: 20, rank: 10, nodes: true, cell: |t, s| ran_on(t, s, 20) },
-    Column { title: "PID", width: 7, rank: 13, nodes: false, cell: |t, _| t.pid.to_string() },
+    Column { title: "TID", width: 7, rank: 0, when: When::Always, cell: |t, _| t.tid.to_string() },
+    Column { title: NAME, width: 15, rank: 1, when: When::Always, cell: |t, _| t.comm.clone() },
+    Column { title: "STATE", width: 5, rank: 9, when: When::Always, cell: |t, _| state(t).into() },
+    Column { title: "CPU%", width: 5, rank: 2, when: When::Always, cell: |t, s| of_time(t.stats.cpu_ns, s) },
+    Column { title: "WAIT%", width: 5, rank: 3, when: When::Always, cell: |t, s| of_time(t.stats.wait_ns, s) },
+    Column { title: "P50", width: 6, rank: 8, when: When::Always, cell: |t, _| runq(t, t.stats.runq.all.p50_ns) },
+    Column { title: "P99", width: 6, rank: 4, when: When::Always, cell: |t, _| runq(t, t.stats.runq.all.p99_ns) },
+    Column { title: "MAX", width: 6, rank: 5, when: When::Always, cell: |t, _| runq(t, t.stats.runq.all.max_ns) },
+    Column {
+        title: "VOL",
+        width: 5,
+        rank: 12,
+        when: When::Always,
+        cell: |t, _| count_short(t.stats.switches.voluntary),
+    },
+    Column {
+        title: "INVOL",
+        width: 5,
+        rank: 10,
+        when: When::Always,
+        cell: |t, _| count_short(t.stats.switches.involuntary),
+    },
+    Column {
+        title: "MIGR",
+        width: 5,
+        rank: 7,
+        when: When::Always,
+        cell: |t, _| count_short(t.stats.migrations.total()),
+    },
+    Column {
+        title: "XNODE",
+        width: 5,
+        rank: 7,
+        when: When::Nodes,
+        cell: |t, _| count_short(t.stats.migrations.cross_node),
+    },
+    Column { title: "TOUCHES", width: 7, rank: 7, when: When::Touches, cell: |t, _| touches(t) },
+    Column { title: "REMOTE%", width: 7, rank: 6, when: When::Remote, cell: |t, _| remote(t) },
+    Column { title: "RAN ON", width: 20, rank: 11, when: When::Nodes, cell: |t, s| ran_on(t, s, 20) },
+    Column { title: "PID", width: 7, rank: 13, when: When::Always, cell: |t, _| t.pid.to_string() },
 ];
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions) {
@@ -49,7 +99,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot, options: &TextOptions)
     if threads.is_empty() {
         page.paragraph("  ", "none was seen");
     } else {
-        let columns = choose(page.width, snapshot.host.nodes.len() > 1);
+        let columns = choose(page.width, snapshot);
         page.line(&row(&columns, |column| column.title.into()), Tone::Strong);
         for thread in threads.iter().take(shown) {
             page.line(&row(&columns, |column| (column.cell)(thread, snapshot)), Tone::Plain);
@@ -67,8 +117,8 @@ pub(super) fn write_groups(page: &mut Page, groups: &Groups, snapshot: &Snapshot
     if all.is_empty() {
         page.paragraph("  ", "none was seen");
     } else {
-        let kept = ["CPU%", "WAIT%", "P50", "P99", "MAX", "VOL", "INVOL", "MIGR", "XNODE"];
-        let columns = choose(page.width, snapshot.host.nodes.len() > 1);
+        let kept = ["CPU%", "WAIT%", "P50", "P99", "MAX", "VOL", "INVOL", "MIGR", "XNODE", "TOUCHES", "REMOTE%"];
+        let columns = choose(page.width, snapshot);
         let columns: Vec<&Column> = columns.into_iter().filter(|column| kept.contains(&column.title)).collect();
         let used: usize = columns.iter().map(|column| column.width + 1).sum();
         let room = page.width.saturating_sub(used + 9).clamp(15, 60);
@@ -102,8 +152,8 @@ fn hidden(page: &mut Page, more: usize, snapshot: &Snapshot) {
 }
 
 /// The columns that fit, in the order in which they are shown.
-fn choose(width: usize, many_nodes: bool) -> Vec<&'static Column> {
-    let mut by_rank: Vec<&Column> = COLUMNS.iter().filter(|column| many_nodes || !column.nodes).collect();
+fn choose(width: usize, snapshot: &Snapshot) -> Vec<&'static Column> {
+    let mut by_rank: Vec<&Column> = COLUMNS.iter().filter(|column| column.when.holds(snapshot)).collect();
     by_rank.sort_by_key(|column| column.rank);
     let mut used = 0;
     let limit = by_rank
@@ -150,6 +200,16 @@ fn of_time(ns: u64, snapshot: &Snapshot) -> String {
 
 fn runq(thread: &Thread, ns: u64) -> String {
     percentile(&thread.stats.runq.all, ns)
+}
+
+/// Page touches, `-` where they are not measured.
+fn touches(thread: &Thread) -> String {
+    thread.stats.touches.map_or_else(|| "-".into(), |touches| count_short(touches.total().all()))
+}
+
+/// The share of remote ones, `-` also where there are none.
+fn remote(thread: &Thread) -> String {
+    thread.stats.remote_share.map_or_else(|| "-".into(), percent)
 }
 
 /// Nodes by time, longest first: `0:62% 1:38%`, and `...` for those that do not fit.

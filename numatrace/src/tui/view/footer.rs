@@ -27,6 +27,7 @@ const THREADS: [(&str, &str); 8] = [
 ];
 const THREAD: [(&str, &str); 5] =
     [("Esc", "list"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
+const NODES: [(&str, &str); 4] = [("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
 const PAUSED: [(&str, &str); 3] = [("space", "go on"), (", .", "back, forward"), ("< >", "ten at once")];
 const PLAYING: [(&str, &str); 6] =
     [("space", "pause"), ("< >", "10 s"), ("[ ]", "speed"), (":", "go to"), ("w", "worst wait"), (", .", "step")];
@@ -39,6 +40,7 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         Tab::Overview => &OVERVIEW,
         Tab::Threads => &THREADS,
         Tab::Thread => &THREAD,
+        Tab::Nodes => &NODES,
     };
     let about_time: &[(&str, &str)] = match state.replay() {
         Some(replay) if replay.plays() => &PLAYING,

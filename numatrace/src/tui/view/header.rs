@@ -81,9 +81,15 @@ fn tag(state: &UiState) -> Option<String> {
 /// The tabs, the one that is shown marked, and which stretch of time the numbers are about.
 fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
+    // Where not all names fit, the digits of the others do.
+    let names: usize = Tab::ALL.iter().map(|tab| tab.name().len() + 5).sum();
+    let narrow = names > usize::from(width) + 1;
     for (digit, tab) in (1..).zip(Tab::ALL) {
         let shown = state.tab() == tab;
         line.push(&format!("{digit} "), theme.key);
+        if narrow && !shown {
+            continue;
+        }
         line.push(&if shown { format!("[{}]", tab.name()) } else { format!(" {} ", tab.name()) }, {
             if shown { theme.strong } else { theme.dim }
         });
@@ -94,12 +100,15 @@ fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line
     if state.tab() != Tab::Threads && lines > rows {
         line.push_whole(&format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)), theme.warn);
     }
-    let window = match (state.choice().window, state.shown().rates.duration_ns) {
-        (Window::Start, 0) => " since start".into(),
-        (Window::Start, ns) => format!(" since start, rates {}", text::duration(ns)),
-        _ => format!(" {}", state.window_name(snapshot)),
+    let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
+        (Window::Start, 0) => (" since start".into(), String::new()),
+        (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
+        _ => (format!(" {}", state.window_name(snapshot)), String::new()),
     };
-    line.push_whole(&window, theme.dim);
+    // Which stretch the numbers are about matters more than that of the rates.
+    if line.push_whole(&window, theme.dim) {
+        line.push_whole(&rates, theme.dim);
+    }
     if let Some(interval) = state.interval_ns() {
         line.push_whole(&format!(", every {}", text::duration(interval)), theme.dim);
     }
@@ -139,8 +148,17 @@ fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) 
         };
         line.push(&format!("{}  ", recording.words()), style);
     }
+    gaps(&mut line, snapshot, theme);
     sources(&mut line, snapshot, theme);
     Line::from(line.spans)
+}
+
+/// How often a source saw nothing for a while: what it counts is too low.
+fn gaps(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
+    let gaps = snapshot.gaps.len() as u64;
+    if gaps > 0 {
+        line.push(&format!("! {} gap{}  ", text::count(gaps), if gaps == 1 { "" } else { "s" }), theme.bad);
+    }
 }
 
 /// How many sources are in which state; those that are not simply on by name, where there is room.

@@ -4,6 +4,7 @@ pub mod detail;
 pub mod footer;
 pub mod header;
 pub mod help;
+pub mod nodes;
 pub mod overview;
 mod page;
 pub mod threads;
@@ -47,6 +48,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
             Tab::Overview => overview::render(frame, body, snapshot, state, theme),
             Tab::Threads => threads::render(frame, body, snapshot, state, theme),
             Tab::Thread => detail::render(frame, body, snapshot, state, theme),
+            Tab::Nodes => nodes::render(frame, body, snapshot, state, theme),
         }
     }
     footer::render(frame, foot, snapshot, state, theme);

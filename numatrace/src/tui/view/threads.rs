@@ -10,7 +10,7 @@ use super::Pieces;
 use crate::snapshot::{Snapshot, Thread};
 use crate::text;
 use crate::tui::layout::{COLUMNS, Column, Placed, TABLE_HEAD_LINES};
-use crate::tui::rows::{Row, known_latency, state_name, weigh_hops, weigh_latency, weigh_share};
+use crate::tui::rows::{Row, known_latency, state_name, weigh_hops, weigh_latency, weigh_remote, weigh_share};
 use crate::tui::state::UiState;
 use crate::tui::theme::Theme;
 use crate::tui::{cells, overview};
@@ -145,6 +145,8 @@ fn cell(placed: Placed, snapshot: &Snapshot, thread: &Thread, row: &Row, theme: 
         Column::Migrations => plain(cells::rate(row.migrations)),
         Column::CrossNode => (cells::rate(row.cross_node), theme.of(weigh_hops(row.cross_node))),
         Column::NodeMoves => plain(text::count_short(stats.node_moves)),
+        Column::Touches => plain(cells::rate(row.touches)),
+        Column::Remote => (cells::percent(stats.remote_share), theme.of(weigh_remote(stats.remote_share))),
         Column::Running => plain(text::duration(stats.cpu_ns)),
         Column::Waited => plain(text::duration(stats.wait_ns)),
         Column::Blocked => plain(text::duration(stats.blocked_ns)),
