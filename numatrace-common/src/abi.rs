@@ -31,6 +31,10 @@ pub mod kind {
     pub const TASK: u16 = 3;
     /// [`super::Totals`]
     pub const TOTALS: u16 = 4;
+    /// [`super::TouchSample`]
+    pub const TOUCH_SAMPLE: u16 = 5;
+    /// [`super::TouchStack`]
+    pub const TOUCH_STACK: u16 = 6;
     /// [`super::Tick`]
     pub const TICK: u16 = 0x100;
     /// [`super::Counters`]
@@ -46,7 +50,63 @@ pub mod kind {
     pub const TOTALS_BASE: u16 = 0x105;
     /// A [`super::Counters`] of the same moment, to the same end.
     pub const COUNTERS_BASE: u16 = 0x106;
+    /// [`super::Touches`]
+    pub const TOUCHES: u16 = 0x107;
+    /// [`super::Words`]
+    pub const WORDS: u16 = 0x108;
+    /// [`super::Where`]
+    pub const WHERE: u16 = 0x109;
+    /// [`super::Placement`]
+    pub const PLACEMENT: u16 = 0x10a;
+    /// [`super::Gap`]
+    pub const GAP: u16 = 0x10b;
 }
+
+/// Kinds of page touches, and what is counted beside them in the same way: positions in [`Touches::counts`].
+pub mod touch {
+    /// First touch of anonymous memory.
+    pub const FIRST: u8 = 0;
+    /// A page of a file, or of shared memory.
+    pub const FILE: u8 = 1;
+    /// A write to a page that was mapped for reading, or the first write to a private mapping of a file.
+    pub const COW: u8 = 2;
+    /// A huge page.
+    pub const HUGE: u8 = 3;
+    /// The zero page.
+    pub const ZERO: u8 = 4;
+    /// None of these.
+    pub const OTHER: u8 = 5;
+    /// A NUMA hint fault, the page on the node of the CPU.
+    pub const HINT_LOCAL: u8 = 6;
+    /// A NUMA hint fault, the page on another node.
+    pub const HINT_REMOTE: u8 = 7;
+    /// Pages that NUMA balancing moved in a hint fault.
+    pub const MIGRATED: u8 = 8;
+    /// Kinds of page touches: those before this.
+    pub const KINDS: usize = 6;
+    /// All that is counted.
+    pub const COUNTS: usize = 9;
+}
+
+/// What is known of a sampled page touch, beside its numbers.
+pub mod sample_flags {
+    /// The page lies in the heap that `brk` grows.
+    pub const HEAP: u16 = 1;
+    /// It lies in the stack of the process's first thread.
+    pub const STACK: u16 = 2;
+    /// It is of a file or of shared memory.
+    pub const FILE: u16 = 4;
+    /// The mapping was found.
+    pub const MAPPING: u16 = 8;
+    /// Seen when the fault began: the page's node is to be asked for.
+    pub const ENTRY: u16 = 16;
+}
+
+/// No node, or one that is not known, in records of page touches.
+pub const NO_NODE: u16 = u16::MAX;
+
+/// Callers in a [`TouchStack`].
+pub const STACK_DEPTH: usize = 16;
 
 /// Bytes of a path in one [`CgroupPath`].
 pub const PATH_PIECE: usize = 32;
@@ -361,6 +421,145 @@ record! {
         total: u16,
         /// Any bytes.
         piece: [u8; PATH_PIECE],
+    }
+}
+
+record! {
+    /// One page touch of many, with its address: `weight` says of how many. Never in a recording: what comes of it is in
+    /// [`Where`].
+    ///
+    /// `header.cpu` is the CPU it was made on, `header.cpu2` the position of the page's node ([`NO_NODE`]: not known).
+    TouchSample, kind::TOUCH_SAMPLE, 80, {
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// The address.
+        address: u64,
+        /// Where the program was: its own instruction pointer, also when the kernel touched the page for it.
+        ip: u64,
+        /// First address of the mapping.
+        map_start: u64,
+        /// The address behind it.
+        map_end: u64,
+        /// Touches of the same CPU and the same locality for which it stands.
+        weight: u32,
+        /// One of [`touch`].
+        kind: u16,
+        /// [`sample_flags`].
+        flags: u16,
+        /// The memory policy that holds there, as `set_mempolicy` numbers it.
+        policy: u16,
+        /// Position of the node of the CPU.
+        cpu_node: u16,
+        /// Always 0.
+        reserved: u32,
+        /// Nodes of the policy, by the kernel's numbers, the first 64.
+        policy_nodes: u64,
+    }
+}
+
+record! {
+    /// The callers at the [`TouchSample`] that comes before it from the same CPU, with the same thread and time.
+    TouchStack, kind::TOUCH_STACK, 160, {
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// How many of `frames` there are.
+        depth: u32,
+        /// Always 0.
+        reserved: u32,
+        /// Return addresses, innermost first.
+        frames: [u64; STACK_DEPTH],
+    }
+}
+
+record! {
+    /// What a thread touched from one node on another since the record before it: counted by the probes, read by user space
+    /// at each tick. Nothing of it can be lost on the way.
+    Touches, kind::TOUCHES, 112, {
+        /// The thread; 0 where it is not known.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// The kernel's start time of the thread.
+        start_ns: u64,
+        /// Position of the node of the CPU.
+        cpu_node: u16,
+        /// Position of the node of the page, or [`NO_NODE`].
+        page_node: u16,
+        /// Always 0.
+        reserved: u32,
+        /// By [`touch`].
+        counts: [u64; touch::COUNTS],
+    }
+}
+
+record! {
+    /// A piece of a text that [`Where`] records name by its number. Made by user space, all pieces of a text one after the
+    /// other, before it is named.
+    Words, kind::WORDS, 56, {
+        /// The number that stands for the text, from 1.
+        id: u32,
+        /// Where in the text this piece begins, in bytes.
+        offset: u16,
+        /// Bytes of the whole text; those of this piece beyond it are 0.
+        total: u16,
+        /// UTF-8 in pieces.
+        piece: [u8; PATH_PIECE],
+    }
+}
+
+record! {
+    /// Page touches of a thread in one mapping from one place in the code since the record before it, estimated from samples.
+    /// Made by user space.
+    Where, kind::WHERE, 56, {
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// [`Words`] for the mapping.
+        mapping: u32,
+        /// [`Words`] for the place in the code.
+        symbol: u32,
+        /// [`Words`] for its callers, a line each, innermost first; 0 where they were not asked for.
+        stack: u32,
+        /// Always 0.
+        reserved: u32,
+        /// Local touches.
+        local: u64,
+        /// Remote touches.
+        remote: u64,
+    }
+}
+
+record! {
+    /// Resident pages of a process on one node, as a scan found them. Made by user space, one for each node, the last node's
+    /// last.
+    Placement, kind::PLACEMENT, 48, {
+        /// The process.
+        tgid: u32,
+        /// Position of the node.
+        node: u16,
+        /// How many nodes there are.
+        nodes: u16,
+        /// Pages on it.
+        pages: u64,
+        /// Pages of the process whose node is not known.
+        unknown: u64,
+        /// When the scan began.
+        began_ns: u64,
+    }
+}
+
+record! {
+    /// A time in which the page touches of a CPU (`header.cpu`) were not seen. Made by user space.
+    Gap, kind::GAP, 32, {
+        /// Its start, at the earliest.
+        start_ns: u64,
+        /// Its end.
+        end_ns: u64,
     }
 }
 

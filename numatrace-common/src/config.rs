@@ -36,6 +36,141 @@ pub mod filter {
     pub const CGROUP: u32 = 4;
 }
 
+/// How the page of a touch is found.
+pub mod resolve {
+    /// Page touches are not looked at.
+    pub const OFF: u32 = 0;
+    /// The kernel has looked up its address in memory before the program runs (`PERF_SAMPLE_PHYS_ADDR`, since 6.3).
+    pub const PHYS_ADDR: u32 = 1;
+    /// The program walks the page tables.
+    pub const WALK: u32 = 2;
+    /// Not by the program: it sees the fault before there is a page, and tells the address.
+    pub const ENTRY: u32 = 3;
+}
+
+/// How hint faults are told from other faults.
+pub mod hints {
+    /// There are none.
+    pub const OFF: u32 = 0;
+    /// By a program at `task_numa_fault`.
+    pub const HOOK: u32 = 1;
+    /// By what that function adds to `task_struct.numa_faults_locality`.
+    pub const DELTAS: u32 = 2;
+}
+
+/// Where the node of a CPU is not known, or has a position of its own no more, in tables of one byte.
+pub const NO_NODE_BYTE: u8 = u8::MAX;
+
+/// Position of the node of each CPU.
+pub type CpuNodes = [u8; MAX_CPUS];
+
+/// Kernel's numbers of nodes that are told apart.
+pub const MAX_NODE_IDS: usize = 1024;
+
+/// Position of each node, by the kernel's number.
+pub type NodePositions = [u8; MAX_NODE_IDS];
+
+/// Steps of [`NodeMap`], at most: a power of two.
+pub const MAX_STEPS: usize = 1024;
+
+/// Which node a page frame belongs to: a step function. Written by user space, again when memory comes or goes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct NodeMap {
+    /// First frame of each step, in order; unused ones are at the greatest number.
+    pub starts: [u64; MAX_STEPS],
+    /// Position of its node, or [`NO_NODE_BYTE`].
+    pub nodes: [u8; MAX_STEPS],
+}
+
+/// Counted apart by the probes: a thread, the node of its CPU, the node of the page, and the kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct CellKey {
+    /// The kernel's start time of the thread.
+    pub start_ns: u64,
+    /// The thread.
+    pub tid: u32,
+    /// One of [`touch`](crate::abi::touch), then the positions of the nodes of CPU and page, a byte each, from the lowest.
+    pub cell: u32,
+}
+
+impl CellKey {
+    /// The cell of a kind and two nodes.
+    #[inline(always)]
+    pub const fn cell(kind: u8, cpu_node: u8, page_node: u8) -> u32 {
+        kind as u32 | (cpu_node as u32) << 8 | (page_node as u32) << 16
+    }
+
+    /// Kind, node of the CPU and node of the page.
+    pub const fn parts(self) -> (u8, u8, u8) {
+        (self.cell as u8, (self.cell >> 8) as u8, (self.cell >> 16) as u8)
+    }
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CellCount {
+    /// Since tracing began.
+    pub count: u64,
+    /// The thread's process.
+    pub tgid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Cells, at most: beyond, what is counted has no thread.
+pub const MAX_CELLS: u32 = 131_072;
+
+/// Page touches of one CPU, and where its sampling stands. On its own cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct TouchCounters {
+    /// Page touches of targets.
+    pub touches: u64,
+    /// Of these, in no cell for want of room.
+    pub no_cell: u64,
+    /// Samples left out because there were enough in that stretch of time.
+    pub rate_limited: u64,
+    /// Touches since the last sample: local ones and others, remote ones.
+    pub since_sample: [u32; 2],
+    /// Always 0.
+    pub reserved: [u64; 4],
+}
+
+impl TouchCounters {
+    /// Nothing counted.
+    pub const ZERO: TouchCounters =
+        TouchCounters { touches: 0, no_cell: 0, rate_limited: 0, since_sample: [0; 2], reserved: [0; 4] };
+}
+
+/// How densely page touches are sampled, in a map of its own. Written by user space, but for the last two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Sampling {
+    /// One in so many of a CPU's: local ones and others, remote ones; 0 for none.
+    pub every: [u32; 2],
+    /// Samples of all CPUs in a stretch of [`SAMPLE_STRETCH_SHIFT`], at most.
+    pub most: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Number of the current stretch.
+    pub stretch: u64,
+    /// Samples in it.
+    pub taken: u64,
+    /// Fills the cache line.
+    pub fill: [u64; 4],
+}
+
+impl Sampling {
+    /// No samples.
+    pub const NONE: Sampling = Sampling { every: [0; 2], most: 0, reserved: 0, stretch: 0, taken: 0, fill: [0; 4] };
+}
+
+/// A stretch of time in which samples are counted: 2^27 ns, about 134 ms.
+pub const SAMPLE_STRETCH_SHIFT: u32 = 27;
+
 /// Byte offsets of kernel struct members, from BTF; [`MISSING`] where the kernel has no such member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -96,6 +231,50 @@ pub struct Offsets {
     pub group_leader: u32,
     /// `task_struct.nvcsw`
     pub nvcsw: u32,
+    /// `task_struct.mm`
+    pub mm: u32,
+    /// `task_struct.mempolicy`
+    pub mempolicy: u32,
+    /// `task_struct.numa_faults_locality`
+    pub numa_faults_locality: u32,
+    /// `mm_struct.mm_mt.ma_root`
+    pub mm_root: u32,
+    /// `mm_struct.mm_lock_seq`
+    pub mm_lock_seq: u32,
+    /// `mm_struct.pgd`
+    pub mm_pgd: u32,
+    /// `mm_struct.start_brk`
+    pub mm_start_brk: u32,
+    /// `mm_struct.brk`
+    pub mm_brk: u32,
+    /// `mm_struct.start_stack`
+    pub mm_start_stack: u32,
+    /// `vm_area_struct.vm_start`
+    pub vma_start: u32,
+    /// `vm_area_struct.vm_end`
+    pub vma_end: u32,
+    /// `vm_area_struct.vm_flags`
+    pub vma_flags: u32,
+    /// `vm_area_struct.vm_file`
+    pub vma_file: u32,
+    /// `vm_area_struct.vm_policy`
+    pub vma_policy: u32,
+    /// `mempolicy.mode`
+    pub policy_mode: u32,
+    /// `mempolicy.nodes`
+    pub policy_nodes: u32,
+    /// `bpf_perf_event_data_kern.data`
+    pub event_data: u32,
+    /// `perf_sample_data.addr`
+    pub sample_addr: u32,
+    /// `perf_sample_data.phys_addr`
+    pub sample_phys_addr: u32,
+    /// `perf_sample_data.data_page_size`
+    pub sample_page_size: u32,
+    /// `pt_regs.ip (x86) or pt_regs.pc (arm64)`
+    pub regs_ip: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl Offsets {
@@ -129,6 +308,28 @@ impl Offsets {
         exit_state: MISSING,
         group_leader: MISSING,
         nvcsw: MISSING,
+        mm: MISSING,
+        mempolicy: MISSING,
+        numa_faults_locality: MISSING,
+        mm_root: MISSING,
+        mm_lock_seq: MISSING,
+        mm_pgd: MISSING,
+        mm_start_brk: MISSING,
+        mm_brk: MISSING,
+        mm_start_stack: MISSING,
+        vma_start: MISSING,
+        vma_end: MISSING,
+        vma_flags: MISSING,
+        vma_file: MISSING,
+        vma_policy: MISSING,
+        policy_mode: MISSING,
+        policy_nodes: MISSING,
+        event_data: MISSING,
+        sample_addr: MISSING,
+        sample_phys_addr: MISSING,
+        sample_page_size: MISSING,
+        regs_ip: MISSING,
+        reserved: 0,
     };
 }
 
@@ -152,6 +353,28 @@ pub struct Config {
     pub lane_slots: u32,
     /// Not 0: the scheduler's clock goes as evenly as the kernel's own clock source.
     pub steady_clock: u32,
+    /// One of [`resolve`]: how the page of a touch is found.
+    pub resolve: u32,
+    /// One of [`hints`]: how hint faults are told from other faults.
+    pub hints: u32,
+    /// Nodes of the machine.
+    pub nodes: u32,
+    /// Not 0: samples have callers.
+    pub stacks: u32,
+    /// `migrate_reason` of a page that NUMA balancing moves.
+    pub numa_misplaced: u32,
+    /// Pages of at least so many bytes are huge ones: what a page middle directory maps.
+    pub huge_page_bytes: u64,
+    /// Where the kernel's linear map begins, as an address of the variable that says so; 0 where it is not known.
+    pub page_offset_base: u64,
+    /// Not 0: page tables have five levels.
+    pub five_levels: u32,
+    /// Arguments of the tracepoint `mm_migrate_pages`.
+    pub migrate_args: u32,
+    /// Address of the variable that holds the frame of the huge zero page; 0 where it is not known.
+    pub huge_zero_pfn: u64,
+    /// Not 0: a read of fresh anonymous memory that ends with a huge page ends with the huge zero page.
+    pub huge_zero_reads: u32,
     /// Always 0.
     pub reserved: u32,
     /// When tracing began, ns of `CLOCK_MONOTONIC`: a process or thread that started later and has an id that was
@@ -174,6 +397,17 @@ impl Config {
         cgroup_v1: 0,
         lane_slots: 1,
         steady_clock: 0,
+        resolve: resolve::OFF,
+        hints: hints::OFF,
+        nodes: 1,
+        stacks: 0,
+        numa_misplaced: 0,
+        huge_page_bytes: 0,
+        page_offset_base: 0,
+        five_levels: 0,
+        migrate_args: 0,
+        huge_zero_pfn: 0,
+        huge_zero_reads: 0,
         reserved: 0,
         began: u64::MAX,
         cgroup: 0,
@@ -241,6 +475,8 @@ pub struct Shared {
     pub counters: [CpuCounters; MAX_CPUS],
     /// How the scheduler's clock of each CPU stands to `CLOCK_MONOTONIC`.
     pub clocks: [Clock; MAX_CPUS],
+    /// Page touches of each CPU.
+    pub touches: [TouchCounters; MAX_CPUS],
     /// Threads tracked now.
     pub tracked: u64,
     /// Fills the last cache line.
@@ -252,15 +488,19 @@ impl Shared {
     pub const ZERO: Shared = Shared {
         counters: [CpuCounters::ZERO; MAX_CPUS],
         clocks: [Clock::ZERO; MAX_CPUS],
+        touches: [TouchCounters::ZERO; MAX_CPUS],
         tracked: 0,
         reserved: [0; 7],
     };
 }
 
 const _: () = {
-    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 64) + 64);
+    assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 64 + 64) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
-    assert!(core::mem::size_of::<Config>() == 28 * 4 + 8 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 50 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 2 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<TouchCounters>() == 64 && core::mem::size_of::<Sampling>() == 64);
+    assert!(core::mem::size_of::<CellKey>() == 16 && core::mem::size_of::<CellCount>() == 16);
+    assert!(core::mem::size_of::<NodeMap>() == MAX_STEPS * 9);
     assert!(core::mem::size_of::<TaskState>() <= 256);
 };

@@ -9,4 +9,5 @@ pub mod abi;
 pub mod cause;
 pub mod clock;
 pub mod config;
+pub mod touch;
 pub mod wait;

@@ -99,8 +99,22 @@ pub struct TaskState {
     pub life_told: u32,
     /// The kernel's own count of voluntary switches at its last switch-out, its low half.
     pub nvcsw: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The page fault that it is in, or was in last: [`fault_bits`]. Only the thread itself changes it.
+    pub fault: u32,
+    /// `task_struct.numa_faults_locality` at the last page fault: remote and local.
+    pub locality: [u32; 2],
+}
+
+/// Bits of [`TaskState::fault`].
+pub mod fault_bits {
+    /// The page was there, and may not be accessed like this (`X86_PF_PROT`).
+    pub const PRESENT: u32 = 1;
+    /// It was a write (`X86_PF_WRITE`).
+    pub const WRITE: u32 = 2;
+    /// The other bits are of a fault that has begun.
+    pub const KNOWN: u32 = 1 << 31;
+    /// Automatic NUMA balancing had planted it.
+    pub const HINT: u32 = 1 << 30;
 }
 
 /// How a thread left its CPU, as `sched_switch` says it.
@@ -214,7 +228,8 @@ impl TaskState {
         told_version: 0,
         life_told: 0,
         nvcsw: 0,
-        reserved: 0,
+        fault: 0,
+        locality: [0; 2],
     };
 
     /// Makes `version` odd before the first change. Volatile, and a fence for the compiler, because two plain

@@ -4,6 +4,8 @@
 //! pointer, and the verifier checks a plain load against the kernel's own type information; a load that faults
 //! gives 0. [`Raw`]: `bpf_probe_read_kernel`.
 
+pub mod memory;
+
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel};
 use numatrace_common::config::{Config, MISSING};
 

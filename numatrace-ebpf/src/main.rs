@@ -19,6 +19,10 @@ mod empty;
 mod filter;
 mod iter_task;
 mod kernel;
+mod mm_migrate_pages;
+mod page_fault_user;
+mod page_faults;
+mod page_faults_entry;
 mod sched_migrate_task;
 mod sched_move_numa;
 mod sched_process_exec;
@@ -30,8 +34,10 @@ mod sched_wakeup_new;
 mod sched_waking;
 mod shared;
 mod state;
+mod task_numa_fault;
 mod task_record;
 mod task_rename;
+mod touch;
 mod wakers;
 
 #[cfg(not(test))]

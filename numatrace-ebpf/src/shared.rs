@@ -10,7 +10,7 @@ use core::{
 
 use numatrace_common::{
     clock::Clock,
-    config::{CpuCounters, MAX_CPUS, Shared},
+    config::{CpuCounters, MAX_CPUS, Shared, TouchCounters},
 };
 
 use crate::kernel::this_cpu;
@@ -42,6 +42,13 @@ pub fn counters(cpu: u32) -> *mut CpuCounters {
 pub fn clock(cpu: u32) -> *mut Clock {
     // SAFETY: the slot is in bounds; the pointer is into a static.
     unsafe { (&raw mut (*SHARED.0.get()).clocks).cast::<Clock>().add(slot(cpu)) }
+}
+
+/// Page touches of a CPU.
+#[inline(always)]
+pub fn touch_counters(cpu: u32) -> *mut TouchCounters {
+    // SAFETY: the slot is in bounds; the pointer is into a static.
+    unsafe { (&raw mut (*SHARED.0.get()).touches).cast::<TouchCounters>().add(slot(cpu)) }
 }
 
 #[inline(always)]

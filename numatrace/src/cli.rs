@@ -416,6 +416,15 @@ pub struct TraceArgs {
     /// How to attach to the scheduler's tracepoints; auto: tp_btf, and raw_tp where the kernel refuses it
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hooks: Hooks,
+    /// Where page touches are taken; auto: at the end of page faults, where the page is known, else at their beginning
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub page_source: PageSource,
+    /// Page touches a second, at most, whose addresses are looked up to say where in the program they come from; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub fault_samples: u32,
+    /// Say also who called the places that page touches come from; needs programs built with frame pointers
+    #[arg(long)]
+    pub stacks: bool,
 }
 
 /// Form of a report.
@@ -440,6 +449,20 @@ pub enum Hooks {
     /// Raw tracepoints only.
     #[value(name = "raw_tp")]
     RawTp,
+}
+
+/// Where page touches are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PageSource {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// At the end of page faults.
+    Exit,
+    /// At their beginning: best effort.
+    Entry,
+    /// Not at all: page faults cost what they cost without numatrace.
+    Off,
 }
 
 impl ValueEnum for SortKey {

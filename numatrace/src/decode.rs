@@ -1,7 +1,8 @@
 //! Bytes to events: total, no transmute. Place in the flow: after `collect`, before `model`.
 
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, Placement, Slice, Task, Tick, Totals, Touches,
+    Where, Words, kind,
 };
 use thiserror::Error;
 use zerocopy::FromBytes;
@@ -31,6 +32,16 @@ pub enum Event {
     TotalsBase(Totals),
     /// What the kernel side had counted then.
     CountersBase(Counters),
+    /// Page touches.
+    Touches(Touches),
+    /// A piece of a text.
+    Words(Words),
+    /// Where page touches come from.
+    Where(Where),
+    /// Resident pages of a process on a node.
+    Placement(Placement),
+    /// A time in which page touches of a CPU were not seen.
+    Gap(Gap),
 }
 
 impl Event {
@@ -48,6 +59,11 @@ impl Event {
             Event::CgroupPath(r) => r.header.ts,
             Event::TotalsBase(r) => r.header.ts,
             Event::CountersBase(r) => r.header.ts,
+            Event::Touches(r) => r.header.ts,
+            Event::Words(r) => r.header.ts,
+            Event::Where(r) => r.header.ts,
+            Event::Placement(r) => r.header.ts,
+            Event::Gap(r) => r.header.ts,
         }
     }
 }
@@ -117,6 +133,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         CgroupPath::KIND => read!(CgroupPath, CgroupPath),
         kind::TOTALS_BASE => read!(TotalsBase, Totals),
         kind::COUNTERS_BASE => read!(CountersBase, Counters),
+        Touches::KIND => read!(Touches, Touches),
+        Words::KIND => read!(Words, Words),
+        Where::KIND => read!(Where, Where),
+        Placement::KIND => read!(Placement, Placement),
+        Gap::KIND => read!(Gap, Gap),
         _ => Err(DecodeError::UnknownKind { kind }),
     }
 }

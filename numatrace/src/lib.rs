@@ -21,6 +21,7 @@ pub mod replay;
 pub mod report;
 pub mod snapshot;
 pub mod source;
+pub mod symbols;
 pub mod target;
 pub mod text;
 pub mod topology;

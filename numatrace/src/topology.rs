@@ -4,6 +4,7 @@
 //! reports show it. The root can be injected, so that tests read fixture trees.
 
 pub(crate) mod list;
+pub mod memory;
 mod sysfs;
 
 use std::path::Path;

@@ -10,7 +10,8 @@ use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
 use numatrace::units::NodeId;
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Header, Migrate, Slice, Task, Tick, Totals, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, Placement, Slice, Task, Tick, Totals, Touches,
+    Where, Words, kind,
 };
 use numatrace_tests::middle;
 use proptest::collection::vec;
@@ -32,7 +33,7 @@ fn topology() -> Topology {
 }
 
 fn model(limits: Limits) -> Model {
-    Model::new(Meta { start_ns: START_NS, ..Meta::default() }, topology(), limits)
+    Model::new(Meta { start_ns: START_NS, pages: Pages::ALL, ..Meta::default() }, topology(), limits)
 }
 
 /// One step of a generated kernel; ids are small, so that they are reused.
@@ -340,7 +341,7 @@ proptest! {
         }
         let setup = Setup { ring_bytes, ..setup(vec![vec![0, 1], vec![2, 3]]) };
         let batches = middle::batches(Script::new(setup, events)).expect("a possible script");
-        let meta = Meta { start_ns: START_NS, ..Meta::default() };
+        let meta = Meta { start_ns: START_NS, pages: Pages::ALL, ..Meta::default() };
         let wrong = middle::check(&batches, &meta, &topology(), Limits::default());
         prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
@@ -364,7 +365,7 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         }
         record
     }
-    (vec(any::<u8>(), 256), 0..11u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
+    (vec(any::<u8>(), 256), 0..16u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
         0 => sized::<Slice>(&bytes, kind::SLICE, small),
         1 => sized::<Migrate>(&bytes, kind::MIGRATE, small),
         2 => {
@@ -379,6 +380,29 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         6 => sized::<Counters>(&bytes, kind::COUNTERS, small),
         7 => sized::<Totals>(&bytes, kind::TOTALS_BASE, small),
         8 => sized::<Counters>(&bytes, kind::COUNTERS_BASE, small),
+        11 => {
+            let mut record = sized::<Touches>(&bytes, kind::TOUCHES, small);
+            record[32..36].copy_from_slice(&[bytes[32] & 3, 0, bytes[34] & 3, 0]);
+            record
+        }
+        12 => {
+            let mut record = sized::<Words>(&bytes, kind::WORDS, small);
+            record[16..24].copy_from_slice(&[bytes[16] & 3, 0, 0, 0, 0, 0, bytes[22] & 63, 0]);
+            record
+        }
+        13 => {
+            let mut record = sized::<Where>(&bytes, kind::WHERE, small);
+            for at in [24, 28, 32] {
+                record[at..at + 4].copy_from_slice(&[bytes[at] & 3, 0, 0, 0]);
+            }
+            record
+        }
+        14 => {
+            let mut record = sized::<Placement>(&bytes, kind::PLACEMENT, small);
+            record[20..24].copy_from_slice(&[bytes[20] & 1, 0, 2, 0]);
+            record
+        }
+        15 => sized::<Gap>(&bytes, kind::GAP, small),
         9 => {
             let mut record = sized::<Cgroup>(&bytes, kind::CGROUP, small);
             record[20] &= 3;

@@ -21,6 +21,7 @@ use super::{
     cgroups::{self, Cgroups},
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
+    pages::Pages,
     system::{self, monotonic_ns, realtime_ns},
 };
 use crate::{
@@ -100,6 +101,8 @@ pub struct Live {
     stopping: Option<u64>,
     /// Why it ends: everything is detached, and what is left is given out.
     ending: Option<End>,
+    /// The last records are in the merge.
+    last_words_said: bool,
     end: Option<End>,
     /// Ids of threads mean the same to the probes and to system calls.
     same_ids: bool,
@@ -142,6 +145,7 @@ impl Live {
             pending_ticks: 0,
             stopping: None,
             ending: None,
+            last_words_said: false,
             end: None,
             same_ids,
             cgroups: Cgroups::default(),
@@ -153,6 +157,11 @@ impl Live {
     /// What works here, and what does not.
     pub fn sources(&self) -> &[SourceInfo] {
         &self.sources
+    }
+
+    /// What is measured of page touches.
+    pub fn pages(&self) -> crate::model::Pages {
+        self.probes.pages.measured
     }
 
     /// When tracing began, ns of `CLOCK_MONOTONIC`.
@@ -221,6 +230,7 @@ impl Live {
     /// From now on everything that is told once is told again: a recording that begins now hears all of it.
     pub fn forget_told(&mut self) {
         self.cgroups.forget_told();
+        self.probes.pages.forget_told();
     }
 
     /// Sleeps for `pause`, then takes the chunks that are there. Not woken by the first one: under load chunks come
@@ -243,7 +253,15 @@ impl Live {
     fn tick(&mut self) -> Result<(), LoadError> {
         self.push_counters()?;
         self.visit_tasks()?;
+        self.push_pages(false)?;
         self.push_tick()
+    }
+
+    /// What was counted and sampled of page touches, as records.
+    fn push_pages(&mut self, last: bool) -> Result<(), LoadError> {
+        let Live { probes, merger, own_lane, .. } = self;
+        let no_cell = probes.counters()?.no_cell;
+        probes.pages.tick(last, no_cell, &mut |record| merger.push(*own_lane, record))
     }
 
     /// Lets the iterator tell totals. It meets each thread that cannot be tracked once, which is how many there are.
@@ -352,9 +370,29 @@ impl Live {
             if self.merger.held_bytes() <= MERGE_BYTES {
                 break;
             }
-            self.merger.drain_until(u64::MAX, &mut *sink);
+            let Live { probes, merger, .. } = self;
+            merger.drain_until(u64::MAX, |record| {
+                if !probes.pages.take(record) {
+                    sink(record);
+                }
+            });
         }
-        self.push_tick()
+        Ok(())
+    }
+
+    /// Gives out what is left, tick by tick. When all of it was given out, the last that is to be said follows: what was
+    /// sampled until then, and a tick. Says whether there was a tick.
+    fn give_rest(&mut self, end: End, sink: &mut dyn FnMut(&[u8])) -> Result<bool, LoadError> {
+        let Live { probes, merger, .. } = self;
+        let ticked = merger.flush_while(to_tick(&mut probes.pages, sink)).is_break();
+        if !ticked && !self.last_words_said {
+            self.last_words_said = true;
+            self.push_pages(true)?;
+            self.push_tick()?;
+        } else if self.last_words_said && self.merger.held_bytes() == 0 {
+            self.end = Some(end);
+        }
+        Ok(ticked || self.end.is_some())
     }
 
     /// How long to wait for chunks: until the next thing that is due.
@@ -372,12 +410,7 @@ impl Live {
 
     fn cycle(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool, LoadError> {
         if let Some(end) = self.ending {
-            // The last record is the last tick.
-            let ticked = self.merger.flush_while(to_tick(sink)).is_break();
-            if self.merger.held_bytes() == 0 {
-                self.end = Some(end);
-            }
-            return Ok(ticked || self.end.is_some());
+            return self.give_rest(end, sink);
         }
         let now = monotonic_ns();
         if let Some(end) = self.wants_to_end(now)? {
@@ -398,15 +431,20 @@ impl Live {
             self.drains.look();
         }
         self.gather(self.patience(now));
-        let ticked = self.merger.drain_while(self.drains.seen_until(), to_tick(sink)).is_break();
+        let Live { probes, merger, drains, own_lane, .. } = self;
+        let ticked = merger.drain_while(drains.seen_until(), to_tick(&mut probes.pages, sink)).is_break();
+        probes.pages.cycle(&mut |record| merger.push(*own_lane, record));
         self.pending_ticks -= u32::from(ticked).min(self.pending_ticks);
         Ok(ticked)
     }
 }
 
-/// Takes records up to the next tick.
-fn to_tick(sink: &mut dyn FnMut(&[u8])) -> impl FnMut(&[u8]) -> ControlFlow<()> {
+/// Takes records up to the next tick; samples of page touches are for their places alone.
+fn to_tick(pages: &mut Pages, sink: &mut dyn FnMut(&[u8])) -> impl FnMut(&[u8]) -> ControlFlow<()> {
     |record| {
+        if pages.take(record) {
+            return ControlFlow::Continue(());
+        }
         sink(record);
         if record.starts_with(&kind::TICK.to_le_bytes()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

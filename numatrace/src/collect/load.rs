@@ -8,7 +8,9 @@ use aya::{
     programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint},
 };
 use numatrace_common::clock::Clock;
-use numatrace_common::config::{Config, CpuCounters, CpuRings, MAX_CPUS, MAX_RINGS, NO_RING, filter};
+use numatrace_common::config::{
+    Config, CpuCounters, CpuRings, MAX_CELLS, MAX_CPUS, MAX_RINGS, NO_RING, TouchCounters, filter,
+};
 use thiserror::Error;
 
 use super::{
@@ -16,12 +18,13 @@ use super::{
     hooks::{Flavour, HOOKS, Hook, ITERATOR, WAKING},
     lanes::{self, Ends, Lane},
     offsets,
+    pages::{self, PagePlan, Pages},
     rings::{self, Ring, RingError},
     system,
 };
 use crate::{
     snapshot::{Source, SourceState},
-    target::Filter,
+    target::{Filter, Machine, preflight},
     topology::Topology,
 };
 
@@ -52,6 +55,8 @@ pub struct Plan {
     pub wakers: bool,
     /// Find out who ran instead.
     pub culprits: bool,
+    /// Page touches.
+    pub pages: PagePlan,
     /// Only this flavour; `None` takes `tp_btf`, and `raw_tp` where that is refused.
     pub flavour: Option<Flavour>,
 }
@@ -145,6 +150,7 @@ unsafe impl Pod for PodConfig {}
 struct PodShared {
     counters: [CpuCounters; MAX_CPUS],
     clocks: [Clock; MAX_CPUS],
+    touches: [TouchCounters; MAX_CPUS],
     tracked: u64,
     reserved: [u64; 7],
 }
@@ -157,6 +163,8 @@ pub struct Probes {
     shared: Array<MapData, PodShared>,
     iterator: &'static str,
     flavour: Flavour,
+    /// Page touches.
+    pub pages: Pages,
     /// What works, and what does not.
     pub sources: Vec<Source>,
 }
@@ -168,6 +176,8 @@ pub struct KernelCounters {
     pub sum: CpuCounters,
     /// Threads tracked now.
     pub tracked: u64,
+    /// Page touches that found no cell.
+    pub no_cell: u64,
 }
 
 /// Loads and attaches. The rings are returned apart, for the drain threads.
@@ -177,11 +187,29 @@ pub struct KernelCounters {
 pub fn load(plan: &Plan, topology: &Topology) -> Result<(Probes, Vec<Ring>), LoadError> {
     let kernel = KernelBtf::load(Path::new(btf::VMLINUX))?;
     match plan.flavour {
-        Some(flavour) => attempt(plan, topology, &kernel, flavour),
-        None => attempt(plan, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
-            LoadError::Program { .. } => attempt(plan, topology, &kernel, Flavour::RawTp).map_err(|_| first),
+        Some(flavour) => with_hints(plan, topology, &kernel, flavour),
+        None => with_hints(plan, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
+            LoadError::Program { .. } => with_hints(plan, topology, &kernel, Flavour::RawTp).map_err(|_| first),
             other => Err(other),
         }),
+    }
+}
+
+/// Where the hook for hint faults is refused, the probes have to know: they are loaded anew.
+fn with_hints(
+    plan: &Plan,
+    topology: &Topology,
+    kernel: &KernelBtf,
+    flavour: Flavour,
+) -> Result<(Probes, Vec<Ring>), LoadError> {
+    let (probes, rings) = attempt(plan, topology, kernel, flavour, None)?;
+    match probes.pages.hints_refused().filter(|_| probes.pages.wants_deltas()) {
+        Some(refused) => {
+            let refused = refused.to_owned();
+            drop((probes, rings));
+            attempt(plan, topology, kernel, flavour, Some(refused))
+        }
+        None => Ok((probes, rings)),
     }
 }
 
@@ -190,11 +218,15 @@ fn attempt(
     topology: &Topology,
     kernel: &KernelBtf,
     flavour: Flavour,
+    hints_refused: Option<String>,
 ) -> Result<(Probes, Vec<Ring>), LoadError> {
     let groups = ring_groups(topology);
     let lanes = groups.iter().map(|group| group.online.len()).max().unwrap_or(1);
     let lane_slots = lanes::slots(plan.ring_bytes, lanes);
-    let (config, features) = configuration(plan, kernel, lane_slots)?;
+    let (mut config, features) = configuration(plan, kernel, lane_slots)?;
+    let choice = pages::Choice::make(plan.pages, kernel, &config.offsets, hints_refused);
+    choice.configure(&mut config, topology);
+    let places = pages::Globals::of(topology);
     let cpu_rings = assign_rings(&groups);
     let raw_tasks = if flavour == Flavour::RawTp { plan.max_tasks } else { 1 };
     let mut ebpf = EbpfLoader::new()
@@ -202,7 +234,10 @@ fn attempt(
         .allow_unsupported_maps()
         .override_global("CONFIG", &PodConfig(config), true)
         .override_global("CPU_RINGS", cpu_rings.as_slice(), true)
+        .override_global("CPU_NODES", places.cpu_nodes.as_slice(), true)
+        .override_global("NODE_POSITIONS", places.node_positions.as_slice(), true)
         .map_max_entries("RAW_TASKS", raw_tasks)
+        .map_max_entries("CELLS", if choice.needs_cells() { MAX_CELLS } else { 1 })
         .load(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error)))?;
     fill_targets(&mut ebpf, &plan.filter)?;
@@ -220,7 +255,10 @@ fn attempt(
     load_iterator(&mut ebpf, iterator, &types)?;
     sources.push(on(ITERATOR));
     sources.extend(feature_sources(plan, features));
-    Ok((Probes { ebpf, shared, iterator, flavour, sources }, rings))
+    let same_ids = !preflight::in_pid_namespace(&Machine::this());
+    let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, same_ids)?;
+    sources.extend(pages.sources.iter().cloned());
+    Ok((Probes { ebpf, shared, iterator, flavour, pages, sources }, rings))
 }
 
 fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
@@ -241,10 +279,10 @@ fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Co
         cgroup_v1: u32::from(v1),
         lane_slots,
         steady_clock: u32::from(system::clock_is_steady()),
-        reserved: 0,
         began: system::monotonic_ns(),
         cgroup,
         comm,
+        ..Config::EMPTY
     };
     Ok((config, features))
 }
@@ -367,7 +405,7 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour, types: &Btf) -> Result
 }
 
 /// A program error in one line: the verifier's last word instead of its whole log.
-fn refusal(error: &ProgramError) -> String {
+pub(super) fn refusal(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
@@ -454,11 +492,13 @@ impl Probes {
             sum.waits += cpu.waits;
             sum.wait_ns += cpu.wait_ns;
         }
-        Ok(KernelCounters { sum, tracked: shared.tracked })
+        let no_cell = shared.touches.iter().map(|of_cpu| of_cpu.no_cell).sum();
+        Ok(KernelCounters { sum, tracked: shared.tracked, no_cell })
     }
 
     /// Detaches every hook; the task iterator and the counters still work.
     pub fn detach(&mut self) {
+        self.pages.detach(&mut self.ebpf, self.flavour);
         // In the order in which they were attached: once no switch is seen, no turn ends whose wakeup was not seen.
         for hook in &HOOKS {
             let Some(program) = self.ebpf.program_mut(&hook.program(self.flavour)) else { continue };

@@ -9,5 +9,7 @@ pub mod lanes;
 pub mod live;
 pub mod load;
 pub mod offsets;
+pub mod pages;
+pub mod placement;
 pub mod rings;
 pub mod system;

@@ -13,11 +13,12 @@ use std::{
 use anyhow::{Context, anyhow};
 
 use crate::{
-    cli::{Hooks, RunArgs, TraceArgs},
+    cli::{self, Hooks, RunArgs, TraceArgs},
     collect::{
         hooks::Flavour,
         live::{End, Live, Pace},
         load::{DEFAULT_MAX_TASKS, Plan},
+        pages::{PagePlan, PageSource},
         system,
     },
     decode::{Event, decode},
@@ -77,6 +78,16 @@ impl Setup<'_> {
             max_tasks: DEFAULT_MAX_TASKS,
             wakers: !self.trace.no_wakers,
             culprits: true,
+            pages: PagePlan {
+                source: match self.trace.page_source {
+                    cli::PageSource::Auto => PageSource::Auto,
+                    cli::PageSource::Exit => PageSource::Exit,
+                    cli::PageSource::Entry => PageSource::Entry,
+                    cli::PageSource::Off => PageSource::Off,
+                },
+                samples_per_second: self.trace.fault_samples,
+                stacks: self.trace.stacks,
+            },
             flavour: match self.trace.hooks {
                 Hooks::Auto => None,
                 Hooks::TpBtf => Some(Flavour::TpBtf),
@@ -231,6 +242,7 @@ impl<F: Follower> Engine<F> {
             sources: live.sources().to_vec(),
             start_ns: live.start_ns(),
             start_wall_ns: system::realtime_ns() - elapsed,
+            pages: live.pages(),
         };
         let model = F::begin(&meta, &topology);
         Ok(Engine { live, model, slow: None, recording: None, meta, topology, undecodable: 0 })
@@ -312,7 +324,7 @@ impl<F: Follower> Engine<F> {
             .live
             .sources()
             .iter()
-            .filter(|source| source.state != SourceState::On)
+            .filter(|source| matches!(source.state, SourceState::Off | SourceState::BestEffort))
             .map(|source| source.name.as_str())
             .collect();
         let rest = if missing.is_empty() {

@@ -9,9 +9,10 @@
 //!
 //! Memory is bounded by [`Limits`]: a thread costs about 1.6 KB, 1.7 KB for each kind of wait it had (see
 //! `latency.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for
-//! wakers and for culprits, 10 bytes for each CPU it ran on, and 160 bytes where it lived when a recording began in the
-//! middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups 4,096 bytes each at most,
-//! escapes apart. Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
+//! wakers and for culprits, 10 bytes for each CPU it ran on, 76 bytes for each pair of nodes between which it touched pages,
+//! 64 places of 64 bytes that it touched them from (see `pages.rs`), and 160 bytes where it lived when a recording began in
+//! the middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups and the names of places
+//! 4,096 bytes each at most, escapes apart. Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
 //! waits, runs on a CPU, is woken by somebody new) or a cgroup is heard of.
 
 mod attributes;
@@ -21,27 +22,34 @@ mod loss;
 mod names;
 mod numbers;
 mod opening;
+mod pages;
+mod placement;
 mod residency;
 mod table;
+mod texts;
 mod thread;
 mod topk;
 mod track;
 mod view;
+
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use numatrace_common::abi::{self, Migrate, Slice, Task, Totals, slice_flags, task_event};
 
 use self::attributes::{Attributes, CpuLists};
-use self::cgroups::Cgroups;
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::{Comm, Names};
 use self::numbers::Places;
+use self::pages::Cell;
+use self::placement::Placements;
 use self::table::Table;
+use self::texts::Texts;
 use self::thread::{Question, Tracked};
 use crate::decode::Event;
-use crate::snapshot::{Host, Snapshot, Source, Target};
+use crate::snapshot::{Gap, Host, Snapshot, Source, Target, sources};
 use crate::topology::Topology;
 
 /// What does not come in records.
@@ -57,6 +65,44 @@ pub struct Meta {
     pub start_ns: u64,
     /// The same moment, ns since the epoch.
     pub start_wall_ns: u64,
+    /// What is measured of page touches.
+    #[serde(default)]
+    pub pages: Pages,
+}
+
+/// What is measured of page touches and what belongs to them: what is not, is absent, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pages {
+    /// Page touches.
+    pub touches: bool,
+    /// Copies on write are told from others.
+    pub cow: bool,
+    /// Huge pages are.
+    pub huge: bool,
+    /// The zero page is.
+    pub zero: bool,
+    /// NUMA hint faults.
+    pub hints: bool,
+    /// Pages that NUMA balancing moves.
+    pub migrated: bool,
+    /// Where touches come from.
+    pub places: bool,
+    /// Resident pages by node.
+    pub placement: bool,
+}
+
+impl Pages {
+    /// All of it.
+    pub const ALL: Pages = Pages {
+        touches: true,
+        cow: true,
+        huge: true,
+        zero: true,
+        hints: true,
+        migrated: true,
+        places: true,
+        placement: true,
+    };
 }
 
 /// What the model keeps at most.
@@ -73,11 +119,26 @@ pub struct Limits {
     pub max_loss_intervals: usize,
     /// Cgroups whose path is kept; threads of further ones are in none that is known.
     pub max_cgroups: usize,
+    /// Texts of mappings and of places in the code.
+    pub max_words: usize,
+    /// Processes whose placement is kept.
+    pub max_placements: usize,
+    /// Gaps of sources; of more the last ones are kept.
+    pub max_gaps: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_threads: 65_536, max_exited: 4096, max_names: 16_384, max_loss_intervals: 256, max_cgroups: 4096 }
+        Limits {
+            max_threads: 65_536,
+            max_exited: 4096,
+            max_names: 16_384,
+            max_loss_intervals: 256,
+            max_cgroups: 4096,
+            max_words: 16_384,
+            max_placements: 4096,
+            max_gaps: 256,
+        }
     }
 }
 
@@ -100,7 +161,11 @@ pub struct Model {
     /// `[from][to]`, one row after the other.
     migrations: Vec<u64>,
     cpu_lists: CpuLists,
-    cgroups: Cgroups,
+    cgroups: Texts,
+    words: Texts,
+    placements: Placements,
+    gaps: VecDeque<Gap>,
+    max_gaps: usize,
     /// Times that it was asked who is due, for attributes or for a cgroup.
     rounds: u32,
 }
@@ -129,7 +194,11 @@ impl Model {
             preempted: Waits::new(FINE),
             migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
             cpu_lists: CpuLists::default(),
-            cgroups: Cgroups::new(limits.max_cgroups),
+            cgroups: Texts::new(limits.max_cgroups),
+            words: Texts::new(limits.max_words),
+            placements: Placements::new(limits.max_placements),
+            gaps: VecDeque::new(),
+            max_gaps: limits.max_gaps,
             rounds: 0,
             places: Places(places),
             meta,
@@ -162,6 +231,11 @@ impl Model {
                 }
             }
             Event::CountersBase(counters) => self.loss.begin_with(counters),
+            Event::Touches(touches) => self.touches(touches),
+            Event::Words(piece) => self.words.piece(piece),
+            Event::Where(place) => self.place(place),
+            Event::Placement(part) => self.placements.part(part, self.topology.nodes.len()),
+            Event::Gap(gap) => self.gap(gap),
         }
     }
 
@@ -220,10 +294,46 @@ impl Model {
         }
     }
 
+    fn touches(&mut self, record: &abi::Touches) {
+        let nodes = self.topology.nodes.len();
+        if record.tid == 0 {
+            // Whose they are is not known: they are in the totals alone.
+            let touched = self.table.gone.touched.get_or_insert_default();
+            return touched.count(Cell::new(record, nodes), &record.counts);
+        }
+        let Some(thread) = self.table.touching(record.tid, record.tgid, record.start_ns, record.header.ts) else {
+            return;
+        };
+        thread.numbers.touched.get_or_insert_default().count(Cell::new(record, nodes), &record.counts);
+    }
+
+    fn place(&mut self, record: &abi::Where) {
+        let (Some(mapping), Some(symbol)) = (self.words.get(record.mapping), self.words.get(record.symbol)) else {
+            return;
+        };
+        let stack = self.words.get(record.stack);
+        let Some(thread) = self.table.touching(record.tid, record.tgid, 0, record.header.ts) else { return };
+        let touched = thread.numbers.touched.get_or_insert_default();
+        touched.places.add(mapping, symbol, stack, [record.local, record.remote]);
+    }
+
+    fn gap(&mut self, record: &abi::Gap) {
+        if self.gaps.len() >= self.max_gaps {
+            self.gaps.pop_front();
+        }
+        let since = |ts: u64| ts.saturating_sub(self.meta.start_ns);
+        self.gaps.push_back(Gap {
+            source: sources::TOUCHES[0].into(),
+            cpu: u32::from(record.header.cpu),
+            start_ns: since(record.start_ns),
+            end_ns: since(record.end_ns),
+        });
+    }
+
     /// A number without a path says that the thread's cgroup is not known any more.
     fn cgroup(&mut self, record: &abi::Cgroup) {
         if let Some(thread) = self.table.living(record.tid, record.header.ts) {
-            thread.cgroup(self.cgroups.path(record.cgroup), record.header.ts);
+            thread.cgroup(self.cgroups.get(record.cgroup), record.header.ts);
         }
     }
 

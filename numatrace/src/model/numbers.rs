@@ -4,6 +4,7 @@
 use numatrace_common::abi::{NO_TID, Slice, Totals, slice_flags};
 
 use super::latency::WaitKind;
+use super::pages::Touched;
 use super::residency::Residency;
 use super::topk::TopK;
 use crate::topology::Level;
@@ -107,6 +108,8 @@ pub(super) struct Numbers {
     pub(super) migrations: u64,
     /// Impossible transitions: something was not seen.
     pub(super) unseen: u64,
+    /// Page touches; apart, since most threads have few kinds of them or none.
+    pub(super) touched: Option<Box<Touched>>,
 }
 
 /// Node of each CPU by number, so that the hot path makes one load.
@@ -201,6 +204,9 @@ impl Numbers {
         other.node_moves = other.node_moves.saturating_add(self.node_moves);
         other.migrations = other.migrations.saturating_add(self.migrations);
         other.unseen = other.unseen.saturating_add(self.unseen);
+        if let Some(touched) = &self.touched {
+            touched.add_to(other.touched.get_or_insert_default());
+        }
         for (mine, theirs) in other.levels.iter_mut().zip(self.levels) {
             *mine = mine.saturating_add(theirs);
         }

@@ -24,6 +24,7 @@ impl Model {
             let name = Task { header, tid, event: task_event::NAME, comm: comm.raw(), ..Task::default() };
             sink(name.as_bytes());
         }
+        self.placements.tell(sink);
         sink(self.loss.base_counters(self.now_ns).as_bytes());
     }
 

@@ -92,6 +92,25 @@ impl Table {
         }
     }
 
+    /// The thread that touched pages before `ts`: user space reads of it when a tick comes, when it may have ended. `start_ns`
+    /// tells owners of an id apart; 0 where it is not known.
+    pub(super) fn touching(&mut self, tid: u32, tgid: u32, start_ns: u64, ts: u64) -> Option<&mut Tracked> {
+        let is_it = |thread: &Tracked| start_ns == 0 || thread.start_ns == 0 || thread.start_ns == start_ns;
+        if let Some(&slot) = self.by_tid.get(&tid) {
+            if self.slots.get(slot as usize)?.as_ref().is_some_and(is_it) {
+                return self.slot(slot);
+            }
+            // One that had the id before, as far as it is kept.
+            let earlier = |thread: &Option<Tracked>| {
+                thread.as_ref().is_some_and(|thread| thread.tid == tid && thread.start_ns == start_ns)
+            };
+            if let Some(at) = self.slots.iter().position(earlier) {
+                return self.slots.get_mut(at)?.as_mut();
+            }
+        }
+        self.at(tid, tgid, ts)
+    }
+
     /// The rare cases of [`Table::at`].
     #[cold]
     fn find(&mut self, found: Option<u32>, tid: u32, tgid: u32, ts: u64) -> Option<u32> {

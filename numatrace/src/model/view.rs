@@ -1,19 +1,21 @@
 //! Builds the [`Snapshot`]: sums, what is open laid over them, percentiles, names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
-use numatrace_common::abi::NO_CPU;
+use numatrace_common::abi::{NO_CPU, NO_NODE, touch};
 use numatrace_common::cause::Cause;
 use numatrace_common::wait::phase;
 
 use super::Model;
 use super::latency::{COARSE, FINE, Waits};
 use super::numbers::{Numbers, Sums};
+use super::pages::{Place, TopPlaces, Touched};
 use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
-    Causes, Culprit, MAX_CULPRITS, MAX_WAKERS, Matrices, Migrations, RunQueue, SCHEMA, Snapshot, Switches, Thread,
-    ThreadState, ThreadStats, Tool, TrackSlot, Waker,
+    Causes, Culprit, LocalRemote, Location, MAX_CULPRITS, MAX_LOCATIONS, MAX_WAKERS, Matrices, Migrations, RunQueue,
+    SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches, TrackSlot, Waker,
 };
 use crate::units::{Pid, Tid};
 
@@ -29,6 +31,11 @@ impl Model {
         }
         // An id that was reused has several entries: the earlier owner first.
         threads.sort_by_key(|(born, thread)| (thread.tid, *born));
+        let living: HashSet<u32> =
+            self.table.iter().filter(|thread| thread.end.is_none()).map(|thread| thread.tgid).collect();
+        let placement = self.placements.sum(&living);
+        let totals = self.totals_of(sum);
+        let touches_by_node = totals.touches_by_node.clone();
         Snapshot {
             schema: SCHEMA,
             tool: Tool { name: "numatrace".into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -39,15 +46,15 @@ impl Model {
             duration_ns: self.now_ns.saturating_sub(self.meta.start_ns),
             sources: self.meta.sources.clone(),
             loss: self.loss.snapshot(),
-            totals: self.totals_of(sum),
+            totals,
             threads: threads.into_iter().map(|(_, thread)| thread).collect(),
             groups: None,
             dropped_threads: self.table.dropped,
             refused_threads: self.loss.refused().saturating_add(self.table.refused),
-            matrices: Matrices { migrations: self.matrix(), page_touches: None },
-            placement_pages: None,
-            placement_age_ns: None,
-            gaps: Vec::new(),
+            matrices: Matrices { migrations: self.matrix(), page_touches: touches_by_node },
+            placement_pages: placement.as_ref().map(|(pages, _)| pages.clone()),
+            placement_age_ns: placement.map(|(_, oldest)| self.now_ns.saturating_sub(oldest)),
+            gaps: self.gaps.iter().cloned().collect(),
             throttle: None,
             findings: Vec::new(),
             incomplete: None,
@@ -68,6 +75,8 @@ impl Model {
             waited_behind: self.culprits(numbers.culprits.iter()),
             ..self.stats(numbers, &sums, open, &residency)
         };
+        let expected = self.expected_remote(thread.tgid, &stats.residency_ns).map(|(remote, all)| remote / all);
+        let stats = ThreadStats { expected_remote_share: expected, ..stats };
         Thread {
             tid: Tid(thread.tid),
             pid: Pid(thread.tgid),
@@ -90,6 +99,15 @@ impl Model {
         for thread in self.table.iter() {
             self.add_open_turn(&mut residency, thread, &thread.open_at(self.now_ns, self.before_ns));
         }
+        // Of each thread with the placement of its process, weighted by its time on CPU.
+        let (mut remote, mut all) = (0.0, 0.0);
+        for thread in self.table.iter() {
+            let mut own: BTreeMap<u16, u64> = thread.numbers.residency.iter().collect();
+            self.add_open_turn(&mut own, thread, &thread.open_at(self.now_ns, self.before_ns));
+            if let Some(parts) = self.expected_remote(thread.tgid, &self.by_node(&own)) {
+                (remote, all) = (remote + parts.0, all + parts.1);
+            }
+        }
         let mut both = Waits::new(FINE);
         both.add(&self.wakeup);
         both.add(&self.preempted);
@@ -105,18 +123,14 @@ impl Model {
             runq,
             wakers: self.wakers(flat(sum.wakers)),
             waited_behind: self.culprits(flat(sum.culprits)),
+            expected_remote_share: (all > 0.0).then(|| remote / all),
             ..self.stats(&sum.numbers, &sums, &sum.open, &residency)
         }
     }
 
     /// What a thread and the totals have in common.
     fn stats(&self, numbers: &Numbers, sums: &Sums, open: &OpenTime, residency: &BTreeMap<u16, u64>) -> ThreadStats {
-        let mut by_node = vec![0u64; self.topology.nodes.len()];
-        for (cpu, ns) in residency {
-            if let Some(node) = self.places.node(*cpu).and_then(|node| by_node.get_mut(usize::from(node))) {
-                *node = node.saturating_add(*ns);
-            }
-        }
+        let by_node = self.by_node(residency);
         ThreadStats {
             cpu_ns: sums.cpu_ns.saturating_add(open.cpu_ns),
             wait_ns: sums.latency_ns().saturating_add(sums.cut_wait_ns).saturating_add(open.wait_ns),
@@ -128,6 +142,80 @@ impl Model {
             node_moves: numbers.node_moves,
             residency_ns: by_node,
             residency_cpu_ns: residency.iter().map(|(cpu, ns)| (u32::from(*cpu), *ns)).collect(),
+            ..self.pages(numbers.touched.as_deref())
+        }
+    }
+
+    /// On-CPU time by node.
+    fn by_node(&self, residency: &BTreeMap<u16, u64>) -> Vec<u64> {
+        let mut by_node = vec![0u64; self.topology.nodes.len()];
+        for (cpu, ns) in residency {
+            if let Some(node) = self.places.node(*cpu).and_then(|node| by_node.get_mut(usize::from(node))) {
+                *node = node.saturating_add(*ns);
+            }
+        }
+        by_node
+    }
+
+    /// Time on CPU, and how much of it would be remote accesses if a thread that ran so long on each node accessed all pages
+    /// of its process alike; `None` where the placement of the process is not known, or it did not run.
+    fn expected_remote(&self, tgid: u32, residency_ns: &[u64]) -> Option<(f64, f64)> {
+        let placed = self.placements.of(tgid)?;
+        let (mut remote, mut all) = (0.0, 0.0);
+        for (node, ns) in residency_ns.iter().enumerate() {
+            remote += *ns as f64 * placed.share_elsewhere(node)?;
+            all += *ns as f64;
+        }
+        (all > 0.0).then_some((remote, all))
+    }
+
+    /// What is measured of page touches: all of it, also where there were none.
+    fn pages(&self, touched: Option<&Touched>) -> ThreadStats {
+        let measured = self.meta.pages;
+        let nothing = Touched::default();
+        let touched = touched.unwrap_or(&nothing);
+        let nodes = self.topology.nodes.len();
+        let mut kinds = [TouchCount::default(); touch::KINDS];
+        let mut matrix = vec![vec![0u64; nodes]; nodes];
+        let mut hints = LocalRemote::default();
+        let mut migrated = 0u64;
+        for (cell, counts) in &touched.cells {
+            let known = cell.cpu_node != NO_NODE && cell.page_node != NO_NODE;
+            for (kind, (sum, count)) in kinds.iter_mut().zip(counts).enumerate() {
+                let part = match () {
+                    () if !known => &mut sum.unknown,
+                    () if cell.cpu_node == cell.page_node => &mut sum.local,
+                    () => &mut sum.remote,
+                };
+                *part = part.saturating_add(*count);
+                let place =
+                    matrix.get_mut(usize::from(cell.cpu_node)).and_then(|row| row.get_mut(usize::from(cell.page_node)));
+                if let Some(place) = place.filter(|_| kind != usize::from(touch::ZERO)) {
+                    *place = place.saturating_add(*count);
+                }
+            }
+            let of = |kind: u8| counts.get(usize::from(kind)).copied().unwrap_or(0);
+            hints.local = hints.local.saturating_add(of(touch::HINT_LOCAL));
+            hints.remote = hints.remote.saturating_add(of(touch::HINT_REMOTE));
+            migrated = migrated.saturating_add(of(touch::MIGRATED));
+        }
+        let [first_touch, file, cow, huge, zero, other] = kinds;
+        let touches = Touches {
+            first_touch,
+            file,
+            cow: measured.cow.then_some(cow),
+            huge: measured.huge.then_some(huge),
+            zero: measured.zero.then_some(zero),
+            other,
+        };
+        ThreadStats {
+            remote_share: touches.total().remote_share().filter(|_| measured.touches),
+            cost_factor: cost_factor(&matrix, &self.topology.distances).filter(|_| measured.touches),
+            touches: measured.touches.then_some(touches),
+            touches_by_node: measured.touches.then_some(matrix),
+            hint_faults: measured.hints.then_some(hints),
+            pages_migrated: measured.migrated.then_some(migrated),
+            locations: measured.places.then(|| locations(&touched.places)),
             ..ThreadStats::default()
         }
     }
@@ -220,6 +308,38 @@ impl Sum {
         // `None` is less than any wait.
         self.open.waiting_now_ns = self.open.waiting_now_ns.max(open.waiting_now_ns);
     }
+}
+
+/// Mean distance / 10 over page touches; `None` where there are none.
+fn cost_factor(touches: &[Vec<u64>], distances: &[Vec<u32>]) -> Option<f64> {
+    let (mut sum, mut all) = (0.0, 0.0);
+    for (row, distances) in touches.iter().zip(distances) {
+        for (count, distance) in row.iter().zip(distances) {
+            sum += *count as f64 * f64::from(*distance) / 10.0;
+            all += *count as f64;
+        }
+    }
+    (all > 0.0).then(|| sum / all)
+}
+
+/// Most remote touches first.
+fn locations(places: &TopPlaces) -> Vec<Location> {
+    let mut all: Vec<&Place> = places.0.iter().collect();
+    all.sort_by(|a, b| {
+        b.weight()
+            .cmp(&a.weight())
+            .then_with(|| (&a.mapping, &a.symbol, &a.stack).cmp(&(&b.mapping, &b.symbol, &b.stack)))
+    });
+    all.truncate(MAX_LOCATIONS);
+    let lines = |stack: &Option<Arc<str>>| stack.iter().flat_map(|text| text.split('\n')).map(str::to_owned).collect();
+    let told = all.into_iter().map(|place| Location {
+        mapping: place.mapping.to_string(),
+        symbol: place.symbol.to_string(),
+        stack: lines(&place.stack),
+        local: place.counts[0],
+        remote: place.counts[1],
+    });
+    told.collect()
 }
 
 fn run_queue<C: hdrhistogram::Counter>(

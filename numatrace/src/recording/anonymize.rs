@@ -1,10 +1,10 @@
-//! Records without names: what people chose (names of threads, paths of cgroups) is replaced, and what the kernel numbers
+//! Records without names: what people chose (names of threads, paths of cgroups, names of files and functions) is replaced, and what the kernel numbers
 //! stays. The same name becomes the same word throughout a recording, so that threads of one name can still be told as
 //! one.
 
 use std::collections::HashMap;
 
-use numatrace_common::abi::{COMM_LEN, CgroupPath, PATH_PIECE, Task, kind};
+use numatrace_common::abi::{COMM_LEN, CgroupPath, PATH_PIECE, Task, Words, kind};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::snapshot::Target;
@@ -36,6 +36,15 @@ impl Anonymizer {
                 {
                     let (piece, total) = text(&format!("/cgroup-{}", path.cgroup));
                     sink(CgroupPath { piece, total, ..path }.as_bytes());
+                }
+            }
+            kind::WORDS => {
+                // Mappings and places in the code, as one short piece.
+                if let Ok(words) = Words::read_from_bytes(record)
+                    && words.offset == 0
+                {
+                    let (piece, total) = text(&format!("place-{}", words.id));
+                    sink(Words { piece, total, ..words }.as_bytes());
                 }
             }
             _ => sink(record),

@@ -180,7 +180,7 @@ fn required(path: &Path) -> Result<String, TopologyError> {
 }
 
 /// The text of a file, `None` when there is none. A CPU or node that goes away while it is read answers `ENODEV`.
-fn optional(path: &Path) -> Result<Option<String>, TopologyError> {
+pub(super) fn optional(path: &Path) -> Result<Option<String>, TopologyError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -189,10 +189,10 @@ fn optional(path: &Path) -> Result<Option<String>, TopologyError> {
     }
 }
 
-fn malformed(path: &Path, what: &'static str, text: &str) -> TopologyError {
+pub(super) fn malformed(path: &Path, what: &'static str, text: &str) -> TopologyError {
     TopologyError::Parse { path: shown(path), what, text: text.trim_end().chars().take(60).collect() }
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -2,7 +2,8 @@
 //! are nearly all records, have code of their own in `turns.rs`.
 
 use numatrace_common::abi::{
-    Attributes, COMM_LEN, CPU_WORDS, Cgroup, CgroupPath, Counters, Migrate, PATH_PIECE, Task, Tick, Totals, kind,
+    Attributes, COMM_LEN, CPU_WORDS, Cgroup, CgroupPath, Counters, Gap, Migrate, PATH_PIECE, Placement, Task, Tick,
+    Totals, Touches, Where, Words, kind,
 };
 
 /// One field.
@@ -91,7 +92,7 @@ const COUNTERS: &[Field] = &[Number(8); 8];
 
 /// Kinds in the order of their codes in the column of kinds, from 1. A new kind goes to the end: the order is part of the
 /// format.
-pub(super) const LAYOUTS: [Layout; 10] = [
+pub(super) const LAYOUTS: [Layout; 15] = [
     Layout {
         kind: kind::MIGRATE,
         size: Migrate::SIZE,
@@ -128,6 +129,51 @@ pub(super) const LAYOUTS: [Layout; 10] = [
     },
     Layout { kind: kind::TOTALS_BASE, size: Totals::SIZE, of_thread: true, fields: TOTALS },
     Layout { kind: kind::COUNTERS_BASE, size: Counters::SIZE, of_thread: false, fields: COUNTERS },
+    Layout {
+        kind: kind::TOUCHES,
+        size: Touches::SIZE,
+        of_thread: true,
+        // tgid, start_ns, cpu_node, page_node, reserved, counts
+        fields: &[
+            Number(4),
+            Number(8),
+            Number(2),
+            Number(2),
+            Number(4),
+            Number(8),
+            Number(8),
+            Number(8),
+            Number(8),
+            Number(8),
+            Number(8),
+            Number(8),
+            Number(8),
+            Number(8),
+        ],
+    },
+    Layout {
+        kind: kind::WORDS,
+        size: Words::SIZE,
+        of_thread: false,
+        // id, offset, total, piece
+        fields: &[Number(4), Number(2), Number(2), Bytes(PATH_PIECE)],
+    },
+    Layout {
+        kind: kind::WHERE,
+        size: Where::SIZE,
+        of_thread: true,
+        // tgid, mapping, symbol, stack, reserved, local, remote
+        fields: &[Number(4), Number(4), Number(4), Number(4), Number(4), Number(8), Number(8)],
+    },
+    Layout {
+        kind: kind::PLACEMENT,
+        size: Placement::SIZE,
+        of_thread: false,
+        // tgid, node, nodes, pages, unknown, began_ns
+        fields: &[Number(4), Number(2), Number(2), Number(8), Number(8), Number(8)],
+    },
+    // start_ns, end_ns
+    Layout { kind: kind::GAP, size: Gap::SIZE, of_thread: false, fields: &[Number(8), Number(8)] },
 ];
 
 /// Columns of all layouts: two CPUs and the fields of each.

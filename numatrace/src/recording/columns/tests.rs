@@ -1,5 +1,6 @@
 use numatrace_common::abi::{
-    Attributes, CgroupPath, Counters, Migrate, NO_CPU, NO_TID, Slice, Task, Tick, Totals, kind, slice_flags,
+    Attributes, CgroupPath, Counters, Gap, Migrate, NO_CPU, NO_NODE, NO_TID, Placement, Slice, Task, Tick, Totals,
+    Touches, Where, Words, kind, slice_flags,
 };
 use proptest::prelude::*;
 
@@ -74,8 +75,10 @@ fn columns_are_numbered_as_in_the_document() {
         first += layout.columns();
         range
     });
-    let told = [(25, 32), (33, 42), (43, 68), (69, 71), (72, 81), (82, 87), (88, 90), (91, 96), (97, 122), (123, 132)];
-    assert_eq!((ranges, first, COLUMNS), (told, 133, 133));
+    let version_1 =
+        [(25, 32), (33, 42), (43, 68), (69, 71), (72, 81), (82, 87), (88, 90), (91, 96), (97, 122), (123, 132)];
+    let version_2 = [(133, 148), (149, 154), (155, 163), (164, 171), (172, 175)];
+    assert_eq!((ranges.as_slice(), first, COLUMNS), ([&version_1[..], &version_2].concat().as_slice(), 176, 176));
     // The shared ones and those of turns, each filled with its number.
     let mut columns: Columns<usize> = Columns::default();
     columns.all_mut().enumerate().for_each(|(at, column)| *column = at);
@@ -131,6 +134,20 @@ fn every_kind_survives_and_so_do_unknown_ones() {
         records.push(Attributes { header, tid, nice: -20, policy: 0, rt_priority: 0, allowed: [3; 16] }.as_bytes());
         let header = CgroupPath::header(ts, 0, 0);
         records.push(CgroupPath { header, cgroup: 9, offset: 32, total: 70, piece: [b'x'; 32] }.as_bytes());
+        let counts = [ts, 0, 1, 0, 0, 2, 3, 4, 512];
+        let header = Touches::header(ts, 0, 0);
+        let touches =
+            Touches { header, tid, tgid: 100, start_ns: 77, cpu_node: 1, page_node: NO_NODE, reserved: 0, counts };
+        records.push(touches.as_bytes());
+        records
+            .push(Words { header: Words::header(ts, 0, 0), id: 1, offset: 0, total: 4, piece: [b'y'; 32] }.as_bytes());
+        let place =
+            Where { header: Where::header(ts, 0, 0), tid, mapping: 1, symbol: 2, remote: ts, ..Where::default() };
+        records.push(place.as_bytes());
+        let header = Placement::header(ts - 9, 0, 0);
+        let placement = Placement { header, tgid: 100, node: 1, nodes: 2, pages: ts, unknown: 1, began_ns: ts - 99 };
+        records.push(placement.as_bytes());
+        records.push(Gap { header: Gap::header(ts, 3, 0), start_ns: ts - 50, end_ns: ts - 20 }.as_bytes());
         // A kind that nobody knows, and one of a size that it does not have.
         let mut unknown = [round as u8; 40];
         unknown[..4].copy_from_slice(&[0xee, 0, 40, 0]);
