@@ -113,7 +113,8 @@ impl Report {
         let sources = self.0["sources"].as_array().into_iter().flatten();
         let reasons = sources.filter(|source| !source["reason"].is_null());
         let said = reasons.map(|source| format!("{} is {}: {}", source["name"], source["state"], source["reason"]));
-        said.collect::<Vec<_>>().join("; ")
+        let said = said.collect::<Vec<_>>().join("; ");
+        if said.is_empty() { "every source is on".into() } else { said }
     }
 }
 
