@@ -369,8 +369,8 @@ pub struct Config {
     pub page_offset_base: u64,
     /// Not 0: page tables have five levels.
     pub five_levels: u32,
-    /// Arguments of the tracepoint `mm_migrate_pages`.
-    pub migrate_args: u32,
+    /// Always 0.
+    pub reserved_too: u32,
     /// Address of the variable that holds the frame of the huge zero page; 0 where it is not known.
     pub huge_zero_pfn: u64,
     /// Not 0: a read of fresh anonymous memory that ends with a huge page ends with the huge zero page.
@@ -405,7 +405,7 @@ impl Config {
         huge_page_bytes: 0,
         page_offset_base: 0,
         five_levels: 0,
-        migrate_args: 0,
+        reserved_too: 0,
         huge_zero_pfn: 0,
         huge_zero_reads: 0,
         reserved: 0,

@@ -5,7 +5,8 @@
 //!                       unsigned long thp_failed, unsigned long thp_split, enum migrate_mode mode, int reason);
 //! ```
 //!
-//! Since 6.7 with `unsigned long large_folio_split` before `mode`. For a hint fault it is called in the thread that faulted;
+//! Newer kernels have `unsigned long large_folio_split` before `mode`: a program for each number of arguments.
+//! For a hint fault it is called in the thread that faulted;
 //! `succeeded` counts base pages, as `numa_pages_migrated` in /proc/vmstat does.
 
 use aya_ebpf::{
@@ -22,21 +23,30 @@ use crate::{
     state, touch,
 };
 
-/// Arguments of the newer form.
-const ARGS: u32 = 8;
+#[btf_tracepoint(function = "mm_migrate_pages")]
+pub fn mm_migrate_pages_7(ctx: BtfTracePointContext) -> i32 {
+    let (succeeded, reason): (u64, u64) = (ctx.arg(0), ctx.arg(6));
+    try_mm_migrate_pages::<Btf>(succeeded, reason as u32);
+    0
+}
 
 #[btf_tracepoint(function = "mm_migrate_pages")]
-pub fn mm_migrate_pages(ctx: BtfTracePointContext) -> i32 {
-    let succeeded: u64 = ctx.arg(0);
-    let reason: u64 = if config!(migrate_args) == ARGS { ctx.arg(7) } else { ctx.arg(6) };
+pub fn mm_migrate_pages_8(ctx: BtfTracePointContext) -> i32 {
+    let (succeeded, reason): (u64, u64) = (ctx.arg(0), ctx.arg(7));
     try_mm_migrate_pages::<Btf>(succeeded, reason as u32);
     0
 }
 
 #[raw_tracepoint(tracepoint = "mm_migrate_pages")]
-pub fn raw_mm_migrate_pages(ctx: RawTracePointContext) -> i32 {
-    let succeeded: u64 = ctx.arg(0);
-    let reason: u64 = if config!(migrate_args) == ARGS { ctx.arg(7) } else { ctx.arg(6) };
+pub fn raw_mm_migrate_pages_7(ctx: RawTracePointContext) -> i32 {
+    let (succeeded, reason): (u64, u64) = (ctx.arg(0), ctx.arg(6));
+    try_mm_migrate_pages::<Raw>(succeeded, reason as u32);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "mm_migrate_pages")]
+pub fn raw_mm_migrate_pages_8(ctx: RawTracePointContext) -> i32 {
+    let (succeeded, reason): (u64, u64) = (ctx.arg(0), ctx.arg(7));
     try_mm_migrate_pages::<Raw>(succeeded, reason as u32);
     0
 }

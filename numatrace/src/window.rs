@@ -16,6 +16,7 @@ use std::collections::HashMap;
 pub use self::groups::{by_name, grouped};
 pub use self::select::select;
 pub use self::stretch::stretch;
+pub(crate) use self::touches::cost_factor;
 
 use crate::snapshot::{
     Causes, Culprit, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Switches, Thread, ThreadStats,

@@ -484,3 +484,120 @@ fn the_track_keeps_what_was_open_when_a_thread_was_left_and_goes_on_when_it_is_s
     model.apply(&tick(1700));
     assert_eq!(track(&model), [[(0, 70)]]);
 }
+
+/// A machine of two nodes with a CPU each, 21 apart, where everything is measured.
+fn two_nodes() -> Model {
+    let cpu = |id: u32| Cpu { id, online: true, node: Some(id as usize), core: id, llc: id };
+    let topology = Topology {
+        cpus: vec![cpu(0), cpu(1)],
+        nodes: vec![HostNode::default(), HostNode::default()],
+        distances: vec![vec![10, 21], vec![21, 10]],
+    };
+    let meta = Meta { start_ns: 1000, pages: Pages::ALL, ..Meta::default() };
+    Model::new(meta, topology, Limits::default())
+}
+
+fn touches(cpu_node: u16, page_node: u16, ts: u64, counts: [u64; 9]) -> Event {
+    let header = abi::Touches::header(ts, 0, 0);
+    Event::Touches(abi::Touches {
+        header,
+        tid: 7,
+        tgid: 7,
+        start_ns: 5,
+        cpu_node,
+        page_node,
+        counts,
+        ..abi::Touches::default()
+    })
+}
+
+#[test]
+fn page_touches_are_by_node_and_kind_and_the_zero_page_is_on_none() {
+    let mut model = two_nodes();
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    // First touches, of a file, copies, huge ones, of the zero page, others, hint faults, moved pages.
+    model.apply(&touches(0, 1, 1090, [6, 0, 1, 0, 0, 0, 0, 3, 0]));
+    model.apply(&touches(0, 0, 1090, [2, 1, 0, 0, 0, 0, 4, 0, 0]));
+    model.apply(&touches(0, abi::NO_NODE, 1090, [0, 0, 0, 0, 9, 1, 0, 0, 512]));
+    model.apply(&tick(1100));
+    model.apply(&touches(0, 1, 1190, [1, 0, 0, 0, 0, 0, 0, 0, 0]));
+    model.apply(&tick(1200));
+    let snapshot = model.snapshot();
+    let stats = &snapshot.threads[0].stats;
+    let told = stats.touches.expect("it is measured");
+    let count = |local, remote, unknown| crate::snapshot::TouchCount { local, remote, unknown };
+    assert_eq!((told.first_touch, told.file, told.other), (count(2, 7, 0), count(1, 0, 0), count(0, 0, 1)));
+    assert_eq!((told.cow, told.huge, told.zero), (Some(count(0, 1, 0)), Some(count(0, 0, 0)), Some(count(0, 0, 9))));
+    assert_eq!(stats.touches_by_node, Some(vec![vec![3, 8], vec![0, 0]]));
+    assert_eq!(stats.hint_faults.map(|hints| (hints.local, hints.remote)), Some((4, 3)));
+    assert_eq!((stats.pages_migrated, stats.remote_share), (Some(512), Some(8.0 / 11.0)));
+    assert_eq!(stats.cost_factor, Some((3.0 + 8.0 * 2.1) / 11.0));
+    assert_eq!(
+        (&snapshot.totals.touches_by_node, &snapshot.matrices.page_touches),
+        (&stats.touches_by_node, &stats.touches_by_node)
+    );
+}
+
+#[test]
+fn touches_that_are_told_after_a_threads_end_are_its_own_and_not_of_the_next_with_its_id() {
+    let mut model = two_nodes();
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    model.apply(&task(task_event::EXIT, 7, 1050, 5));
+    model.apply(&task(task_event::NEW, 7, 1060, 1060));
+    model.apply(&touches(1, 1, 1090, [3, 0, 0, 0, 0, 0, 0, 0, 0]));
+    // Whose these are nobody knows.
+    let mut homeless = touches(1, 0, 1090, [0, 0, 0, 0, 0, 4, 0, 0, 0]);
+    if let Event::Touches(record) = &mut homeless {
+        record.tid = 0;
+    }
+    model.apply(&homeless);
+    model.apply(&tick(1100));
+    let snapshot = model.snapshot();
+    let of = |nth: usize| snapshot.threads[nth].stats.touches.map(|touches| touches.first_touch.local);
+    assert_eq!((of(0), of(1), snapshot.threads.len()), (Some(3), Some(0), 2));
+    assert_eq!(snapshot.totals.touches.map(|touches| touches.total().all()), Some(7));
+}
+
+#[test]
+fn places_come_with_their_texts_and_those_without_are_left_out() {
+    let mut model = two_nodes();
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    for (id, text) in [(1, "heap\x1b"), (2, "fill"), (3, "main\nstart")] {
+        let mut piece = [0; PATH_PIECE];
+        piece[..text.len()].copy_from_slice(text.as_bytes());
+        let header = abi::Words::header(1090, 0, 0);
+        model.apply(&Event::Words(abi::Words { header, id, offset: 0, total: text.len() as u16, piece }));
+    }
+    let place = |symbol, stack, remote| {
+        let header = abi::Where::header(1090, 0, 0);
+        let place = abi::Where { header, tid: 7, tgid: 7, mapping: 1, symbol, stack, local: 1, remote, reserved: 0 };
+        Event::Where(place)
+    };
+    [place(2, 0, 3), place(2, 3, 9), place(2, 0, 4), place(99, 0, 50)].iter().for_each(|event| model.apply(event));
+    model.apply(&tick(1100));
+    let told = only(&model).stats.locations.expect("it is measured");
+    let told: Vec<_> =
+        told.iter().map(|at| (&*at.mapping, &*at.symbol, at.stack.join("<"), at.local, at.remote)).collect();
+    assert_eq!(told, [("heap\\x1b", "fill", "main<start".into(), 1, 9), ("heap\\x1b", "fill", String::new(), 2, 7)]);
+}
+
+#[test]
+fn the_expected_remote_share_is_where_it_ran_against_where_memory_lies() {
+    let mut model = two_nodes();
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    for (node, pages) in [(0, 25), (1, 75)] {
+        let header = abi::Placement::header(1040, 0, 0);
+        let part = abi::Placement { header, tgid: 7, node, nodes: 2, pages, unknown: 0, began_ns: 1010 };
+        model.apply(&Event::Placement(part));
+    }
+    // 30 on CPU 0.
+    model.apply(&Event::Slice(slice(1, 1050)));
+    model.apply(&Event::Gap(abi::Gap { header: abi::Gap::header(1060, 1, 0), start_ns: 1020, end_ns: 1060 }));
+    model.apply(&tick(1100));
+    let snapshot = model.snapshot();
+    assert_eq!(snapshot.threads[0].stats.expected_remote_share, Some(0.75));
+    assert_eq!(snapshot.totals.expected_remote_share, Some(0.75));
+    assert_eq!((snapshot.placement_pages, snapshot.placement_age_ns), (Some(vec![25, 75]), Some(60)));
+    let gaps: Vec<_> = snapshot.gaps.iter().map(|gap| (gap.cpu, gap.start_ns, gap.end_ns)).collect();
+    assert_eq!(gaps, [(1, 20, 60)]);
+}

@@ -18,6 +18,7 @@ use crate::snapshot::{
     SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches, TrackSlot, Waker,
 };
 use crate::units::{Pid, Tid};
+use crate::window::cost_factor;
 
 impl Model {
     pub(super) fn view(&self) -> Snapshot {
@@ -308,18 +309,6 @@ impl Sum {
         // `None` is less than any wait.
         self.open.waiting_now_ns = self.open.waiting_now_ns.max(open.waiting_now_ns);
     }
-}
-
-/// Mean distance / 10 over page touches; `None` where there are none.
-fn cost_factor(touches: &[Vec<u64>], distances: &[Vec<u32>]) -> Option<f64> {
-    let (mut sum, mut all) = (0.0, 0.0);
-    for (row, distances) in touches.iter().zip(distances) {
-        for (count, distance) in row.iter().zip(distances) {
-            sum += *count as f64 * f64::from(*distance) / 10.0;
-            all += *count as f64;
-        }
-    }
-    (all > 0.0).then(|| sum / all)
 }
 
 /// Most remote touches first.

@@ -49,7 +49,7 @@ fn with_ratios(stats: ThreadStats, distances: &[Vec<u32>]) -> ThreadStats {
 
 /// Mean of distance/10 over page touches; those between nodes whose distance is not known are left out. `None` where none is
 /// left.
-fn cost_factor(touches: &[Vec<u64>], distances: &[Vec<u32>]) -> Option<f64> {
+pub(crate) fn cost_factor(touches: &[Vec<u64>], distances: &[Vec<u32>]) -> Option<f64> {
     let (mut all, mut cost) = (0.0, 0.0);
     for (touches, distances) in touches.iter().zip(distances) {
         for (touches, distance) in touches.iter().zip(distances) {

@@ -63,7 +63,8 @@ pub struct Choice {
     pub(super) can_use_deltas: bool,
     by_event: bool,
     symbols: kallsyms::Symbols,
-    migrate_args: u32,
+    /// Arguments of the tracepoint: its program is named by their number.
+    pub(super) migrate_args: u32,
     numa_misplaced: u32,
 }
 
@@ -95,7 +96,6 @@ impl Choice {
             can_use_deltas: offsets.numa_faults_locality != MISSING,
             by_event: false,
             symbols: kallsyms::Symbols::default(),
-            // `void *` for the program comes first in the kernel's list of arguments.
             migrate_args: kernel.tracepoint_args("mm_migrate_pages").unwrap_or(0) as u32,
             numa_misplaced: kernel.enumerator("migrate_reason", "MR_NUMA_MISPLACED").unwrap_or(u32::MAX),
         };
@@ -174,7 +174,6 @@ impl Choice {
         config.nodes = u32::try_from(topology.nodes.len()).unwrap_or(u32::MAX);
         config.stacks = u32::from(self.plan.stacks);
         config.numa_misplaced = self.numa_misplaced;
-        config.migrate_args = self.migrate_args;
         config.huge_page_bytes = huge_page_bytes();
         config.page_offset_base = self.symbols.page_offset_base;
         config.huge_zero_pfn = self.symbols.huge_zero_pfn;

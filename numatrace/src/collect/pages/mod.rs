@@ -108,7 +108,7 @@ fn byte(position: usize) -> u8 {
 }
 
 /// Programs of page touches, by their hook, and what they are.
-fn programs(flavour: Flavour) -> [String; 8] {
+fn programs(flavour: Flavour) -> [String; 9] {
     let raw = match flavour {
         Flavour::TpBtf => "",
         Flavour::RawTp => "raw_",
@@ -119,7 +119,8 @@ fn programs(flavour: Flavour) -> [String; 8] {
         format!("{raw}page_faults_entry"),
         format!("{raw}page_fault_user"),
         format!("{raw}page_fault_kernel"),
-        format!("{raw}mm_migrate_pages"),
+        format!("{raw}mm_migrate_pages_7"),
+        format!("{raw}mm_migrate_pages_8"),
         format!("{raw}task_numa_fault"),
         format!("kprobe_{raw}task_numa_fault"),
     ]
@@ -219,7 +220,8 @@ impl Pages {
         let migrated = if choice.hints == hints::OFF {
             Err(Refused(choice.why_no_hints().to_owned()))
         } else {
-            attach_tracepoint(ebpf, flavour, "mm_migrate_pages", types)
+            let program = format!("mm_migrate_pages_{}", choice.migrate_args);
+            attach_tracepoint(ebpf, flavour, "mm_migrate_pages", &program, types)
         };
         let touches = choice.is_on();
         let samples = touches && choice.plan.samples_per_second > 0;
@@ -558,14 +560,20 @@ fn attach_entry_event(ebpf: &mut Ebpf, flavour: Flavour) -> Result<Events, Refus
 
 /// The tracepoints at the beginning of a page fault.
 fn attach_begin(ebpf: &mut Ebpf, flavour: Flavour, types: &Btf) -> Result<(), Refused> {
-    attach_tracepoint(ebpf, flavour, "page_fault_user", types)?;
-    attach_tracepoint(ebpf, flavour, "page_fault_kernel", types)
+    attach_tracepoint(ebpf, flavour, "page_fault_user", "page_fault_user", types)?;
+    attach_tracepoint(ebpf, flavour, "page_fault_kernel", "page_fault_kernel", types)
 }
 
-fn attach_tracepoint(ebpf: &mut Ebpf, flavour: Flavour, name: &str, types: &Btf) -> Result<(), Refused> {
+fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    flavour: Flavour,
+    name: &str,
+    program: &str,
+    types: &Btf,
+) -> Result<(), Refused> {
     let program = match flavour {
-        Flavour::TpBtf => name.to_owned(),
-        Flavour::RawTp => format!("raw_{name}"),
+        Flavour::TpBtf => program.to_owned(),
+        Flavour::RawTp => format!("raw_{program}"),
     };
     let missing = || Refused(format!("the eBPF object has no program {program}"));
     let program = ebpf.program_mut(&program).ok_or_else(missing)?;
