@@ -132,7 +132,8 @@ pub fn hint_faults() -> Result<()> {
     let facts = &done.facts["toucher"];
     ensure!(all > 500 && moved > 100, "balancing has not sampled it: {all} hint faults, {moved} pages moved, {facts}");
     let faults = facts["faults"].as_u64().context("no faults")?;
-    within(0.02, "the thread's own faults, all planted", faults, all)?;
+    // No more than that it was sampled and little else: other threads of the process are in vmstat, too.
+    within(0.05, "the thread's own faults, all planted", faults, all)?;
     let hinted = |part: &str| report.number(&format!("/totals/hint_faults/{part}"));
     let (ours_local, ours_remote) = (hinted("local")?, hinted("remote")?);
     let reasons = report.reasons();
