@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use numatrace::merge::Merger;
-use numatrace::model::{Limits, Meta, Model};
+use numatrace::model::{Limits, Meta, Model, Pages};
 use numatrace::snapshot::{HostNode, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, ThreadStats};
 use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
@@ -427,7 +427,16 @@ proptest! {
         max_threads in 0..6usize,
         max_exited in 0..3usize,
     ) {
-        let mut model = model(Limits { max_threads, max_exited, max_names: 2, max_loss_intervals: 2, max_cgroups: 1 });
+        let mut model = model(Limits {
+            max_threads,
+            max_exited,
+            max_names: 2,
+            max_loss_intervals: 2,
+            max_cgroups: 1,
+            max_words: 2,
+            max_placements: 1,
+            max_gaps: 2,
+        });
         for (nth, record) in records.iter().enumerate() {
             apply(record, &mut model);
             if nth % 16 == 0 || nth + 1 == records.len() {

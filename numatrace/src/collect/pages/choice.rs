@@ -198,7 +198,7 @@ impl Choice {
     }
 
     /// The kernel refused the hook.
-    pub(super) fn refuse(&mut self, why: String) {
+    pub(super) fn refuse(&mut self, why: &str) {
         self.give_up(format!("refused: {why}"));
     }
 

@@ -27,7 +27,7 @@ impl Symbols {
         let mut line = Vec::new();
         // A line of the kernel's own is short; whatever it is, it is looked at no further.
         while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let mut parts = line.split(|byte| byte.is_ascii_whitespace());
+            let mut parts = line.split(u8::is_ascii_whitespace);
             if let (Some(address), Some(_), Some(name)) = (parts.next(), parts.next(), parts.next()) {
                 let place = match name {
                     b"page_offset_base" => Some(&mut found.page_offset_base),

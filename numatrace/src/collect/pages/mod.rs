@@ -198,7 +198,7 @@ impl Pages {
                         choice.merge_copies(&reason.0);
                     }
                 }
-                Err(reason) => choice.refuse(reason.0),
+                Err(reason) => choice.refuse(&reason.0),
             }
         } else if choice.resolve == resolve::ENTRY {
             match attach_begin(ebpf, flavour, types) {
@@ -208,7 +208,7 @@ impl Pages {
                         events = Some(opened);
                         choice.entry_by_event();
                     }
-                    Err(reason) => choice.refuse(reason.0),
+                    Err(reason) => choice.refuse(&reason.0),
                 },
             }
         }
