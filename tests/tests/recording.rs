@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use numatrace::model::{Limits, Model};
+use numatrace::model::{Limits, Model, Pages};
 use numatrace::recording::reader::{Reader, RecordingError};
 use numatrace::recording::writer::{Options, Recorder};
 use numatrace::recording::{Head, Reason, Timeline};
 use numatrace::report::{self, text::TextOptions};
 use numatrace::snapshot::Snapshot;
 use numatrace::source::{Source, SourceStatus, apply};
-use numatrace_common::abi::{Attributes, Cgroup, CgroupPath, Header, Migrate, PATH_PIECE, kind};
+use numatrace_common::abi::{
+    Attributes, Cgroup, CgroupPath, Gap, Header, Migrate, PATH_PIECE, Placement, Touches, Where, Words, kind,
+};
 use numatrace_tests::golden;
 use numatrace_tests::timeline::{Interval, Memory, scripted};
 use proptest::prelude::*;
@@ -260,8 +262,8 @@ fn what_is_no_recording_is_said_in_a_sentence() {
             .ends_with("is no numatrace recording")
     );
     assert!(why(with(8, b'X')).ends_with("is no numatrace recording"));
-    assert!(why(with(24, 2)).contains("a newer numatrace (format 2, records 1; this one reads up to 1 and 1)"));
-    assert!(why(with(26, 9)).contains("a newer numatrace (format 1, records 9;"));
+    assert!(why(with(24, 3)).contains("a newer numatrace (format 3, records 1; this one reads up to 2 and 1)"));
+    assert!(why(with(26, 9)).contains("a newer numatrace (format 2, records 9;"));
     assert!(why(with(60, b'#')).ends_with("has a damaged head"));
     assert!(why(folder.0.path().to_owned()).ends_with("is a directory: name a recording in it"));
     assert!(why("/dev/null".into()).contains("is no regular file"));
@@ -388,11 +390,37 @@ fn names_are_dropped_when_asked() {
     assert!(holds_name(&folder.bytes(&memory, Options::default())));
 }
 
+/// Records about page touches of thread 10.
+fn page_touches(ts: u64, count: u64, sink: &mut dyn FnMut(&[u8])) {
+    for (page_node, counts) in [(0, [9, 1, 0, 0, 0, 0, 5, 0, 0]), (1, [count, 0, 2, 1, 0, 0, 0, 3, 512])] {
+        let header = Touches::header(ts, 0, 0);
+        let touches = Touches { header, tid: 10, tgid: 4711, page_node, counts, ..Touches::default() };
+        sink(touches.as_bytes());
+    }
+    for (id, text) in [(1, "anon 0x7f00-0x7f10, bound to 1"), (2, "fill_the_table"), (3, "main")] {
+        let mut piece = [0; PATH_PIECE];
+        piece[..text.len()].copy_from_slice(text.as_bytes());
+        sink(Words { header: Words::header(ts, 0, 0), id, offset: 0, total: text.len() as u16, piece }.as_bytes());
+    }
+    let header = Where::header(ts, 0, 0);
+    let place =
+        Where { header, tid: 10, tgid: 4711, mapping: 1, symbol: 2, stack: 3, remote: count, ..Where::default() };
+    sink(place.as_bytes());
+    for (node, pages) in [(0, 1_000), (1, 3_000 + count)] {
+        let header = Placement::header(ts, 0, 0);
+        let scan = Placement { header, tgid: 4711, node, nodes: 2, pages, unknown: 0, began_ns: ts - 1_000 };
+        sink(scan.as_bytes());
+    }
+    sink(Gap { header: Gap::header(ts, 1, 0), start_ns: ts - 500, end_ns: ts - 100 }.as_bytes());
+}
+
 /// A run with records of every kind that there is, and of one that nobody knows.
 fn write_every_kind(path: &Path) {
     let memory = memory(3, 20);
     let file = File::create(path).expect("a file");
-    let mut recorder = Recorder::new(file, memory.head(), small_frames()).expect("a recorder");
+    let mut head = memory.head().clone();
+    head.meta.pages = Pages::ALL;
+    let mut recorder = Recorder::new(file, &head, small_frames()).expect("a recorder");
     let (cgroup, path) = (1, b"/system.slice/scripted.service/workers");
     for (nth, record) in memory.records().iter().enumerate() {
         recorder.push(record);
@@ -407,6 +435,7 @@ fn write_every_kind(path: &Path) {
             recorder.push(CgroupPath { header: CgroupPath::header(ts, 0, 0), cgroup, offset, total, piece }.as_bytes());
         }
         recorder.push(Cgroup { header: Cgroup::header(ts, 0, 0), tid: 10, cgroup }.as_bytes());
+        page_touches(ts, nth as u64, &mut |record| recorder.push(record));
         let header = Attributes::header(ts, 0, 0);
         let allowed = std::array::from_fn(|word| if word == 0 { 3 } else { 0 });
         recorder.push(Attributes { header, tid: 20, policy: 0, nice: -5, rt_priority: 0, allowed }.as_bytes());

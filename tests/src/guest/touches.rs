@@ -97,7 +97,7 @@ pub fn by_entry(cpu: usize, page: usize) -> Result<()> {
 pub fn balancing_on(cpu: usize, page: usize) -> Result<()> {
     let _eager = Tuned::eager()?;
     let (touched, report) = touch_all(&EXACT, (cpu, page), &[])?;
-    each(&touched, |touched| touched.is_exact(&report)).with_context(|| report.reasons())
+    each(&touched, |touched| touched.is_exact_under_balancing(&report)).with_context(|| report.reasons())
 }
 
 /// Counters of /proc/vmstat.

@@ -56,6 +56,8 @@ use crate::{
 
 /// How often the machine's memory is looked at again.
 const MEMORY_LOOK_NS: u64 = 10_000_000_000;
+/// Time between two parts of a scan: in less than its share of this, a part can do little but begin.
+const SCAN_PAUSE_NS: u64 = 100_000_000;
 /// Share of one core that scans of placement may take: one in so many.
 const PLACEMENT_SHARE: u64 = 200;
 /// Longest that the end of a run waits for names of places.
@@ -388,6 +390,9 @@ impl Pages {
     fn scan(&mut self, sink: &mut dyn FnMut(&[u8])) {
         let Some(scanner) = &mut self.scanner else { return };
         let now = monotonic_ns();
+        if now.saturating_sub(self.scanned_ns) < SCAN_PAUSE_NS {
+            return;
+        }
         let budget = Duration::from_nanos(now.saturating_sub(self.scanned_ns) / PLACEMENT_SHARE);
         self.scanned_ns = now;
         let processes: Vec<u32> = self.processes.keys().copied().collect();
@@ -564,13 +569,7 @@ fn attach_begin(ebpf: &mut Ebpf, flavour: Flavour, types: &Btf) -> Result<(), Re
     attach_tracepoint(ebpf, flavour, "page_fault_kernel", "page_fault_kernel", types)
 }
 
-fn attach_tracepoint(
-    ebpf: &mut Ebpf,
-    flavour: Flavour,
-    name: &str,
-    program: &str,
-    types: &Btf,
-) -> Result<(), Refused> {
+fn attach_tracepoint(ebpf: &mut Ebpf, flavour: Flavour, name: &str, program: &str, types: &Btf) -> Result<(), Refused> {
     let program = match flavour {
         Flavour::TpBtf => program.to_owned(),
         Flavour::RawTp => format!("raw_{program}"),
