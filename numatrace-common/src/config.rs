@@ -373,6 +373,8 @@ pub struct Config {
     pub reserved_too: u32,
     /// Address of the variable that holds the frame of the huge zero page; 0 where it is not known.
     pub huge_zero_pfn: u64,
+    /// Address of the variable that holds the bits of page-table entries that say that memory is encrypted; 0: none.
+    pub encryption_mask: u64,
     /// Not 0: a read of fresh anonymous memory that ends with a huge page ends with the huge zero page.
     pub huge_zero_reads: u32,
     /// Always 0.
@@ -407,6 +409,7 @@ impl Config {
         five_levels: 0,
         reserved_too: 0,
         huge_zero_pfn: 0,
+        encryption_mask: 0,
         huge_zero_reads: 0,
         reserved: 0,
         began: u64::MAX,
@@ -498,7 +501,7 @@ const _: () = {
     assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 64 + 64) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
-    assert!(core::mem::size_of::<Config>() == 50 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 2 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 50 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TouchCounters>() == 64 && core::mem::size_of::<Sampling>() == 64);
     assert!(core::mem::size_of::<CellKey>() == 16 && core::mem::size_of::<CellCount>() == 16);
     assert!(core::mem::size_of::<NodeMap>() == MAX_STEPS * 9);

@@ -11,7 +11,10 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::HashMap,
 };
-use numatrace_common::wait::{TaskState, phase};
+use numatrace_common::{
+    config::hints,
+    wait::{TaskState, phase},
+};
 
 use crate::{
     kernel::{Access, Task, config},
@@ -87,6 +90,9 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
     initial.tid = task.pid();
     initial.tgid = task.tgid();
     initial.nvcsw = task.nvcsw().unwrap_or(0);
+    if config!(hints) == hints::DELTAS {
+        initial.locality = task.numa_faults_locality().unwrap_or([0; 2]);
+    }
     initial.seed(phase, since, task.cpu() as u16);
     let state = if A::BTF {
         storage_get(task.ptr(), &raw mut initial, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))

@@ -8,7 +8,7 @@ use core::{ffi::c_void, intrinsics::{AtomicOrdering, atomic_xadd}};
 use aya_ebpf::{
     bindings::{BPF_F_USER_STACK, BPF_NOEXIST},
     btf_maps::Array,
-    helpers::generated::bpf_get_stack,
+    helpers::generated::{bpf_get_prandom_u32, bpf_get_stack},
     macros::{btf_map, map},
     maps::HashMap,
 };
@@ -146,7 +146,7 @@ pub struct Touch<A> {
 
 /// How many touches of this CPU a sample of this one would stand for; nothing where it is not its turn.
 #[inline(always)]
-fn turn(counters: *mut TouchCounters, remote: bool, at: u64) -> Option<u32> {
+fn turn(counters: *mut TouchCounters, remote: bool) -> Option<(u32, u64)> {
     let sampling = SAMPLING.get_ptr_mut(0)?;
     let index = usize::from(remote);
     // SAFETY: a map's value and counters of this CPU. Two CPUs that begin a stretch at once can let some more samples
@@ -158,9 +158,11 @@ fn turn(counters: *mut TouchCounters, remote: bool, at: u64) -> Option<u32> {
         }
         let since = (*counters).since_sample[index].wrapping_add(1);
         (*counters).since_sample[index] = since;
-        if since < every {
+        // Beyond the first it is left to chance: a program may alternate.
+        if since < every || every > 1 && bpf_get_prandom_u32() & 1 == 0 {
             return None;
         }
+        let at = now();
         let stretch = at >> SAMPLE_STRETCH_SHIFT;
         if (*sampling).stretch != stretch {
             (*sampling).stretch = stretch;
@@ -174,17 +176,19 @@ fn turn(counters: *mut TouchCounters, remote: bool, at: u64) -> Option<u32> {
         }
         atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*sampling).taken, 1);
         (*counters).since_sample[index] = 0;
-        Some(since)
+        Some((since, at))
     }
 }
 
 /// Samples a touch where it is its turn.
 #[inline(always)]
 pub fn sample<A: Access>(ctx: *mut c_void, seen: Touch<A>) {
-    let remote = seen.page_node != NO_NODE_BYTE && seen.page_node != seen.cpu_node;
-    let counters = touch_counters(seen.cpu);
-    let at = now();
-    let Some(weight) = turn(counters, remote, at) else { return };
+    if seen.page_node == NO_NODE_BYTE {
+        // Neither local nor remote: where it comes from is not asked.
+        return;
+    }
+    let remote = seen.page_node != seen.cpu_node;
+    let Some((weight, at)) = turn(touch_counters(seen.cpu), remote) else { return };
     tell(ctx, seen, at, weight);
 }
 

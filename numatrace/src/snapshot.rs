@@ -435,7 +435,8 @@ pub struct ThreadStats {
     /// Page touches by kind; `None` where no source measures them.
     pub touches: Option<Touches>,
     /// Page touches of every kind, `[cpu node][page node]` by position in `host.nodes`; those of the zero page and those whose
-    /// node is not known are left out. `None` where no source measures them.
+    /// node is not known are left out. Of a thread, rows without touches are empty, and those after its last are left out.
+    /// `None` where no source measures them.
     pub touches_by_node: Option<Vec<Vec<u64>>>,
     /// NUMA hint faults; `None` where no source measures them, or automatic NUMA balancing is off.
     pub hint_faults: Option<LocalRemote>,

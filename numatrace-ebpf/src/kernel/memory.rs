@@ -202,7 +202,7 @@ const PRESENT: u64 = 1;
 const LARGE: u64 = 0x80;
 const PROT_NONE: u64 = 0x100;
 const SPECIAL: u64 = 0x200;
-/// Address bits of an entry, those that hold encryption left out as the hardware reports them to user space.
+/// Address bits of an entry, those that say that memory is encrypted among them.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Walks the page tables of x86-64 (`perf_get_page_size` and `gup_fast` do the same on kernels since 6.3).
@@ -214,6 +214,11 @@ pub fn walk(mm: *const u8, address: u64) -> Mapped {
 #[inline(always)]
 fn walk_to(mm: *const u8, address: u64) -> Option<Mapped> {
     let base = probe::<u64>(config!(page_offset_base) as *const u8, 0)?;
+    let encrypted = match config!(encryption_mask) {
+        0 => 0,
+        at => probe::<u64>(at as *const u8, 0)?,
+    };
+    let address_mask = ADDRESS & !encrypted;
     let mut table = probe::<u64>(mm, config!(offsets.mm_pgd))?;
     let mut shift = if config!(five_levels) != 0 { 48 } else { 39 };
     let mut level = 0;
@@ -224,14 +229,14 @@ fn walk_to(mm: *const u8, address: u64) -> Option<Mapped> {
         let leaf = shift == 12 || shift < 39 && entry & LARGE != 0;
         if leaf && entry & (PRESENT | PROT_NONE) != 0 {
             // Entries without PRESENT have their address inverted (against L1TF).
-            let address_bits = if entry & PRESENT == 0 { !entry } else { entry } & ADDRESS & !(bytes - 1);
+            let address_bits = if entry & PRESENT == 0 { !entry } else { entry } & address_mask & !(bytes - 1);
             let physical = if shift == 12 && entry & SPECIAL != 0 { 0 } else { address_bits | address & (bytes - 1) };
             return Some(Mapped { physical, page_bytes: bytes });
         }
         if entry & PRESENT == 0 || leaf {
             return None;
         }
-        table = base + (entry & ADDRESS);
+        table = base + (entry & address_mask);
         shift -= 9;
         level += 1;
     }

@@ -1,10 +1,10 @@
 //! Loads the probes, gives them their configuration and rings, attaches them, and says what works.
 
-use std::{io::Read as _, path::Path};
+use std::{cell::RefCell, io::Read as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel,
-    maps::{Array, ArrayOfMaps, HashMap, Map, MapData},
+    maps::{ArrayOfMaps, HashMap, Map, MapData, MapError},
     programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint},
 };
 use numatrace_common::clock::Clock;
@@ -17,7 +17,7 @@ use super::{
     btf::{self, BtfError, KernelBtf},
     hooks::{Flavour, HOOKS, Hook, ITERATOR, WAKING},
     lanes::{self, Ends, Lane},
-    offsets,
+    maps, offsets,
     pages::{self, PagePlan, Pages},
     rings::{self, Ring, RingError},
     system,
@@ -160,7 +160,9 @@ unsafe impl Pod for PodShared {}
 /// Probes that are attached; dropping this detaches and frees everything.
 pub struct Probes {
     ebpf: Ebpf,
-    shared: Array<MapData, PodShared>,
+    shared: MapData,
+    /// Where it is read to: too large for a stack.
+    counted: RefCell<Box<PodShared>>,
     iterator: &'static str,
     flavour: Flavour,
     /// Page touches.
@@ -242,8 +244,9 @@ fn attempt(
         .map_err(|error| LoadError::Object(Box::new(error)))?;
     fill_targets(&mut ebpf, &plan.filter)?;
     let rings = make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots)?;
-    let map = ebpf.take_map(".bss").ok_or(LoadError::Map(".bss"))?;
-    let shared = Array::try_from(map).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
+    let Some(Map::Array(shared)) = ebpf.take_map(".bss") else { return Err(LoadError::Map(".bss")) };
+    // SAFETY: integers, of which all zeroes are some.
+    let counted = RefCell::new(unsafe { Box::<PodShared>::new_zeroed().assume_init() });
     // The bytes that are there already: reading them again would be the moment at which memory is at its peak.
     let types = Btf::parse(kernel.bytes(), Endianness::default())
         .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
@@ -258,7 +261,7 @@ fn attempt(
     let same_ids = !preflight::in_pid_namespace(&Machine::this());
     let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, same_ids)?;
     sources.extend(pages.sources.iter().cloned());
-    Ok((Probes { ebpf, shared, iterator, flavour, pages, sources }, rings))
+    Ok((Probes { ebpf, shared, counted, iterator, flavour, pages, sources }, rings))
 }
 
 fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
@@ -481,7 +484,9 @@ impl Probes {
     /// # Errors
     /// When the map cannot be read.
     pub fn counters(&self) -> Result<KernelCounters, LoadError> {
-        let shared = self.shared.get(&0, 0).map_err(|cause| LoadError::MapAccess { map: ".bss", cause })?;
+        let access = |error| LoadError::MapAccess { map: ".bss", cause: MapError::IoError(error) };
+        let mut shared = self.counted.borrow_mut();
+        maps::read(&self.shared, 0, &mut **shared).map_err(access)?;
         let mut sum = CpuCounters::default();
         for cpu in &shared.counters {
             sum.wanted += cpu.wanted;

@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod lanes;
 pub mod live;
 pub mod load;
+mod maps;
 pub mod offsets;
 pub mod pages;
 pub mod placement;

@@ -295,16 +295,13 @@ impl Model {
     }
 
     fn touches(&mut self, record: &abi::Touches) {
-        let nodes = self.topology.nodes.len();
-        if record.tid == 0 {
-            // Whose they are is not known: they are in the totals alone.
-            let touched = self.table.gone.touched.get_or_insert_default();
-            return touched.count(Cell::new(record, nodes), &record.counts);
-        }
-        let Some(thread) = self.table.touching(record.tid, record.tgid, record.start_ns, record.header.ts) else {
-            return;
+        let numbers = match self.table.touching(record.tid, record.tgid, record.start_ns) {
+            Some(thread) => &mut thread.numbers,
+            // Whose they are is not known, or not any more: they are in the totals alone.
+            None => &mut self.table.gone,
         };
-        thread.numbers.touched.get_or_insert_default().count(Cell::new(record, nodes), &record.counts);
+        let cell = Cell::new(record, self.topology.nodes.len());
+        numbers.touched.get_or_insert_default().count(cell, &record.counts);
     }
 
     fn place(&mut self, record: &abi::Where) {
@@ -312,9 +309,11 @@ impl Model {
             return;
         };
         let stack = self.words.get(record.stack);
-        let Some(thread) = self.table.touching(record.tid, record.tgid, 0, record.header.ts) else { return };
-        let touched = thread.numbers.touched.get_or_insert_default();
-        touched.places.add(mapping, symbol, stack, [record.local, record.remote]);
+        let numbers = match self.table.touching(record.tid, record.tgid, 0) {
+            Some(thread) => &mut thread.numbers,
+            None => &mut self.table.gone,
+        };
+        numbers.touched.get_or_insert_default().places.add(mapping, symbol, stack, [record.local, record.remote]);
     }
 
     fn gap(&mut self, record: &abi::Gap) {
@@ -322,8 +321,10 @@ impl Model {
             self.gaps.pop_front();
         }
         let since = |ts: u64| ts.saturating_sub(self.meta.start_ns);
+        let names = |source: &&Source| sources::TOUCHES.contains(&source.name.as_str());
+        let source = self.meta.sources.iter().find(names).map_or(sources::TOUCHES[0], |source| &source.name);
         self.gaps.push_back(Gap {
-            source: sources::TOUCHES[0].into(),
+            source: source.into(),
             cpu: u32::from(record.header.cpu),
             start_ns: since(record.start_ns),
             end_ns: since(record.end_ns),

@@ -54,6 +54,8 @@ pub(super) struct Place {
     pub(super) stack: Option<Arc<str>>,
     /// Local and remote touches.
     pub(super) counts: [u64; 2],
+    /// What the one had whose place it took, when it took it: so much at most came from here before and is not known.
+    inherited: [u64; 2],
 }
 
 impl Place {
@@ -62,9 +64,16 @@ impl Place {
         let [local, remote] = self.counts;
         (remote, local)
     }
+
+    /// How much it takes to keep it.
+    const fn standing(&self) -> (u64, u64) {
+        let ([local, remote], [local_before, remote_before]) = (self.counts, self.inherited);
+        (remote.saturating_add(remote_before), local.saturating_add(local_before))
+    }
 }
 
-/// The heaviest places.
+/// The heaviest places. When there is no room for one more, the lightest gives its place away, and its standing with it, so
+/// that one that goes on coming stays ("space saving": Metwally, Agrawal, El Abbadi 2005).
 #[derive(Clone, Debug, Default)]
 pub(super) struct TopPlaces(pub(super) Vec<Place>);
 
@@ -76,13 +85,18 @@ impl TopPlaces {
             place.counts.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
             return;
         }
-        let place =
-            Place { mapping: Arc::clone(mapping), symbol: Arc::clone(symbol), stack: stack.map(Arc::clone), counts };
+        let mut place = Place {
+            mapping: Arc::clone(mapping),
+            symbol: Arc::clone(symbol),
+            stack: stack.map(Arc::clone),
+            counts,
+            inherited: [0; 2],
+        };
         if self.0.len() < MOST_PLACES {
             self.0.push(place);
-        } else if let Some(lightest) = self.0.iter_mut().min_by_key(|place| place.weight())
-            && lightest.weight() < place.weight()
-        {
+        } else if let Some(lightest) = self.0.iter_mut().min_by_key(|place| place.standing()) {
+            let (remote, local) = lightest.standing();
+            place.inherited = [local, remote];
             *lightest = place;
         }
     }
@@ -108,12 +122,20 @@ mod tests {
         }
         places.add(&text(7), &text(0), None, [1, 1_000]);
         places.add(&text(7), &text(0), Some(&text(1)), [0, 50]);
-        places.add(&text(999), &text(0), None, [9_999, 0]);
         let of = |mapping: &str| -> Vec<[u64; 2]> {
             places.0.iter().filter(|place| *place.mapping == *mapping).map(|place| place.counts).collect()
         };
-        // The lightest of all gave its place to the one with callers; one without remote touches got none.
-        assert_eq!((of("7"), of("1"), of("999")), (vec![[0, 50], [101, 1_007]], vec![], vec![]));
+        // The lightest of all gave its place to the one with callers.
+        assert_eq!((of("7"), of("1")), (vec![[0, 50], [101, 1_007]], vec![]));
+        // One that goes on coming stays, whatever others had before it.
+        for _ in 0..100 {
+            places.add(&text(999), &text(0), None, [0, 2]);
+            places.add(&text(1_000), &text(0), None, [0, 1]);
+        }
+        let of = |mapping: &str| {
+            places.0.iter().filter(|place| *place.mapping == *mapping).map(|place| place.counts[1]).sum::<u64>()
+        };
+        assert_eq!((of("999"), of("64")), (200, 64));
         assert_eq!(places.0.len(), MOST_PLACES);
     }
 }

@@ -93,22 +93,20 @@ impl Table {
     }
 
     /// The thread that touched pages before `ts`: user space reads of it when a tick comes, when it may have ended. `start_ns`
-    /// tells owners of an id apart; 0 where it is not known.
-    pub(super) fn touching(&mut self, tid: u32, tgid: u32, start_ns: u64, ts: u64) -> Option<&mut Tracked> {
-        let is_it = |thread: &Tracked| start_ns == 0 || thread.start_ns == 0 || thread.start_ns == start_ns;
-        if let Some(&slot) = self.by_tid.get(&tid) {
-            if self.slots.get(slot as usize)?.as_ref().is_some_and(is_it) {
-                return self.slot(slot);
-            }
-            // One that had the id before, as far as it is kept.
-            let earlier = |thread: &Option<Tracked>| {
-                thread.as_ref().is_some_and(|thread| thread.tid == tid && thread.start_ns == start_ns)
-            };
-            if let Some(at) = self.slots.iter().position(earlier) {
-                return self.slots.get_mut(at)?.as_mut();
-            }
+    /// tells owners of an id apart; 0 where it is not known. `None` where it is not kept any more, or never was: what comes
+    /// after a thread's end must not make one.
+    pub(super) fn touching(&mut self, tid: u32, tgid: u32, start_ns: u64) -> Option<&mut Tracked> {
+        let is_it = |thread: &Tracked| {
+            thread.tgid == tgid && (start_ns == 0 || thread.start_ns == 0 || thread.start_ns == start_ns)
+        };
+        let slot = *self.by_tid.get(&tid)?;
+        if self.slots.get(slot as usize)?.as_ref().is_some_and(is_it) {
+            return self.slot(slot);
         }
-        self.at(tid, tgid, ts)
+        // One that had the id before, as far as it is kept.
+        let earlier = |thread: &Option<Tracked>| thread.as_ref().is_some_and(|of| of.tid == tid && is_it(of));
+        let at = self.slots.iter().position(earlier)?;
+        self.slots.get_mut(at)?.as_mut()
     }
 
     /// The rare cases of [`Table::at`].

@@ -10,7 +10,7 @@ use numatrace_common::wait::phase;
 use super::Model;
 use super::latency::{COARSE, FINE, Waits};
 use super::numbers::{Numbers, Sums};
-use super::pages::{Place, TopPlaces, Touched};
+use super::pages::{Cell, Place, TopPlaces, Touched};
 use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
@@ -35,7 +35,13 @@ impl Model {
         let living: HashSet<u32> =
             self.table.iter().filter(|thread| thread.end.is_none()).map(|thread| thread.tgid).collect();
         let placement = self.placements.sum(&living);
-        let totals = self.totals_of(sum);
+        let mut totals = self.totals_of(sum);
+        let nodes = self.topology.nodes.len();
+        if let Some(matrix) = &mut totals.touches_by_node {
+            // All of it, also where there was nothing.
+            matrix.resize(nodes, Vec::new());
+            matrix.iter_mut().for_each(|row| row.resize(nodes, 0));
+        }
         let touches_by_node = totals.touches_by_node.clone();
         Snapshot {
             schema: SCHEMA,
@@ -177,7 +183,7 @@ impl Model {
         let touched = touched.unwrap_or(&nothing);
         let nodes = self.topology.nodes.len();
         let mut kinds = [TouchCount::default(); touch::KINDS];
-        let mut matrix = vec![vec![0u64; nodes]; nodes];
+        let mut matrix: Vec<Vec<u64>> = Vec::new();
         let mut hints = LocalRemote::default();
         let mut migrated = 0u64;
         for (cell, counts) in &touched.cells {
@@ -189,10 +195,8 @@ impl Model {
                     () => &mut sum.remote,
                 };
                 *part = part.saturating_add(*count);
-                let place =
-                    matrix.get_mut(usize::from(cell.cpu_node)).and_then(|row| row.get_mut(usize::from(cell.page_node)));
-                if let Some(place) = place.filter(|_| kind != usize::from(touch::ZERO)) {
-                    *place = place.saturating_add(*count);
+                if known && kind != usize::from(touch::ZERO) && *count > 0 {
+                    add_at(&mut matrix, cell, nodes, *count);
                 }
             }
             let of = |kind: u8| counts.get(usize::from(kind)).copied().unwrap_or(0);
@@ -308,6 +312,16 @@ impl Sum {
         self.open.blocked_ns = self.open.blocked_ns.saturating_add(open.blocked_ns);
         // `None` is less than any wait.
         self.open.waiting_now_ns = self.open.waiting_now_ns.max(open.waiting_now_ns);
+    }
+}
+
+/// Adds to a cell. Rows come with their first touch: most threads touch from one node.
+fn add_at(matrix: &mut Vec<Vec<u64>>, cell: &Cell, nodes: usize, count: u64) {
+    let (row, column) = (usize::from(cell.cpu_node), usize::from(cell.page_node));
+    matrix.resize(matrix.len().max(row + 1), Vec::new());
+    matrix[row].resize(nodes, 0);
+    if let Some(sum) = matrix[row].get_mut(column) {
+        *sum = sum.saturating_add(count);
     }
 }
 

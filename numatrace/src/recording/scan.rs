@@ -17,7 +17,7 @@ use crate::text::visible;
 use numatrace_common::abi::ABI_VERSION;
 
 /// Nodes and CPUs that a kernel can have (`MAX_NUMNODES`, and what 16 bits in a record can name).
-const MOST_NODES: usize = 1024;
+const MOST_NODES: usize = 256;
 const MOST_CPUS: usize = 65_536;
 /// Entries of any other list in a head, and bytes of a text in it.
 const MOST_LISTED: usize = 65_536;

@@ -166,6 +166,11 @@ pub fn start(kind: Kind, count: usize, nodes: (usize, usize)) -> Result<Workload
     workload.with_context(|| kind.name())
 }
 
+/// A cell of a matrix in which rows without touches can be missing.
+fn at(matrix: &[Vec<u64>], (row, column): (usize, usize)) -> u64 {
+    matrix.get(row).and_then(|row| row.get(column)).copied().unwrap_or(0)
+}
+
 impl Touched {
     /// A workload that has run.
     pub fn new(kind: Kind, nodes: (usize, usize), done: Done, tid: u32) -> Touched {
@@ -241,6 +246,7 @@ impl Touched {
                 ensure!(*count == truth, "({row}, {column}) is {count} instead of {truth}: {by_node:?}");
             }
         }
+        ensure!(at(&by_node, cell) == in_cell, "{cell:?} is not {in_cell}: {by_node:?}");
         let share = &thread.0["remote_share"];
         let truth = if self.nodes.0 == self.nodes.1 { 0.0 } else { 1.0 };
         let right = if in_cell == 0 { share.is_null() } else { share.as_f64() == Some(truth) };
@@ -271,7 +277,7 @@ impl Touched {
         }
         let cell = (report.position(self.nodes.0)?, report.position(self.nodes.1)?);
         let in_cell = if self.kind.counted_as() == "zero" { 0 } else { own };
-        let counted = thread.touches_by_node()?[cell.0][cell.1];
+        let counted = at(&thread.touches_by_node()?, cell);
         ensure!((in_cell..=in_cell + planted).contains(&counted), "{cell:?} is {counted}, not {in_cell}");
         Ok(())
     }
@@ -292,7 +298,7 @@ impl Touched {
         } else {
             // What a child faults on besides is local to it.
             ensure!(ours.remote == touches, "{ours:?} instead of {touches} remote ones");
-            let cell = child.touches_by_node()?[report.position(self.nodes.0)?][report.position(self.nodes.1)?];
+            let cell = at(&child.touches_by_node()?, (report.position(self.nodes.0)?, report.position(self.nodes.1)?));
             ensure!(cell >= touches, "the cell has {cell} of {touches}");
         }
         Ok(())

@@ -62,6 +62,7 @@ pub struct Choice {
     pub(super) hints_refused: Option<String>,
     pub(super) can_use_deltas: bool,
     by_event: bool,
+    same_ids: bool,
     symbols: kallsyms::Symbols,
     /// Arguments of the tracepoint: its program is named by their number.
     pub(super) migrate_args: u32,
@@ -95,6 +96,7 @@ impl Choice {
             hints_refused: None,
             can_use_deltas: offsets.numa_faults_locality != MISSING,
             by_event: false,
+            same_ids: true,
             symbols: kallsyms::Symbols::default(),
             migrate_args: kernel.tracepoint_args("mm_migrate_pages").unwrap_or(0) as u32,
             numa_misplaced: kernel.enumerator("migrate_reason", "MR_NUMA_MISPLACED").unwrap_or(u32::MAX),
@@ -150,7 +152,11 @@ impl Choice {
         self.why_hints = match numa_balancing() {
             _ if self.plan.source == PageSource::Off => Some("switched off with --page-source off".into()),
             None => Some("this kernel has no automatic NUMA balancing".into()),
-            Some(0) => Some("kernel.numa_balancing=0: automatic NUMA balancing is off".into()),
+            Some(0) => {
+                // Somebody may turn it on: its faults are no page touches then either.
+                self.hints = hints::HOOK;
+                Some("kernel.numa_balancing=0: automatic NUMA balancing is off".into())
+            }
             Some(_) => None,
         };
         if self.why_hints.is_some() {
@@ -177,6 +183,7 @@ impl Choice {
         config.huge_page_bytes = huge_page_bytes();
         config.page_offset_base = self.symbols.page_offset_base;
         config.huge_zero_pfn = self.symbols.huge_zero_pfn;
+        config.encryption_mask = self.symbols.sme_me_mask;
         config.five_levels = u32::from(five_levels());
         config.huge_zero_reads = u32::from(huge_zero_reads());
     }
@@ -200,6 +207,35 @@ impl Choice {
     /// The kernel refused the hook.
     pub(super) fn refuse(&mut self, why: &str) {
         self.give_up(format!("refused: {why}"));
+    }
+
+    /// Hint faults are counted and shown.
+    pub(super) fn has_hints(&self) -> bool {
+        match self.hints {
+            hints::HOOK => self.why_hints.is_none() && self.hints_refused.is_none(),
+            hints::DELTAS => true,
+            _ => false,
+        }
+    }
+
+    /// The kernel refused both hooks. While balancing is off that matters to nobody.
+    pub(super) fn refuse_hints(&mut self, why: String) {
+        if self.why_hints.is_none() {
+            self.hints_refused = Some(why);
+        }
+    }
+
+    /// Ids of processes mean others here than to the probes: none can be asked about.
+    pub(super) fn leave_out_processes(&mut self) {
+        self.same_ids = false;
+        if self.resolve == resolve::ENTRY {
+            self.give_up("numatrace runs in a pid namespace of its own, where ids are not the kernel's".into());
+        }
+    }
+
+    /// Samples are taken and named.
+    pub(super) const fn names_places(&self) -> bool {
+        self.same_ids && self.plan.samples_per_second > 0
     }
 
     /// Nobody tells what a fault was for.
@@ -237,6 +273,7 @@ impl Choice {
         let [fentry, kprobe, deltas] = sources::HINT_FAULTS;
         let (name, state, reason) = match (self.hints, &self.hints_refused) {
             (hints::OFF, _) => (fentry, SourceState::Off, self.why_hints.clone()),
+            (hints::HOOK, _) if self.why_hints.is_some() => (fentry, SourceState::Off, self.why_hints.clone()),
             (hints::DELTAS, _) => (deltas, SourceState::BestEffort, self.why_hints.clone()),
             (_, Some(refused)) => (fentry, SourceState::Off, Some(format!("refused: {refused}"))),
             (_, None) if self.hints_by_kprobe => (kprobe, SourceState::On, None),
@@ -251,6 +288,11 @@ impl Choice {
             (SourceState::Off, "there is no source of page touches".to_owned())
         } else if rate == 0 {
             (SourceState::Off, "switched off with --fault-samples 0".to_owned())
+        } else if !self.same_ids {
+            (
+                SourceState::Off,
+                "numatrace runs in a pid namespace of its own, where ids are not the kernel's".to_owned(),
+            )
         } else {
             let most = format!("at most {rate} page touches a second, each standing for those since the one before it");
             (SourceState::Sampled, most)

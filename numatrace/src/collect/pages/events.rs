@@ -48,9 +48,15 @@ pub(super) struct Events {
     /// When all was well last.
     well_ns: u64,
     hotplug: Option<Hotplug>,
+    memory_changed: bool,
 }
 
 impl Events {
+    /// Whether memory came or went since this was asked last, as far as the kernel has said so.
+    pub(super) fn memory_changed(&mut self) -> bool {
+        std::mem::take(&mut self.memory_changed)
+    }
+
     /// Opens them on every CPU that is online.
     ///
     /// # Errors
@@ -68,6 +74,7 @@ impl Events {
             online,
             well_ns: monotonic_ns(),
             hotplug,
+            memory_changed: false,
         };
         for cpu in cpus(&events.online) {
             let on = events.open_on(cpu).map_err(|error| match error.raw_os_error() {
@@ -90,7 +97,10 @@ impl Events {
     pub(super) fn look(&mut self, over: &mut dyn FnMut(Lapse)) {
         let now = monotonic_ns();
         let Ok(online) = fs::read(ONLINE) else { return };
-        let mut went = self.hotplug.as_ref().map(Hotplug::cpus).unwrap_or_default();
+        let heard = self.hotplug.as_ref().map(Hotplug::hear).unwrap_or_default();
+        self.memory_changed |= heard.memory || heard.missed;
+        // Where something was said that was not heard, any CPU may have gone and come.
+        let mut went = if heard.missed { self.on.keys().copied().collect() } else { heard.went };
         if online == self.online && went.is_empty() && self.gone.is_empty() {
             self.well_ns = now;
             return;
@@ -142,25 +152,48 @@ impl Hotplug {
         bound.then_some(Hotplug(socket))
     }
 
-    /// CPUs that it spoke of since the last time.
-    fn cpus(&self) -> Vec<u32> {
-        let mut cpus = Vec::new();
+    /// What it said since the last time.
+    fn hear(&self) -> Heard {
+        let mut heard = Heard::default();
         let mut message = [0u8; 4096];
         loop {
             // SAFETY: room for as many bytes as are asked for.
             let read = unsafe { libc::recv(self.0.as_raw_fd(), message.as_mut_ptr().cast(), message.len(), 0) };
-            let Ok(read) = usize::try_from(read) else { return cpus };
-            cpus.extend(cpu_of(&message[..read.min(message.len())]));
+            match usize::try_from(read) {
+                Ok(read) => heard.take(&message[..read.min(message.len())]),
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    // More was said than there was room for: then there is more to read.
+                    if error.raw_os_error() != Some(libc::ENOBUFS) {
+                        return heard;
+                    }
+                    heard.missed = true;
+                }
+            }
         }
     }
 }
 
-/// The CPU of `online@/devices/system/cpu/cpu3`.
-fn cpu_of(message: &[u8]) -> Option<u32> {
-    let head = std::str::from_utf8(message.split(|byte| *byte == 0).next()?).ok()?;
-    let (action, path) = head.split_once('@')?;
-    let cpu = path.strip_prefix("/devices/system/cpu/cpu")?;
-    if matches!(action, "online" | "offline") { cpu.parse().ok() } else { None }
+/// What the kernel said.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Heard {
+    /// CPUs that went offline: one that came back since is not told from one that did not.
+    went: Vec<u32>,
+    /// Memory came or went.
+    memory: bool,
+    /// Something was not heard.
+    missed: bool,
+}
+
+impl Heard {
+    /// A message like `offline@/devices/system/cpu/cpu3`.
+    fn take(&mut self, message: &[u8]) {
+        let head = message.split(|byte| *byte == 0).next().and_then(|head| std::str::from_utf8(head).ok());
+        let Some((action, path)) = head.and_then(|head| head.split_once('@')) else { return };
+        self.memory |= path.starts_with("/devices/system/memory/") && action != "change";
+        let cpu = path.strip_prefix("/devices/system/cpu/cpu").and_then(|cpu| cpu.parse::<u32>().ok());
+        self.went.extend(cpu.filter(|_| action == "offline"));
+    }
 }
 
 fn cpus(online: &[u8]) -> Vec<u32> {
@@ -212,11 +245,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_says_which_cpu_came_or_went() {
-        assert_eq!(cpu_of(b"online@/devices/system/cpu/cpu12\0ACTION=online\0"), Some(12));
-        assert_eq!(cpu_of(b"offline@/devices/system/cpu/cpu3"), Some(3));
-        for other in ["change@/devices/system/cpu/cpu3", "online@/devices/system/memory/memory3", "libudev", "", "\0"] {
-            assert_eq!(cpu_of(other.as_bytes()), None, "{other:?}");
-        }
+    fn the_kernel_says_which_cpu_went_and_that_memory_changed() {
+        let heard = |messages: &[&str]| {
+            let mut heard = Heard::default();
+            messages.iter().for_each(|message| heard.take(message.as_bytes()));
+            (heard.went, heard.memory)
+        };
+        let both = ["offline@/devices/system/cpu/cpu12\0ACTION=offline\0", "online@/devices/system/cpu/cpu12"];
+        assert_eq!(heard(&both), (vec![12], false));
+        assert_eq!(heard(&["online@/devices/system/memory/memory3"]), (vec![], true));
+        let others = ["change@/devices/system/cpu/cpu3", "change@/devices/system/memory/memory3", "libudev", "", "\0"];
+        assert_eq!(heard(&others), (vec![], false));
     }
 }

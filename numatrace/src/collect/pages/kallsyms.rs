@@ -13,6 +13,8 @@ pub(super) struct Symbols {
     pub(super) page_offset_base: u64,
     /// Frame of the huge zero page.
     pub(super) huge_zero_pfn: u64,
+    /// Bits of page-table entries that say that memory is encrypted (x86).
+    pub(super) sme_me_mask: u64,
 }
 
 impl Symbols {
@@ -32,6 +34,7 @@ impl Symbols {
                 let place = match name {
                     b"page_offset_base" => Some(&mut found.page_offset_base),
                     b"huge_zero_pfn" => Some(&mut found.huge_zero_pfn),
+                    b"sme_me_mask" => Some(&mut found.sme_me_mask),
                     _ => None,
                 };
                 if let (Some(place), Ok(address)) = (place, std::str::from_utf8(address)) {
@@ -52,7 +55,7 @@ mod tests {
     fn variables_are_found_by_name() {
         let text = b"ffffffff81000000 T _text\nffffffff82a1b2c0 D page_offset_base\nffff d huge_zero_pfn\t[mod]\n\nzz";
         let found = Symbols::find(&text[..]);
-        assert_eq!(found, Symbols { page_offset_base: 0xffff_ffff_82a1_b2c0, huge_zero_pfn: 0xffff });
+        assert_eq!(found, Symbols { page_offset_base: 0xffff_ffff_82a1_b2c0, huge_zero_pfn: 0xffff, sme_me_mask: 0 });
         assert_eq!(
             Symbols::find(&b"0000000000000000 D page_offset_base\nno hex D huge_zero_pfn"[..]),
             Symbols::default()

@@ -54,8 +54,8 @@ use crate::{
     topology::{Topology, memory::NodeMap},
 };
 
-/// How often the machine's memory is looked at again.
-const MEMORY_LOOK_NS: u64 = 10_000_000_000;
+/// How often the machine's memory is looked at again where the kernel does not say that it changed: a file for each block.
+const MEMORY_LOOK_NS: u64 = 60_000_000_000;
 /// Time between two parts of a scan: in less than its share of this, a part can do little but begin.
 const SCAN_PAUSE_NS: u64 = 100_000_000;
 /// Share of one core that scans of placement may take: one in so many.
@@ -144,6 +144,8 @@ pub struct Pages {
     scanned_ns: u64,
     processes: StdMap<u32, ()>,
     dead: StdMap<u32, u64>,
+    /// Processes whose first thread has ended.
+    leaders_gone: Vec<u32>,
     /// Touches without a cell that were told.
     no_cell: u64,
     ticked_ns: u64,
@@ -175,7 +177,7 @@ impl Pages {
     ) -> Result<Pages, LoadError> {
         let memory = NodeMap::read(Path::new("/"), topology).map_err(|error| error.to_string());
         let cells = match ebpf.take_map("CELLS") {
-            Some(Map::HashMap(map)) => Cells::new(map),
+            Some(Map::HashMap(map)) => Cells::new(map, same_ids),
             _ => return Err(LoadError::Map("CELLS")),
         };
         let access = |map| move |cause| LoadError::MapAccess { map, cause };
@@ -185,6 +187,9 @@ impl Pages {
         let steps = Array::try_from(steps).map_err(access("NODE_MAP"))?;
         let mut sources = Vec::new();
         let mut events = None;
+        if !same_ids {
+            choice.leave_out_processes();
+        }
         let memory = match memory {
             Ok(memory) => memory,
             Err(error) => {
@@ -217,16 +222,16 @@ impl Pages {
         if choice.hints == hints::HOOK
             && let Err(reason) = attach_hints(ebpf, flavour, types, &mut choice)
         {
-            choice.hints_refused = Some(reason.0);
+            choice.refuse_hints(reason.0);
         }
-        let migrated = if choice.hints == hints::OFF {
+        let migrated = if !choice.has_hints() {
             Err(Refused(choice.why_no_hints().to_owned()))
         } else {
             let program = format!("mm_migrate_pages_{}", choice.migrate_args);
             attach_tracepoint(ebpf, flavour, "mm_migrate_pages", &program, types)
         };
         let touches = choice.is_on();
-        let samples = touches && choice.plan.samples_per_second > 0;
+        let samples = touches && choice.names_places();
         sources.push(choice.source());
         sources.push(choice.hints_source());
         sources.push(match &migrated {
@@ -250,12 +255,12 @@ impl Pages {
             cow: touches && choice.copies,
             huge: touches && choice.huge,
             zero: touches && choice.zero,
-            hints: choice.hints != hints::OFF && choice.hints_refused.is_none(),
+            hints: choice.has_hints(),
             migrated: migrated.is_ok(),
             places: samples,
             placement: scanner.is_ok(),
         };
-        let needs_places = samples || choice.resolve == resolve::ENTRY;
+        let needs_places = samples || same_ids && choice.resolve == resolve::ENTRY;
         let places = needs_places.then(|| Places::start(choice.plan.samples_per_second, topology.nodes.clone()));
         let mut pages = Pages {
             choice,
@@ -272,6 +277,7 @@ impl Pages {
             scanned_ns: monotonic_ns(),
             processes: StdMap::new(),
             dead: StdMap::new(),
+            leaders_gone: Vec::new(),
             no_cell: 0,
             ticked_ns: monotonic_ns(),
             sources,
@@ -311,11 +317,13 @@ impl Pages {
     /// One in so many touches is sampled: local ones, remote ones.
     fn sample_every(&mut self, every: [u32; 2]) -> Result<(), LoadError> {
         let rate = self.choice.plan.samples_per_second;
-        let every = if rate > 0 { every } else { [0; 2] };
+        let every = if self.choice.names_places() { every } else { [0; 2] };
+        let access = |cause| LoadError::MapAccess { map: "SAMPLING", cause };
+        // What was taken in this stretch of time stays taken.
+        let before = self.sampling.get(&0, 0).map_err(access)?.0;
         // At least one remote one in each stretch.
         let most = ((u64::from(rate) << SAMPLE_STRETCH_SHIFT) / 1_000_000_000).max(1) as u32;
-        let sampling = Sampling { every, most, ..Sampling::NONE };
-        let access = |cause| LoadError::MapAccess { map: "SAMPLING", cause };
+        let sampling = Sampling { every, most, ..before };
         self.sampling.set(0, PodSampling(sampling), 0).map_err(access)
     }
 
@@ -351,8 +359,9 @@ impl Pages {
                 if self.dead.len() < MOST_DEAD {
                     self.dead.insert(task.tid, task.header.ts);
                 }
-                if task.tid == task.tgid {
-                    self.processes.remove(&task.tgid);
+                if task.tid == task.tgid && self.leaders_gone.len() < MOST_PROCESSES {
+                    // Other threads of it may live on.
+                    self.leaders_gone.push(task.tgid);
                 }
             }
             task_event::NAME => {}
@@ -424,8 +433,17 @@ impl Pages {
         if !self.choice.is_on() && !self.measured.hints {
             return Ok(());
         }
+        let processes = &mut self.processes;
+        self.leaders_gone.retain(|tgid| {
+            let lives = Path::new(&format!("/proc/{tgid}")).exists();
+            if !lives {
+                processes.remove(tgid);
+            }
+            lives
+        });
         let now = monotonic_ns();
-        if now.saturating_sub(self.memory_looked_ns) > MEMORY_LOOK_NS {
+        let told = self.events.as_mut().is_some_and(Events::memory_changed);
+        if told || now.saturating_sub(self.memory_looked_ns) > MEMORY_LOOK_NS {
             self.memory_looked_ns = now;
             self.look_at_memory()?;
         }
@@ -440,7 +458,12 @@ impl Pages {
         self.cells.read(&self.dead, |key, tgid, more| {
             let (what, cpu_node, page_node) = key.parts();
             if usize::from(what) < touch::KINDS {
-                if page_node == cpu_node { local += more } else { remote += more }
+                // As the probes tell them apart, which sample no others.
+                match page_node {
+                    NO_NODE_BYTE => {}
+                    node if node == cpu_node => local += more,
+                    _ => remote += more,
+                }
             }
             if entry && usize::from(what) < touch::KINDS {
                 unresolved.counted(key, tgid, more);

@@ -9,7 +9,11 @@ use std::{
     io,
     path::Path,
     ptr,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -35,6 +39,10 @@ const LONGEST_TEXT: usize = 1_024;
 const MOST_PLACES: usize = 65_536;
 /// Addresses in one question about nodes, which takes the kernel about a tenth of a millisecond.
 const ASKED_AT_ONCE: usize = 512;
+/// Between two attempts to hand something over when everything ends.
+const OFFER_PAUSE: Duration = Duration::from_millis(5);
+/// Longest wait for the thread's end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Stands for texts and places beyond the bounds.
 const MORE: &str = "(more places than are kept)";
 
@@ -48,8 +56,8 @@ struct Seen {
 enum Job {
     Samples(Vec<Seen>),
     Meet(u32),
-    ForgetTold,
-    Tick(u64),
+    /// Its number, and whether all texts are to be told again from here on.
+    Tick(u64, bool),
 }
 
 /// Thread, process, mapping, place in the code, callers: numbers of texts.
@@ -102,6 +110,10 @@ pub(super) struct Places {
     thread: Option<JoinHandle<()>>,
     batch: Vec<Seen>,
     tick: u64,
+    /// Texts that were told are to be told again.
+    forget: bool,
+    /// It is to end, whatever it has to do still.
+    stop: Arc<AtomicBool>,
 }
 
 impl Places {
@@ -109,6 +121,8 @@ impl Places {
     pub(super) fn start(a_second: u32, nodes: Vec<HostNode>) -> io::Result<Places> {
         let (to, jobs) = sync_channel(BATCHES);
         let (answers, from) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("numatrace-where".into()).spawn(move || {
             let mut worker = Worker {
                 resolver: Resolver::new(Path::new("/proc")),
@@ -124,6 +138,9 @@ impl Places {
                 resolved: HashMap::new(),
             };
             for job in jobs {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
                 if let Some(answer) = worker.work(job)
                     && answers.send(answer).is_err()
                 {
@@ -131,7 +148,8 @@ impl Places {
                 }
             }
         })?;
-        Ok(Places { to: Some(to), from, thread: Some(thread), batch: Vec::with_capacity(BATCH), tick: 0 })
+        let batch = Vec::with_capacity(BATCH);
+        Ok(Places { to: Some(to), from, thread: Some(thread), batch, tick: 0, forget: false, stop })
     }
 
     /// Takes a sample.
@@ -165,16 +183,12 @@ impl Places {
     }
 
     pub(super) fn forget_told(&mut self) {
-        self.send(Job::ForgetTold);
+        self.forget = true;
     }
 
-    fn offer(&mut self, job: Job) {
-        // A thread that has ended takes nothing.
-        let _ = self.to.as_ref().map(|to| to.try_send(job));
-    }
-
-    fn send(&mut self, job: Job) {
-        let _ = self.to.as_ref().map(|to| to.send(job));
+    /// Never waits: a thread that waits for a file system takes nothing, and neither does one that has ended.
+    fn offer(&mut self, job: Job) -> bool {
+        self.to.as_ref().is_some_and(|to| to.try_send(job).is_ok())
     }
 
     /// What it has found so far; where `wait` says so, all of it, if that takes no longer.
@@ -182,11 +196,13 @@ impl Places {
         self.hand_over();
         self.tick += 1;
         let mut all = Answer::default();
-        match wait {
-            None => self.offer(Job::Tick(self.tick)),
-            Some(_) => self.send(Job::Tick(self.tick)),
-        }
         let until = wait.map(|wait| Instant::now() + wait);
+        let mut offered = self.offer(Job::Tick(self.tick, self.forget));
+        while !offered && until.is_some_and(|until| Instant::now() < until) {
+            thread::sleep(OFFER_PAUSE);
+            offered = self.offer(Job::Tick(self.tick, self.forget));
+        }
+        self.forget &= !offered;
         loop {
             let answer = match until.filter(|_| all.tick < self.tick) {
                 Some(until) => match self.from.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -208,9 +224,15 @@ impl Places {
 
 impl Drop for Places {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
         self.to = None;
-        if let Some(thread) = self.thread.take() {
-            // What it was about to say interests nobody any more.
+        let Some(thread) = self.thread.take() else { return };
+        let until = Instant::now() + LAST_WAIT;
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(OFFER_PAUSE);
+        }
+        // One that waits for a file system is left to itself. What others were about to say interests nobody any more.
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }
@@ -241,19 +263,42 @@ impl Worker {
                 self.resolver.forget(tgid);
                 self.resolver.meet(tgid);
             }
-            Job::ForgetTold => self.told.iter_mut().for_each(|told| *told = false),
             Job::Samples(batch) => self.samples(batch),
-            Job::Tick(tick) => {
+            Job::Tick(tick, forget) => {
                 let mut answer = std::mem::take(&mut self.answer);
                 answer.tick = tick;
                 answer.places = self.places.drain().collect();
                 answer.places.sort_unstable_by_key(|(place, _)| *place);
                 let resolved = self.resolved.drain().map(|((group, node), count)| (group, node, count));
                 answer.resolved = resolved.collect();
+                if forget {
+                    // What this answer names is told with it.
+                    self.told.iter_mut().for_each(|told| *told = false);
+                    self.tell_again(&mut answer);
+                }
+                if self.texts.len() > MOST_TEXTS * 3 / 4 {
+                    // Most are of mappings that are gone. Their numbers stand for others from now on.
+                    self.texts.clear();
+                    self.told.clear();
+                }
                 return Some(answer);
             }
         }
         None
+    }
+
+    /// The texts of all places of an answer, for one who has heard none of them.
+    fn tell_again(&mut self, answer: &mut Answer) {
+        let mut needed: Vec<u32> = answer.places.iter().flat_map(|((_, _, a, b, c), _)| [*a, *b, *c]).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let names: HashMap<u32, &String> = self.texts.iter().map(|(text, number)| (*number, text)).collect();
+        answer.words = needed.iter().filter_map(|number| Some((*number, (*names.get(number)?).clone()))).collect();
+        for (number, _) in &answer.words {
+            if let Some(told) = self.told.get_mut(*number as usize - 1) {
+                *told = true;
+            }
+        }
     }
 
     fn samples(&mut self, mut batch: Vec<Seen>) {
@@ -464,6 +509,8 @@ mod tests {
         places.forget_told();
         places.sample(sample);
         assert_eq!(places.tick(Some(Duration::from_secs(60))).words.len(), answer.words.len());
+        places.sample(sample);
+        assert_eq!(places.tick(Some(Duration::from_secs(60))).words.len(), 0);
     }
 
     #[test]
