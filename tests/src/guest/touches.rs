@@ -176,11 +176,12 @@ pub fn placement() -> Result<()> {
     const PAGES: usize = 3_000;
     let _off = Tuned::balancing(false)?;
     // Its pages are there, and it waits at its gate.
-    let workload = start(Kind::Retouch, PAGES, (0, 1))?;
+    let mut workload = start(Kind::Retouch, PAGES, (0, 1))?;
     let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
     eventually("the process was scanned", PATIENCE, || Ok(!tracer.next_report()?.0["placement_pages"].is_null()))?;
     let truth = numa_maps(workload.pid)?;
     let report = tracer.stop()?;
+    workload.run()?;
     workload.finish()?;
     ensure!(truth.get(&1).is_some_and(|pages| *pages >= PAGES as u64), "numa_maps has {truth:?}");
     let ours: Vec<u64> = serde_json::from_value(report.0["placement_pages"].clone())?;
