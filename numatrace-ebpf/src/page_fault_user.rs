@@ -82,17 +82,8 @@ pub fn begin<A: Access>(task: Task<A>, address: u64, fault: u32) -> u32 {
     let kind = kind(Ended { fault, found: mapping.is_some(), file, shared, ..Ended::default() });
     let cell = CellKey::cell(kind, cpu_node, NO_NODE_BYTE);
     touch::count(task, cpu, cell);
-    let seen = Touch {
-        task,
-        mm,
-        mapping,
-        address,
-        kind,
-        cpu,
-        cpu_node,
-        page_node: NO_NODE_BYTE,
-        flags: sample_flags::ENTRY,
-    };
+    let seen =
+        Touch { task, mm, mapping, address, kind, cpu, cpu_node, page_node: NO_NODE_BYTE, flags: sample_flags::ENTRY };
     touch::tell(ptr::null_mut(), seen, now(), 1);
     cell
 }

@@ -82,10 +82,7 @@ fn try_page_fault<A: Access>(ctx: *mut c_void, major: bool) {
     let kind = kind(Ended { fault, major, huge, zero, found: mapping.is_some(), file, shared });
     let page_node = if zero && !file { NO_NODE_BYTE } else { touch::node_of_page(seen.physical) };
     touch::count(task, cpu, CellKey::cell(kind, cpu_node, page_node));
-    touch::sample(
-        ctx,
-        Touch { task, mm, mapping, address: seen.address, kind, cpu, cpu_node, page_node, flags: 0 },
-    );
+    touch::sample(ctx, Touch { task, mm, mapping, address: seen.address, kind, cpu, cpu_node, page_node, flags: 0 });
 }
 
 /// Whether the huge page that a read ended with is the huge zero page.

@@ -3,7 +3,10 @@
 //! Cells are kept in a hash that user space reads at each tick, so that nothing is lost on the way, also of threads that
 //! have ended meanwhile. A cell belongs to one thread, which is on one CPU at a time: adding to it needs no lock.
 
-use core::{ffi::c_void, intrinsics::{AtomicOrdering, atomic_xadd}};
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+};
 
 use aya_ebpf::{
     bindings::{BPF_F_USER_STACK, BPF_NOEXIST},
