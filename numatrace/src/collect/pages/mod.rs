@@ -11,6 +11,7 @@ mod choice;
 mod events;
 mod kallsyms;
 mod places;
+mod shares;
 mod unresolved;
 
 use std::{
@@ -40,6 +41,7 @@ use self::{
     cells::Cells,
     events::{Events, Lapse},
     places::Places,
+    shares::Shares,
     unresolved::Unresolved,
 };
 use super::{
@@ -140,6 +142,7 @@ pub struct Pages {
     memory_looked_ns: u64,
     places: Option<Places>,
     unresolved: Unresolved,
+    shares: Shares,
     scanner: Option<Scanner>,
     scanned_ns: u64,
     processes: StdMap<u32, ()>,
@@ -273,6 +276,7 @@ impl Pages {
             memory_looked_ns: monotonic_ns(),
             places: places.transpose().map_err(LoadError::Threads)?,
             unresolved: Unresolved::default(),
+            shares: Shares::default(),
             scanner: scanner.ok(),
             scanned_ns: monotonic_ns(),
             processes: StdMap::new(),
@@ -447,7 +451,7 @@ impl Pages {
             self.memory_looked_ns = now;
             self.look_at_memory()?;
         }
-        let answer = self.places.as_mut().map(|places| places.tick(last.then_some(LAST_PLACES)));
+        let mut answer = self.places.as_mut().map(|places| places.tick(last.then_some(LAST_PLACES)));
         if let Some(answer) = &answer {
             self.unresolved.found(&answer.resolved);
         }
@@ -480,6 +484,16 @@ impl Pages {
                 *count += more;
             }
         });
+        if let Some(answer) = &mut answer {
+            for ((_, tid, _, cpu_node, page_node), counts) in &grown {
+                let touches =
+                    counts[..usize::from(touch::ZERO)].iter().sum::<u64>() + counts[usize::from(touch::OTHER)];
+                if *page_node != NO_NODE_BYTE && touches > 0 {
+                    self.shares.touched(*tid, page_node != cpu_node, touches);
+                }
+            }
+            self.shares.settle(&mut answer.places, |tid| self.dead.contains_key(&tid), last);
+        }
         self.dead.clear();
         let homeless = no_cell - std::mem::replace(&mut self.no_cell, no_cell).min(no_cell);
         if homeless > 0 {

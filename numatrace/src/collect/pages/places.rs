@@ -61,15 +61,15 @@ enum Job {
 }
 
 /// Thread, process, mapping, place in the code, callers: numbers of texts.
-type Place = (u32, u32, u32, u32, u32);
+pub(super) type Place = (u32, u32, u32, u32, u32);
 
 /// What came of samples since the last answer.
 #[derive(Default)]
 pub(super) struct Answer {
     tick: u64,
     words: Vec<(u32, String)>,
-    /// Local and remote touches.
-    places: Vec<(Place, [u64; 2])>,
+    /// Local and remote touches, by thread.
+    pub(super) places: Vec<(Place, [u64; 2])>,
     /// Nodes of pages that were asked for.
     pub(super) resolved: Vec<(Group, u8, u64)>,
 }
@@ -217,6 +217,7 @@ impl Places {
             all.tick = answer.tick;
             all.words.extend(answer.words);
             all.places.extend(answer.places);
+            all.places.sort_by_key(|(place, _)| *place);
             all.resolved.extend(answer.resolved);
         }
     }
