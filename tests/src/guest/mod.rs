@@ -70,7 +70,7 @@ pub static SUITES: [Suite; 3] = [
             check("touches_with_balancing_on", || balancing_on(0, 1)),
             check("hint_faults_are_those_of_vmstat", hint_faults),
             check("hint_faults_are_absent_without_balancing", no_hint_faults),
-            check("placement_is_that_of_numa_maps", placement),
+            check("placement_is_that_of_numa_maps_and_numastat", placement),
             check("touches_are_counted_when_a_cpu_comes_back", cpu_off_and_on),
         ],
     },

@@ -1,6 +1,6 @@
 //! Checks of where touched pages are: on which node, in which kind, planted by balancing or not, and moved.
 
-use std::{collections::HashMap, fs, time::Duration};
+use std::{collections::HashMap, fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -171,25 +171,41 @@ fn numa_maps(pid: u32) -> Result<HashMap<usize, u64>> {
     Ok(pages)
 }
 
-/// Resident pages by node of a process that stands still are those of its numa_maps.
+/// Bytes by node of a process, as `numastat -p` prints them, in MiB with two decimals.
+fn numastat(pid: u32) -> Result<Vec<f64>> {
+    let output = Command::new("numastat").args(["-p", &pid.to_string()]).output().context("numastat does not run")?;
+    let text = String::from_utf8(output.stdout)?;
+    let total = text.lines().find_map(|line| line.strip_prefix("Total"));
+    let total = total.with_context(|| format!("numastat has no total ({}): {text}", output.status))?;
+    let mut by_node = total.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+    by_node.pop().context("numastat has no column of all nodes")?;
+    Ok(by_node)
+}
+
+/// Resident pages by node of a process that stands still are those of its numa_maps, and of `numastat -p`.
 pub fn placement() -> Result<()> {
+    /// Pages of the kernel's own that it maps into each process may be counted or not.
+    const KERNELS_OWN: u64 = 8;
     const PAGES: usize = 3_000;
     let _off = Tuned::balancing(false)?;
     // Its pages are there, and it waits at its gate.
     let mut workload = start(Kind::Retouch, PAGES, (0, 1))?;
     let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
     eventually("the process was scanned", PATIENCE, || Ok(!tracer.next_report()?.0["placement_pages"].is_null()))?;
-    let truth = numa_maps(workload.pid)?;
+    let (truth, peer) = (numa_maps(workload.pid)?, numastat(workload.pid)?);
     let report = tracer.stop()?;
     workload.run()?;
     workload.finish()?;
     ensure!(truth.get(&1).is_some_and(|pages| *pages >= PAGES as u64), "numa_maps has {truth:?}");
     let ours: Vec<u64> = serde_json::from_value(report.0["placement_pages"].clone())?;
-    for node in 0..ours.len() {
+    ensure!(peer.len() == ours.len(), "numastat has {peer:?}, numatrace {ours:?}");
+    for (node, peer) in peer.into_iter().enumerate() {
         let truth = truth.get(&node).copied().unwrap_or_default();
         let ours = ours[report.position(node)?];
-        // Pages of the kernel's own that it maps into each process may be counted or not.
-        ensure!(ours.abs_diff(truth) <= 8, "node {node} has {ours} pages, numa_maps says {truth}");
+        ensure!(ours.abs_diff(truth) <= KERNELS_OWN, "node {node} has {ours} pages, numa_maps says {truth}");
+        // 256 pages are a MiB; it rounds to a hundredth.
+        let (mib, slack) = (ours as f64 / 256.0, KERNELS_OWN as f64 / 256.0 + 0.005);
+        ensure!((mib - peer).abs() <= slack, "node {node} has {mib} MiB, numastat says {peer}");
     }
     let age = report.number("/placement_age_ns")?;
     ensure!(age <= report.number("/duration_ns")?, "a scan {age} ns old is older than the run");

@@ -11,6 +11,7 @@ mod filters;
 mod hostile;
 mod lifetimes;
 mod loss;
+mod places;
 mod recordings;
 mod refused;
 mod rights;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         cgroups::CASES,
         waits::CASES,
         touches::CASES,
+        places::CASES,
         loss::CASES,
         lifetimes::CASES,
         filters::CASES,

@@ -1,21 +1,16 @@
 //! Page touches on this machine, which may have one node: how many, of which kind, and where in a program.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use numatrace::snapshot::sources::TOUCHES;
 use numatrace_tests::{
     live::{
-        Report, Tracer, Workload, bpf, numatrace, program,
+        Report, Tracer, bpf, numatrace, program,
         touches::{BY_CHILD, EXACT, Touched, each, exact, start, touch_all},
     },
     workload::{Kind, memory, os},
 };
-use serde_json::Value;
 
 use crate::{Case, Scratch};
 
@@ -25,8 +20,6 @@ pub const CASES: &[Case] = &[
     ("touches_of_children_that_exit_at_once", children),
     ("touches_seen_at_entry", entry),
     ("without_a_page_source_there_is_no_number_but_a_reason", off),
-    ("where_names_the_function_that_touches", function),
-    ("where_says_why_it_has_no_name", stripped),
     ("a_recording_has_the_same_touches", recorded),
 ];
 
@@ -84,105 +77,6 @@ fn off() -> Result<()> {
         source["state"] == "off" && source["reason"].as_str().is_some_and(|reason| reason.contains("--page-source"))
     });
     ensure!(said, "no source says why: {}", report.0["sources"]);
-    Ok(())
-}
-
-/// The function of [`SOURCE`] that touches.
-const FUNCTION: &str = "touches_on_purpose";
-
-/// A program with one function that touches; it speaks as workloads do.
-const SOURCE: &str = r#"
-#include <stdio.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-enum { PAGES = 2048, ROUNDS = 20 };
-
-__attribute__((noinline)) void touches_on_purpose(volatile char *memory, long size) {
-    for (long page = 0; page < PAGES; page++)
-        memory[page * size] = 1;
-}
-
-int main(void) {
-    char line[16];
-    long size = sysconf(_SC_PAGESIZE);
-    printf("{\"ready\":true,\"pid\":%d,\"tids\":{\"toucher\":%d}}\n", getpid(), getpid());
-    fflush(stdout);
-    if (!fgets(line, sizeof line, stdin))
-        return 1;
-    for (int round = 0; round < ROUNDS; round++) {
-        char *memory = mmap(0, PAGES * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED || madvise(memory, PAGES * size, MADV_NOHUGEPAGE))
-            return 2;
-        touches_on_purpose(memory, size);
-        munmap(memory, PAGES * size);
-    }
-    printf("{\"done\":true,\"threads\":{},\"facts\":{\"touches\":%d}}\n", PAGES * ROUNDS);
-    fflush(stdout);
-    return fgets(line, sizeof line, stdin) ? 0 : 3;
-}
-"#;
-
-/// Compiles it, with these flags more; `None`, which is said, where there is no compiler.
-fn compiled(scratch: &Path, flags: &[&str]) -> Result<Option<PathBuf>> {
-    let (source, program) = (scratch.join("touches.c"), scratch.join("touches-of-c"));
-    fs::write(&source, SOURCE)?;
-    let mut cc = Command::new("cc");
-    cc.args(["-O1", "-o"]).arg(&program).arg(&source).args(flags);
-    let output = match cc.stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(error) => {
-            println!("not tested: there is no C compiler here (cc: {error})");
-            return Ok(None);
-        }
-    };
-    ensure!(output.status.success(), "cc: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(Some(program))
-}
-
-/// Where its touches come from, the most frequent first; they must be most of those that it made.
-fn places_of(program: &Path) -> Result<Vec<Value>> {
-    let mut workload = Workload::start_command(Command::new(program))?;
-    let tid = workload.tid("toucher")?;
-    let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
-    let done = workload.run()?;
-    // Symbols are looked up while it lives.
-    let report = tracer.stop()?;
-    workload.finish()?;
-    let truth = done.facts["touches"].as_u64().context("no touches")?;
-    let thread = report.thread(tid)?;
-    let ours = thread.touches("first_touch")?.unwrap_or_default();
-    ensure!(ours.local + ours.remote >= truth, "{ours:?} of {truth} touches");
-    let places = thread.0["where"].as_array().with_context(|| format!("no places: {}", report.reasons()))?;
-    let sum: u64 = places.iter().map(count).sum();
-    ensure!(sum * 10 >= truth * 9 && sum * 10 <= truth * 12, "places have {sum} of {truth} touches: {places:?}");
-    Ok(places.clone())
-}
-
-/// Touches at a place.
-fn count(place: &Value) -> u64 {
-    ["local", "remote"].iter().filter_map(|part| place[*part].as_u64()).sum()
-}
-
-fn function() -> Result<()> {
-    let scratch = Scratch::new("where")?;
-    let Some(program) = compiled(&scratch.0, &[])? else { return Ok(()) };
-    let places = places_of(&program)?;
-    let first = places.iter().max_by_key(|place| count(place)).context("no place at all")?;
-    let symbol = first["symbol"].as_str().unwrap_or_default();
-    ensure!(symbol.contains(FUNCTION), "most touches are at {first}, not in {FUNCTION}");
-    ensure!(first["mapping"].as_str().is_some_and(|mapping| mapping.contains("anon")), "the mapping is {first}");
-    Ok(())
-}
-
-fn stripped() -> Result<()> {
-    let scratch = Scratch::new("where-stripped")?;
-    let Some(program) = compiled(&scratch.0, &["-s"])? else { return Ok(()) };
-    let places = places_of(&program)?;
-    let first = places.iter().max_by_key(|place| count(place)).context("no place at all")?;
-    let symbol = first["symbol"].as_str().unwrap_or_default();
-    ensure!(symbol.contains("touches-of-c") && symbol.contains("0x"), "no file and offset: {first}");
-    ensure!(symbol.ends_with(')'), "it is not said why there is no name: {first}");
     Ok(())
 }
 

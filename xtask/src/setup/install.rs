@@ -67,6 +67,8 @@ impl Machine {
             Need::Tmux => self.apt_install(&["tmux"]),
             Need::Qemu => self.qemu(dir),
             Need::Busybox => self.fetch("busybox-static", || fetch::busybox(dir)),
+            Need::Numactl => self.fetch("numactl and its libraries", || fetch::numactl(dir)),
+            Need::Go => self.apt_install(&["golang-go"]),
             Need::Kernel(series) => {
                 self.fetch(&format!("the newest {series} cloud kernel"), || fetch::kernel(dir, series))
             }

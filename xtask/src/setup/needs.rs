@@ -54,7 +54,9 @@ pub enum Need {
     Tmux,
     Qemu,
     Busybox,
+    Numactl,
     Kernel(&'static str),
+    Go,
     /// A tool to compare with.
     Peer(&'static Peer),
 }
@@ -91,6 +93,8 @@ pub struct Facts {
     pub can_build_for_guests: bool,
     pub qemu: bool,
     pub busybox: bool,
+    pub numactl: bool,
+    pub go: bool,
     pub kernels: Vec<String>,
     /// Packages of [`PEERS`] that are there.
     pub peers: Vec<&'static str>,
@@ -111,6 +115,8 @@ impl Facts {
             can_build_for_guests: cfg!(target_arch = "x86_64"),
             qemu: dir.qemu().is_ok(),
             busybox: dir.busybox().is_file(),
+            numactl: dir.numactl().is_some(),
+            go: which("go").is_some(),
             kernels: dir.kernels().into_iter().map(|kernel| kernel.series).collect(),
             peers: PEERS.iter().filter(peer_there).map(|peer| peer.package).collect(),
         }
@@ -141,10 +147,12 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
     }
     if matches!(purpose, Purpose::Live | Purpose::Test) {
         need(!facts.tmux, Need::Tmux);
+        need(!facts.go, Need::Go);
     }
     if purpose == Purpose::Test && facts.can_build_for_guests {
         need(!facts.qemu, Need::Qemu);
         need(!facts.busybox, Need::Busybox);
+        need(!facts.numactl, Need::Numactl);
         for series in KERNEL_SERIES {
             need(!facts.kernels.iter().any(|there| there == series), Need::Kernel(series));
         }
@@ -169,6 +177,8 @@ impl Need {
             Self::Tmux => "tmux".to_owned(),
             Self::Qemu => "qemu-system-x86_64".to_owned(),
             Self::Busybox => "a static busybox".to_owned(),
+            Self::Numactl => "numastat and its libraries".to_owned(),
+            Self::Go => "Go".to_owned(),
             Self::Kernel(series) => format!("a {series} kernel for guests"),
             Self::Peer(peer) => peer.package.to_owned(),
         }
@@ -184,6 +194,8 @@ impl Need {
             Self::Tmux => "is the terminal in which tests drive the dashboard and read its screen",
             Self::Qemu => "boots the guests with NUMA nodes that tests run in",
             Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
+            Self::Numactl => "is what guests compare placement with; unpacked below target/vm, not installed",
+            Self::Go => "compiles the program in which a test looks for Go's functions",
             Self::Kernel(_) => "guests boot it; unpacked below target/vm, not installed",
             Self::Peer(peer) => peer.why,
         }
@@ -203,6 +215,11 @@ impl Need {
             Self::Tmux => "your distribution's package `tmux`".to_owned(),
             Self::Qemu => "your distribution's package with qemu-system-x86_64".to_owned(),
             Self::Busybox => format!("a statically linked busybox at {}", VmDir::open().busybox().display()),
+            Self::Numactl => format!(
+                "your distribution's numactl, libnuma and libc, unpacked at {}/numactl",
+                VmDir::open().path().display()
+            ),
+            Self::Go => "your distribution's package with `go`".to_owned(),
             Self::Kernel(series) => format!(
                 "a distribution's vmlinuz at {}/kernels/{series}/boot/vmlinuz-VERSION",
                 VmDir::open().path().display()
@@ -213,7 +230,7 @@ impl Need {
 
     /// True where setup goes on without it.
     pub fn optional(&self) -> bool {
-        matches!(self, Self::Peer(_))
+        matches!(self, Self::Peer(_) | Self::Go)
     }
 
     /// True where it comes through apt, whose package lists must then be there and new.
@@ -238,6 +255,8 @@ mod tests {
             can_build_for_guests: true,
             qemu: true,
             busybox: true,
+            numactl: true,
+            go: true,
             kernels: KERNEL_SERIES.map(ToOwned::to_owned).to_vec(),
             peers: PEERS.iter().map(|peer| peer.package).collect(),
         }
@@ -296,10 +315,11 @@ mod tests {
     }
 
     #[test]
-    fn only_tools_to_compare_with_are_optional() {
+    fn only_tools_to_compare_with_and_go_are_optional() {
         let needs = missing(Purpose::Bench, &Facts::default());
         assert_eq!(needs.len(), PEERS.len());
         assert!(needs.iter().all(Need::optional));
-        assert!(!missing(Purpose::Test, &Facts::default()).iter().any(Need::optional));
+        let optional: Vec<_> = missing(Purpose::Test, &Facts::default()).into_iter().filter(Need::optional).collect();
+        assert_eq!(optional, [Need::Go]);
     }
 }

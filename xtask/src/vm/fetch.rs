@@ -1,4 +1,4 @@
-//! Gets kernels, busybox and, where it cannot be installed, QEMU from the distribution's packages, unpacked into the vm folder and never
+//! Gets kernels, busybox, numactl and, where it cannot be installed, QEMU from the distribution's packages, unpacked into the vm folder and never
 //! installed: a guest's kernel is none of the machine's business, and busybox-static would push out an installed busybox.
 
 use std::{
@@ -53,6 +53,12 @@ pub fn busybox(dir: &VmDir) -> Result<()> {
             .context("cannot copy busybox")?;
     }
     Ok(())
+}
+
+/// Fetches numactl's programs with the libraries they are linked to.
+pub fn numactl(dir: &VmDir) -> Result<()> {
+    let packages = ["numactl", "libnuma1", "libc6"].map(str::to_owned);
+    unpack(&packages, &dir.path().join("numactl"), &["lib", "lib64", "usr"])
 }
 
 /// Unpacks QEMU with those of its libraries that this machine lacks: runs from there, and changes nothing outside.

@@ -34,10 +34,11 @@ pub fn prepare(dir: &VmDir, ebpf_object: Option<&std::path::Path>) -> Result<()>
     say("building the guest's programs");
     run(&mut cargo)?;
     let programs = programs(&target_dir.join(TARGET).join("release"))?;
-    let files: Vec<_> = programs.into_iter().map(|(name, path)| (path, format!("bin/{name}"))).collect();
+    let mut files: Vec<_> = programs.into_iter().map(|(name, path)| (path, format!("bin/{name}"))).collect();
     if !files.iter().any(|(_, guest)| guest == "bin/numatrace") {
         bail!("the build for guests made no numatrace in {}", target_dir.display());
     }
+    files.extend(dir.numactl().into_iter().flatten());
     initramfs::build(&dir.initramfs(), &dir.busybox(), &files, initramfs::INIT)
 }
 

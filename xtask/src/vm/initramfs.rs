@@ -1,4 +1,4 @@
-//! The guest's whole file system: busybox, our static programs, and an init that runs one command and powers off.
+//! The guest's whole file system: busybox, our static programs, numactl's, and an init that runs one command and powers off.
 
 use std::{
     fs::{self, File},
@@ -69,7 +69,7 @@ pub fn build(to: &Path, busybox: &Path, files: &[(PathBuf, String)], init: &str)
     // Written beside and renamed, so that a guest never boots from half a file.
     let partial = to.with_extension(format!("{}.partial", std::process::id()));
     let mut cpio = Writer::new(BufWriter::new(File::create(&partial).with_context(failed)?));
-    for dir in ["bin", "dev", "proc", "sys", "tmp", "root", "etc", "run"] {
+    for dir in ["bin", "lib", "lib64", "dev", "proc", "sys", "tmp", "root", "etc", "run"] {
         cpio.directory(dir).with_context(failed)?;
     }
     // Without it init has no standard output until devtmpfs is mounted.

@@ -88,6 +88,23 @@ impl VmDir {
         self.path.join("busybox/bin/busybox")
     }
 
+    /// Programs of numactl, their loader and their libraries, each with its place in a guest; `None` unless all are there.
+    pub fn numactl(&self) -> Option<Vec<(PathBuf, String)>> {
+        let unpacked = self.path.join("numactl");
+        let library = |name: &str| (format!("lib/x86_64-linux-gnu/{name}"), format!("lib/{name}"));
+        let programs =
+            ["numastat", "numactl", "migratepages"].map(|name| (format!("bin/{name}"), format!("bin/{name}")));
+        let libraries = ["libc.so.6", "libnuma.so.1"].map(library);
+        // The name that programs have for their loader.
+        let loader = (library("ld-linux-x86-64.so.2").0, "lib64/ld-linux-x86-64.so.2".to_owned());
+        let files = programs.into_iter().chain(libraries).chain([loader]);
+        // Newer distributions have all of it in /usr.
+        let find = |place: String| {
+            [unpacked.join(&place), unpacked.join("usr").join(&place)].into_iter().find(|path| path.is_file())
+        };
+        files.map(|(place, guest)| Some((find(place)?, guest))).collect()
+    }
+
     /// Kernels that are there, oldest series first.
     pub fn kernels(&self) -> Vec<KernelImage> {
         kernels(&self.path.join("kernels"))
