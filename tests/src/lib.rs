@@ -9,6 +9,7 @@ pub mod keys;
 pub mod live;
 pub mod middle;
 pub mod picture;
+pub mod screens;
 pub mod sysfs;
 pub mod timeline;
 pub mod tmux;

@@ -3,122 +3,29 @@
 //! After a wanted change, `NUMATRACE_BLESS=1 cargo test -p numatrace-tests --test screens` writes them anew; the
 //! difference is then read in review.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
-use numatrace::replay::{Command, Motion, Span, Speed, Status, Worst};
-use numatrace::snapshot::{Snapshot, Source, SourceState, ThreadState};
+use numatrace::replay::{Command, Motion, Span, Status, Worst};
+use numatrace::snapshot::{Source, SourceState, ThreadState};
 use numatrace::tui::app::App;
 use numatrace::tui::history::{History, Window};
 use numatrace::tui::layout::{self, Column};
-use numatrace::tui::state::{Action, Key, Mode, Tab, UiState};
+use numatrace::tui::state::{Action, Key, Mode, Tab};
 use numatrace::tui::theme::{Depth, Theme};
 use numatrace::tui::{Options, Remote, UiMessage, help};
 use numatrace::units::Tid;
 use numatrace_tests::fixture;
-use proptest::prelude::*;
+use numatrace_tests::screens::{
+    SIZES, app, check, draw, press, ran_for, replay, running, screen, show, standing, text, type_in, with_memory,
+    with_theme,
+};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::{Buffer, Cell};
-use ratatui::style::{Modifier, Style};
-
-fn app(width: u16, height: u16) -> App {
-    with_theme(width, height, Depth::Indexed)
-}
-
-fn with_theme(width: u16, height: u16, depth: Depth) -> App {
-    let theme = Theme::new(depth);
-    let mut app = App::new(
-        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player: None },
-        width,
-        height,
-    );
-    // Most of these are about the table.
-    app.press(Key::Char('2'));
-    app
-}
-
-fn show(app: &mut App, snapshot: Snapshot) {
-    app.tell(UiMessage::Snapshot(Arc::new(snapshot)));
-}
-
-/// Two snapshots, so that there are rates.
-fn running(width: u16, height: u16) -> App {
-    let mut app = app(width, height);
-    show(&mut app, fixture::snapshot_two_nodes());
-    show(&mut app, fixture::snapshot_two_nodes_later());
-    app
-}
-
-fn press(app: &mut App, keys: &[Key]) {
-    for key in keys {
-        app.press(*key);
-    }
-}
-
-fn type_in(app: &mut App, text: &str) {
-    text.chars().for_each(|c| _ = app.press(Key::Char(c)));
-}
-
-fn draw(app: &mut App, width: u16, height: u16) -> Buffer {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a test terminal");
-    app.draw(&mut terminal, Instant::now()).expect("a test terminal never fails");
-    terminal.backend().buffer().clone()
-}
-
-fn text(buffer: &Buffer) -> String {
-    let width = usize::from(buffer.area.width.max(1));
-    let lines = buffer.content.chunks(width).map(|line| line.iter().map(Cell::symbol).collect::<String>());
-    lines.map(|line| line.trim_end().to_owned() + "\n").collect()
-}
-
-fn screen(app: &mut App, width: u16, height: u16) -> String {
-    text(&draw(app, width, height))
-}
-
-/// Where each style is: a letter for each, explained at the end; a dot where there is none.
-fn styles(buffer: &Buffer) -> String {
-    let width = usize::from(buffer.area.width.max(1));
-    let mut known: Vec<Style> = vec![Style::reset()];
-    let mut map = String::new();
-    for line in buffer.content.chunks(width) {
-        let letters = line.iter().map(|cell| {
-            let at = known.iter().position(|style| *style == cell.style()).unwrap_or_else(|| {
-                known.push(cell.style());
-                known.len() - 1
-            });
-            if at == 0 { '.' } else { (b'a' + (at - 1) as u8) as char }
-        });
-        map.push_str(letters.collect::<String>().trim_end_matches('.'));
-        map.push('\n');
-    }
-    for (letter, style) in (b'a'..).zip(&known[1..]) {
-        map.push_str(&format!("{} {:?} {:?}\n", letter as char, style.fg, style.add_modifier));
-    }
-    map
-}
-
-/// Compares text and styles with the stored screen, or stores them.
-fn check(name: &str, app: &mut App, width: u16, height: u16) {
-    let buffer = draw(app, width, height);
-    same(&format!("{name}.txt"), &text(&buffer));
-    same(&format!("{name}.styles"), &styles(&buffer));
-}
-
-fn same(name: &str, shown: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/screens/{name}"));
-    if std::env::var_os("NUMATRACE_BLESS").is_some() {
-        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory");
-        fs::write(&path, shown).expect("a writable tree");
-    }
-    let wanted = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    assert!(shown == wanted, "{name} has changed. It was:\n{wanted}\nIt is:\n{shown}");
-}
+use ratatui::style::Modifier;
 
 #[test]
 fn threads() {
@@ -126,8 +33,6 @@ fn threads() {
         check(&format!("threads-{width}x{height}"), &mut running(width, height), width, height);
     }
 }
-
-const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 9)];
 
 #[test]
 fn overview() {
@@ -153,14 +58,6 @@ fn thread_detail() {
     check("thread-page-2-80x24", &mut app, 80, 24);
     press(&mut app, &[Key::End]);
     check("thread-end-80x24", &mut app, 80, 24);
-}
-
-/// Two snapshots in which everything of memory is measured.
-fn with_memory(width: u16, height: u16) -> App {
-    let mut app = app(width, height);
-    show(&mut app, fixture::snapshot_with_memory());
-    show(&mut app, fixture::snapshot_with_memory_after(1));
-    app
 }
 
 #[test]
@@ -340,13 +237,6 @@ fn groups() {
     check("group-detail-120x40", &mut app, 120, 40);
     press(&mut app, &[Key::Char('g')]);
     assert_eq!((app.state().tab(), app.state().thread_count()), (Tab::Threads, 12));
-}
-
-/// A snapshot a second, for so many seconds.
-fn ran_for(seconds: u32, width: u16, height: u16) -> App {
-    let mut app = app(width, height);
-    (0..=seconds).for_each(|second| show(&mut app, fixture::snapshot_two_nodes_after(second)));
-    app
 }
 
 #[test]
@@ -598,35 +488,6 @@ fn without_colour_what_stands_out_still_does() {
     assert!(at("4801").modifier.contains(Modifier::DIM), "an exited thread");
     assert!(at("45.0ms").modifier.contains(Modifier::BOLD), "a high latency");
     assert!(!at("180us").modifier.contains(Modifier::BOLD), "an ordinary one");
-}
-
-/// What a player says that stands still.
-fn standing() -> Status {
-    Status {
-        motion: Motion::Paused,
-        plays: false,
-        speed: Speed::default(),
-        length_ns: 60_000_000_000,
-        at_end: false,
-        worst: None,
-        incomplete: None,
-    }
-}
-
-/// A dashboard over a recording of a minute, and what it asks the player for.
-fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
-    let (commands, asked) = channel();
-    let zone = TimeZone::fixed(jiff::tz::offset(2));
-    let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
-    let theme = Theme::new(Depth::Indexed);
-    let player = Some(Remote { commands, span });
-    let options = Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player };
-    let mut app = App::new(&options, width, height);
-    app.press(Key::Char('2'));
-    show(&mut app, fixture::snapshot_two_nodes());
-    show(&mut app, fixture::snapshot_two_nodes_later());
-    app.tell(UiMessage::Replay(status));
-    (app, asked)
 }
 
 #[test]
@@ -898,120 +759,4 @@ fn the_help_names_every_column_and_every_source() {
         .collect();
     assert!(layout::COLUMNS.iter().all(|spec| names.contains(&spec.title)));
     assert!(snapshot.sources.iter().all(|source| names.contains(&source.name.as_str())));
-}
-
-/// One thing that can happen to a dashboard.
-#[derive(Clone, Debug)]
-enum Happening {
-    Press(Key),
-    Resize(u16, u16),
-    /// How many threads, how much later.
-    Numbers(u32, u64),
-    End,
-    /// What a player says.
-    Replay(Status),
-}
-
-fn status() -> impl Strategy<Value = Status> {
-    let motion = prop_oneof![Just(Motion::Playing), Just(Motion::Paused), (0..100u8).prop_map(Motion::Seeking),];
-    let incomplete = prop::option::of(Just("漢字 and much more than fits on any line of any terminal".repeat(4)));
-    (motion, any::<u64>(), any::<bool>(), incomplete, prop::option::of((1..9usize, 0..9usize))).prop_map(
-        |(motion, length_ns, at_end, incomplete, worst)| Status {
-            motion,
-            plays: at_end,
-            speed: Speed::default(),
-            length_ns,
-            at_end,
-            worst: worst.map(|(rank, of)| Worst { rank, of, wait_ns: length_ns }),
-            incomplete,
-        },
-    )
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    let named = prop::sample::select(vec![
-        Key::Up,
-        Key::Down,
-        Key::Left,
-        Key::Right,
-        Key::PageUp,
-        Key::PageDown,
-        Key::Home,
-        Key::End,
-        Key::Enter,
-        Key::Esc,
-        Key::Tab,
-        Key::BackTab,
-        Key::Backspace,
-        Key::Interrupt,
-        Key::Suspend,
-        Key::Repaint,
-    ]);
-    let chars = prop::sample::select("?/sSqhjkl 1234wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
-    prop_oneof![
-        6 => named.prop_map(Happening::Press),
-        6 => chars.prop_map(Happening::Press),
-        1 => any::<char>().prop_map(|c| Happening::Press(Key::Char(c))),
-        2 => (0u16..220, 0u16..64).prop_map(|(width, height)| Happening::Resize(width, height)),
-        3 => (0u32..60, 0u64..2_000_000_000).prop_map(|(threads, later)| Happening::Numbers(threads, later)),
-        1 => Just(Happening::End),
-        1 => status().prop_map(Happening::Replay),
-    ]
-}
-
-/// Nothing is selected or shown that is not there.
-fn check_state(state: &UiState, height: u16) {
-    let listed = state.order().len();
-    match state.selected() {
-        None => assert_eq!(listed, 0),
-        Some(selected) => {
-            assert!(selected < listed);
-            let first = state.first();
-            assert!(first <= selected && selected < first + layout::table_rows(height), "{first} {selected} {height}");
-        }
-    }
-    assert!(state.order().iter().all(|at| state.row(*at).is_some()));
-    let (first, lines) = state.page();
-    assert!(first <= lines.saturating_sub(layout::page_rows(height)), "{first} of {lines} lines");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn nothing_that_happens_panics_or_leaves_the_selection_out_of_range(
-        all in prop::collection::vec(happening(), 1..60),
-        is_replay in any::<bool>(),
-    ) {
-        let (mut width, mut height) = (80, 24);
-        let (mut app, _asked) = if is_replay {
-            replay(width, height, standing())
-        } else {
-            (app(width, height), channel().1)
-        };
-        let mut time = 0;
-        for one in all {
-            match one {
-                Happening::Press(key) => _ = app.press(key),
-                Happening::Resize(w, h) => {
-                    (width, height) = (w, h);
-                    app.resize(w, h);
-                }
-                Happening::Numbers(threads, later) => {
-                    time += later;
-                    // Now and then everything of memory is measured, on machines of all sizes.
-                    let mut snapshot = match threads {
-                        1..=20 => fixture::snapshot_many_nodes(threads),
-                        _ => fixture::snapshot_of_threads(threads),
-                    };
-                    snapshot.duration_ns = time;
-                    show(&mut app, snapshot);
-                }
-                Happening::Replay(status) => app.tell(UiMessage::Replay(status)),
-                Happening::End => app.tell(UiMessage::Ended("the target has exited".into())),
-            }
-            check_state(app.state(), height);
-            draw(&mut app, width, height);
-        }
-    }
 }

@@ -1,0 +1,127 @@
+//! Whatever happens to a dashboard, in whatever order, it neither panics nor shows what is not there.
+
+use std::sync::mpsc::channel;
+
+use numatrace::replay::{Motion, Speed, Status, Worst};
+use numatrace::tui::UiMessage;
+use numatrace::tui::layout;
+use numatrace::tui::state::{Key, UiState};
+use numatrace_tests::fixture;
+use numatrace_tests::screens::{app, draw, replay, show, standing};
+use proptest::prelude::*;
+
+/// One thing that can happen to a dashboard.
+#[derive(Clone, Debug)]
+enum Happening {
+    Press(Key),
+    Resize(u16, u16),
+    /// How many threads, how much later.
+    Numbers(u32, u64),
+    End,
+    /// What a player says.
+    Replay(Status),
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    let motion = prop_oneof![Just(Motion::Playing), Just(Motion::Paused), (0..100u8).prop_map(Motion::Seeking),];
+    let incomplete = prop::option::of(Just("漢字 and much more than fits on any line of any terminal".repeat(4)));
+    (motion, any::<u64>(), any::<bool>(), incomplete, prop::option::of((1..9usize, 0..9usize))).prop_map(
+        |(motion, length_ns, at_end, incomplete, worst)| Status {
+            motion,
+            plays: at_end,
+            speed: Speed::default(),
+            length_ns,
+            at_end,
+            worst: worst.map(|(rank, of)| Worst { rank, of, wait_ns: length_ns }),
+            incomplete,
+        },
+    )
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let named = prop::sample::select(vec![
+        Key::Up,
+        Key::Down,
+        Key::Left,
+        Key::Right,
+        Key::PageUp,
+        Key::PageDown,
+        Key::Home,
+        Key::End,
+        Key::Enter,
+        Key::Esc,
+        Key::Tab,
+        Key::BackTab,
+        Key::Backspace,
+        Key::Interrupt,
+        Key::Suspend,
+        Key::Repaint,
+    ]);
+    let chars = prop::sample::select("?/sSqhjkl 1234wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    prop_oneof![
+        6 => named.prop_map(Happening::Press),
+        6 => chars.prop_map(Happening::Press),
+        1 => any::<char>().prop_map(|c| Happening::Press(Key::Char(c))),
+        2 => (0u16..220, 0u16..64).prop_map(|(width, height)| Happening::Resize(width, height)),
+        3 => (0u32..60, 0u64..2_000_000_000).prop_map(|(threads, later)| Happening::Numbers(threads, later)),
+        1 => Just(Happening::End),
+        1 => status().prop_map(Happening::Replay),
+    ]
+}
+
+/// Nothing is selected or shown that is not there.
+fn check_state(state: &UiState, height: u16) {
+    let listed = state.order().len();
+    match state.selected() {
+        None => assert_eq!(listed, 0),
+        Some(selected) => {
+            assert!(selected < listed);
+            let first = state.first();
+            assert!(first <= selected && selected < first + layout::table_rows(height), "{first} {selected} {height}");
+        }
+    }
+    assert!(state.order().iter().all(|at| state.row(*at).is_some()));
+    let (first, lines) = state.page();
+    assert!(first <= lines.saturating_sub(layout::page_rows(height)), "{first} of {lines} lines");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_happens_panics_or_leaves_the_selection_out_of_range(
+        all in prop::collection::vec(happening(), 1..60),
+        is_replay in any::<bool>(),
+    ) {
+        let (mut width, mut height) = (80, 24);
+        let (mut app, _asked) = if is_replay {
+            replay(width, height, standing())
+        } else {
+            (app(width, height), channel().1)
+        };
+        let mut time = 0;
+        for one in all {
+            match one {
+                Happening::Press(key) => _ = app.press(key),
+                Happening::Resize(w, h) => {
+                    (width, height) = (w, h);
+                    app.resize(w, h);
+                }
+                Happening::Numbers(threads, later) => {
+                    time += later;
+                    // Now and then everything of memory is measured, on machines of all sizes.
+                    let mut snapshot = match threads {
+                        1..=20 => fixture::snapshot_many_nodes(threads),
+                        _ => fixture::snapshot_of_threads(threads),
+                    };
+                    snapshot.duration_ns = time;
+                    show(&mut app, snapshot);
+                }
+                Happening::Replay(status) => app.tell(UiMessage::Replay(status)),
+                Happening::End => app.tell(UiMessage::Ended("the target has exited".into())),
+            }
+            check_state(app.state(), height);
+            draw(&mut app, width, height);
+        }
+    }
+}
