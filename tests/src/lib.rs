@@ -3,12 +3,12 @@
 pub mod bench;
 pub mod dashboard;
 pub mod fixture;
+pub mod gallery;
 pub mod golden;
 pub mod guest;
 pub mod keys;
 pub mod live;
 pub mod middle;
-pub mod picture;
 pub mod screens;
 pub mod sysfs;
 pub mod timeline;

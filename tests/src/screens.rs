@@ -30,11 +30,7 @@ pub fn app(width: u16, height: u16) -> App {
 /// The same with so many colours.
 pub fn with_theme(width: u16, height: u16, depth: Depth) -> App {
     let theme = Theme::new(depth);
-    let mut app = App::new(
-        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player: None },
-        width,
-        height,
-    );
+    let mut app = App::new(&Options { theme, ..Options::new("pid 4711 (redis-server)") }, width, height);
     // Most of these are about the table.
     app.press(Key::Char('2'));
     app
@@ -171,7 +167,7 @@ pub fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command
     let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
     let theme = Theme::new(Depth::Indexed);
     let player = Some(Remote { commands, span });
-    let options = Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player };
+    let options = Options { theme, player, ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, width, height);
     app.press(Key::Char('2'));
     show(&mut app, fixture::snapshot_two_nodes());

@@ -1,6 +1,6 @@
 //! The pictures in docs/pictures are what the dashboard draws.
 
-use numatrace_tests::picture::gallery;
+use numatrace_tests::gallery;
 
 #[test]
 fn pictures_are_what_the_dashboard_draws() {

@@ -56,9 +56,14 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Interrupt,
         Key::Suspend,
         Key::Repaint,
+        Key::WheelUp,
+        Key::WheelDown,
     ]);
-    let chars = prop::sample::select("?/sSqhjkl 1234wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let chars =
+        prop::sample::select("?/sSqhjkl 1234wor,.<>igtpM+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let clicks = (0u16..220, 0u16..64).prop_map(|(column, row)| Key::Click { column, row });
     prop_oneof![
+        2 => clicks.prop_map(Happening::Press),
         6 => named.prop_map(Happening::Press),
         6 => chars.prop_map(Happening::Press),
         1 => any::<char>().prop_map(|c| Happening::Press(Key::Char(c))),

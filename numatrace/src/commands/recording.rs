@@ -30,7 +30,12 @@ pub struct Recording {
 /// # Errors
 /// One sentence that names it.
 pub fn new_file(path: &Path, force: bool) -> anyhow::Result<NewFile> {
-    Ok(NewFile::create(path, force, invoking_user().map(|user| (user.uid, user.gid)))?)
+    Ok(NewFile::create(path, force, owner())?)
+}
+
+/// Whose new files are: under sudo those of the user who called it.
+pub fn owner() -> Option<(u32, u32)> {
+    invoking_user().map(|user| (user.uid, user.gid))
 }
 
 impl Recording {

@@ -58,7 +58,8 @@ pub fn play(timeline: impl Timeline + Send, span: Span, start: Start) -> anyhow:
     let (to_player, commands) = channel();
     let label = timeline.head().meta.target.label.clone();
     let player = Some(tui::Remote { commands: to_player, span });
-    let options = tui::Options { player, ..tui::Options::new(label) };
+    let place = tui::Place { owner: super::recording::owner(), ..tui::Place::default() };
+    let options = tui::Options { player, place, ..tui::Options::new(label) };
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new()
             .name("numatrace-engine".into())

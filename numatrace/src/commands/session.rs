@@ -153,6 +153,7 @@ impl Session<'_> {
         let options = tui::Options {
             interval_ns: Some(interval_ns),
             record: Some(Arc::clone(&record)),
+            place: tui::Place { owner: super::recording::owner(), ..tui::Place::default() },
             ..tui::Options::new(self.setup.target.label.clone())
         };
         std::thread::scope(|scope| {

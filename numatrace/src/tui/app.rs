@@ -6,14 +6,16 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use jiff::Zoned;
 use ratatui::Terminal;
-use ratatui::backend::Backend;
+use ratatui::backend::{Backend, TestBackend};
 
 use super::history::History;
 use super::input::{Found, Input};
 use super::recording::Recording;
+use super::save::{self, Place};
 use super::signals::Signals;
-use super::state::{Action, Key, Shown, Status, UiState, update};
+use super::state::{Action, Key, Notice, Shown, Status, UiState, update};
 use super::terminal::Screen;
 use super::theme::{Depth, Theme};
 use super::view;
@@ -69,6 +71,10 @@ pub struct Options {
     pub record: Option<Arc<AtomicBool>>,
     /// The player, where this is a replay.
     pub player: Option<Remote>,
+    /// Where files of the screen go.
+    pub place: Place,
+    /// Clicks and the wheel are taken from the terminal.
+    pub mouse: bool,
 }
 
 /// How to reach the player of a recording.
@@ -84,7 +90,15 @@ impl Options {
     /// For this target, with the colours that the environment asks for.
     pub fn new(target: impl Into<String>) -> Options {
         let theme = Theme::new(Depth::detect(|name| std::env::var(name).ok()));
-        Options { target: target.into(), theme, interval_ns: None, record: None, player: None }
+        Options {
+            target: target.into(),
+            theme,
+            interval_ns: None,
+            record: None,
+            player: None,
+            place: Place::default(),
+            mouse: false,
+        }
     }
 }
 
@@ -106,6 +120,9 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
     let mut screen = Screen::take().context("cannot draw on this terminal")?;
     let size = screen.terminal().size().context("cannot tell the size of the terminal")?;
     let mut app = App::new(options, size.width, size.height);
+    if app.mouse {
+        screen.set_mouse(true).context("cannot draw on this terminal")?;
+    }
     loop {
         if screen.panicked() {
             bail!("a thread of numatrace panicked");
@@ -131,6 +148,8 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
             match app.press(key) {
                 Action::Quit => return Ok(app.exit()),
                 Action::Suspend => app.suspend(&mut screen, &signals)?,
+                Action::Picture => app.save(&Zoned::now()),
+                Action::Mouse => screen.set_mouse(app.mouse).context("cannot draw on this terminal")?,
                 Action::Repaint => screen.repaint().context("cannot draw on this terminal")?,
                 _ => {}
             }
@@ -150,6 +169,8 @@ pub struct App {
     /// What is shown.
     shown: Arc<Snapshot>,
     size: (u16, u16),
+    place: Place,
+    mouse: bool,
     changed: bool,
     drawn: Option<Instant>,
 }
@@ -169,6 +190,8 @@ impl App {
             history: History::default(),
             shown: Arc::new(Snapshot::nothing_yet(&options.target)),
             size: (width, height),
+            place: options.place.clone(),
+            mouse: options.mouse,
             changed: true,
             drawn: None,
         };
@@ -254,6 +277,7 @@ impl App {
             Action::Slower => self.change_interval(1),
             Action::Faster => self.change_interval(-1),
             Action::Record => self.record(),
+            Action::Mouse => self.switch_mouse(),
             Action::Player(command) => {
                 if let Some(commands) = &self.commands {
                     // The player is gone when it failed, which the last line says.
@@ -284,6 +308,33 @@ impl App {
         if let Some(from) = at.or(self.newest().filter(|_| by < 0)) {
             self.state.look_at(self.history.step(from, by));
         }
+    }
+
+    /// Whether clicks and the wheel are wanted.
+    pub fn mouse(&self) -> bool {
+        self.mouse
+    }
+
+    fn switch_mouse(&mut self) {
+        self.mouse = !self.mouse;
+        let said = if self.mouse {
+            "Clicks and the wheel are taken; with Shift the terminal still selects text. M gives them back."
+        } else {
+            "Clicks and the wheel are the terminal's again."
+        };
+        self.state.notify(Notice::Done(said.into()));
+    }
+
+    /// Writes the screen to files, and says so.
+    pub fn save(&mut self, now: &Zoned) {
+        let (width, height) = self.size;
+        let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
+        let Ok(_) = terminal.draw(|frame| view::render(frame, frame.area(), &self.shown, &self.state, &self.theme));
+        self.state.notify(match save::save(terminal.backend().buffer(), &self.place, now) {
+            Ok(stem) => Notice::Done(format!("Saved {stem}.txt and .svg.")),
+            Err(error) => Notice::Failed(format!("The screen is not saved: {:#}.", anyhow::Error::new(error))),
+        });
+        self.changed = true;
     }
 
     /// The engine does it with its next numbers, and says what came of it. One that has ended does not.

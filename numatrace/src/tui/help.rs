@@ -1,6 +1,7 @@
 //! What the help says: keys, columns, and the sources that are not simply on. Pure text.
 
-use super::layout::COLUMNS;
+use super::explain::explain;
+use super::layout::{COLUMNS, Column, Spec};
 use super::state::Mode;
 use crate::snapshot::{Gap, Snapshot, Source, SourceState};
 use crate::text;
@@ -50,8 +51,10 @@ const REPLAY: [Entry; 9] = [
 ];
 
 /// What is left.
-const LAST: [Entry; 3] = [
+const LAST: [Entry; 5] = [
     ("t", "other colours"),
+    ("p", "write the screen to two files of this folder, as text and as a picture (SVG)"),
+    ("M", "take clicks and the wheel from the terminal, and give them back"),
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "back to the shell; everything stands still until fg"),
 ];
@@ -82,21 +85,36 @@ pub enum HelpLine {
     Entry(String, String),
 }
 
-/// The help in lines of at most `width` columns. `incomplete` says what of a recording could not be read.
-pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
+/// The help in lines of at most `width` columns. `incomplete` says what of a recording could not be read; `sorted_by` comes
+/// first where the help is asked for in the table.
+pub fn lines(
+    mode: Mode,
+    incomplete: Option<&str>,
+    sorted_by: Option<Column>,
+    snapshot: &Snapshot,
+    width: u16,
+) -> Vec<HelpLine> {
     let mut lines = Vec::new();
     if let Some(sentence) = incomplete {
         lines.push(HelpLine::Heading("Recording"));
         entry(&mut lines, "incomplete", sentence, width);
         lines.push(HelpLine::Blank);
     }
+    if let Some(column) = sorted_by {
+        lines.push(HelpLine::Heading("The column that the table is sorted by"));
+        explained(&mut lines, column.spec(), snapshot, width);
+        lines.push(HelpLine::Blank);
+    }
     lines.push(HelpLine::Heading("Keys"));
     for (key, what) in keys(mode) {
         entry(&mut lines, key, what, width);
     }
-    lines.extend([HelpLine::Blank, HelpLine::Heading("Columns")]);
-    for spec in COLUMNS {
-        entry(&mut lines, spec.title, spec.meaning, width);
+    lines.extend([
+        HelpLine::Blank,
+        HelpLine::Heading("Columns: what they count, from which hook, and what they do not tell"),
+    ]);
+    for spec in &COLUMNS {
+        explained(&mut lines, spec, snapshot, width);
     }
     gaps(&mut lines, &snapshot.gaps, width);
     lines.extend([HelpLine::Blank, HelpLine::Heading("Sources of numbers")]);
@@ -107,6 +125,20 @@ pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u
         entry(&mut lines, &source.name, &describe(source), width);
     }
     lines
+}
+
+/// What a column counts, where that comes from, and its limits; and why there is nothing in it, where its sources are off.
+fn explained(lines: &mut Vec<HelpLine>, spec: &Spec, snapshot: &Snapshot, width: u16) {
+    let long = explain(spec.column);
+    entry(lines, spec.title, long.counts, width);
+    entry(lines, "", &format!("From {}. {}", long.from, long.limits), width);
+    let known: Vec<&Source> =
+        snapshot.sources.iter().filter(|source| long.sources.contains(&source.name.as_str())).collect();
+    if known.iter().all(|source| source.state == SourceState::Off) {
+        for source in known {
+            entry(lines, "", &format!("Empty now: {} is {}.", source.name, describe(source)), width);
+        }
+    }
 }
 
 /// Times in which a source saw nothing, the last ones.

@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{
+    self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
 
 use super::state::Key;
 
@@ -67,11 +69,11 @@ impl Input {
         let mut next = self.events.recv_timeout(timeout);
         loop {
             match next {
-                Ok(event) => {
-                    if let Event::Key(key) = event? {
-                        keys.extend(translate(key));
-                    }
-                }
+                Ok(event) => match event? {
+                    Event::Key(key) => keys.extend(translate(key)),
+                    Event::Mouse(mouse) => keys.extend(pointed(mouse)),
+                    _ => {}
+                },
                 Err(RecvTimeoutError::Timeout) => return Ok(Found::Keys(keys)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(Found::HungUp),
             }
@@ -92,6 +94,16 @@ impl Input {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) };
         }
         Ok(fd.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0)
+    }
+}
+
+/// The same for the mouse: a button counts where it is pressed.
+fn pointed(event: MouseEvent) -> Option<Key> {
+    match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => Some(Key::Click { column: event.column, row: event.row }),
+        MouseEventKind::ScrollUp => Some(Key::WheelUp),
+        MouseEventKind::ScrollDown => Some(Key::WheelDown),
+        _ => None,
     }
 }
 
@@ -143,6 +155,11 @@ mod tests {
         assert_eq!(key(KeyCode::Char('S'), KeyModifiers::SHIFT), Some(Key::Char('S')));
         assert_eq!(key(KeyCode::Char('q'), KeyModifiers::ALT), None);
         assert_eq!(key(KeyCode::F(1), KeyModifiers::NONE), None);
+        let mouse = |kind| pointed(MouseEvent { kind, column: 7, row: 3, modifiers: KeyModifiers::NONE });
+        let click = Key::Click { column: 7, row: 3 };
+        assert_eq!(mouse(MouseEventKind::Down(MouseButton::Left)), Some(click));
+        assert_eq!(mouse(MouseEventKind::Up(MouseButton::Left)), None);
+        assert_eq!(mouse(MouseEventKind::ScrollDown), Some(Key::WheelDown));
         let release = KeyEvent::new_with_kind(KeyCode::Up, KeyModifiers::NONE, KeyEventKind::Release);
         assert_eq!(translate(release), None);
     }

@@ -178,6 +178,18 @@ pub fn columns(width: u16, scroll: usize, touches: bool) -> Vec<Placed> {
     shown.iter().map(|spec| Placed { column: spec.column, width: spec.width }).collect()
 }
 
+/// The column at this place of the terminal; the mark of the selected row stands before the first one.
+pub fn column_at(columns: &[Placed], at: u16) -> Option<Column> {
+    let mut left = 1;
+    let found = columns.iter().find(|placed| {
+        let right = left + placed.width;
+        let hit = (left..=right).contains(&at);
+        left = right + 1;
+        hit
+    });
+    found.map(|placed| placed.column)
+}
+
 /// The greatest useful `scroll` for [`columns`]: the last column is shown. 0 when all fit.
 pub fn max_scroll(width: u16) -> usize {
     if most_important(width, true).len() == COLUMNS.len() {
@@ -260,6 +272,18 @@ mod tests {
             assert!(COLUMNS.iter().all(|spec| seen.contains(&spec.column)), "{width}");
         }
         assert_eq!(max_scroll(200), 0);
+    }
+
+    #[test]
+    fn every_place_of_a_row_but_that_of_the_mark_is_some_columns() {
+        let shown = columns(79, 0, true);
+        assert_eq!((column_at(&shown, 0), column_at(&shown, 1)), (None, Some(Column::Tid)));
+        let (mut left, widths) = (1, shown.iter().map(|placed| (placed.column, placed.width)));
+        for (column, width) in widths {
+            assert!((left..=left + width).all(|at| column_at(&shown, at) == Some(column)), "{column:?}");
+            left += width + 1;
+        }
+        assert_eq!(column_at(&shown, left), None);
     }
 
     #[test]

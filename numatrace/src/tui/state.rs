@@ -8,7 +8,7 @@ use super::page::Line;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
-use super::{detail, help, nodes, overview};
+use super::{detail, help, mouse, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
 use crate::snapshot::{Snapshot, Thread};
 use crate::text;
@@ -56,6 +56,17 @@ pub enum Key {
     Suspend,
     /// Ctrl-L.
     Repaint,
+    /// The left button of the mouse.
+    Click {
+        /// From the left, 0 is the first.
+        column: u16,
+        /// From the top, 0 is the first.
+        row: u16,
+    },
+    /// The wheel of the mouse, away from the user.
+    WheelUp,
+    /// The wheel of the mouse, towards the user.
+    WheelDown,
 }
 
 /// What the loop has to do after a key.
@@ -81,6 +92,10 @@ pub enum Action {
     Faster,
     /// Begin a recording, or end it.
     Record,
+    /// Write the screen to files.
+    Picture,
+    /// Take clicks and the wheel from the terminal, or leave them to it.
+    Mouse,
     /// Tell the player of the recording.
     Player(Command),
     /// End.
@@ -96,6 +111,15 @@ pub enum Status {
     /// No, tracing has ended; why.
     Ended(String),
     /// No, tracing has failed; why.
+    Failed(String),
+}
+
+/// What came of a key, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It is done.
+    Done(String),
+    /// It could not be done; why.
     Failed(String),
 }
 
@@ -207,6 +231,8 @@ pub struct UiState {
     replay: Option<Replay>,
     /// The recording that is made.
     recording: Option<Recording>,
+    /// What came of the last key, until the next one.
+    notice: Option<Notice>,
 }
 
 impl UiState {
@@ -238,6 +264,7 @@ impl UiState {
             interval_ns: None,
             replay: None,
             recording: None,
+            notice: None,
         }
     }
 
@@ -296,6 +323,16 @@ impl UiState {
     /// The recording that is made, or was.
     pub fn recording(&self) -> Option<&Recording> {
         self.recording.as_ref()
+    }
+
+    /// Says what came of a key, until the next one.
+    pub fn notify(&mut self, notice: Notice) {
+        self.notice = Some(notice);
+    }
+
+    /// What came of the last key, where there is something to say.
+    pub fn notice(&self) -> Option<&Notice> {
+        self.notice.as_ref()
     }
 
     /// Where the numbers come from.
@@ -381,7 +418,18 @@ impl UiState {
     /// The help in lines.
     pub fn help_text(&self, numbers: &Snapshot) -> Vec<help::HelpLine> {
         let incomplete = self.replay.as_ref().and_then(Replay::incomplete);
-        help::lines(self.mode(), incomplete, numbers, self.width)
+        let sorted_by = (self.tab == Tab::Threads).then_some(self.sort.column);
+        help::lines(self.mode(), incomplete, sorted_by, numbers, self.width)
+    }
+
+    /// Keys are text just now: a filter or a time is being typed.
+    pub fn takes_text(&self) -> bool {
+        self.editing || self.replay.as_ref().is_some_and(|replay| replay.prompt().is_some())
+    }
+
+    /// Columns of the terminal.
+    pub fn width(&self) -> u16 {
+        self.width
     }
 
     /// Lines of the terminal.
@@ -472,6 +520,13 @@ impl UiState {
         layout::table_rows(self.height)
     }
 
+    /// Sorts by this column, the other way where that is how it is sorted already.
+    pub(super) fn sort_by(&mut self, column: Column, snapshot: &Snapshot) {
+        let reversed = self.sort.column == column && self.sort.descending == column.spec().descending;
+        self.sort = Sort { column, descending: column.spec().descending != reversed };
+        self.list(snapshot);
+    }
+
     /// Filters and sorts anew, and finds the selected thread again.
     fn list(&mut self, snapshot: &Snapshot) {
         self.order = rows::order(snapshot, &self.rows, self.sort, &self.filter);
@@ -495,7 +550,8 @@ impl UiState {
         self.first = self.first.clamp((self.selected + 1).saturating_sub(page), self.selected);
     }
 
-    fn select(&mut self, position: usize) {
+    /// Chooses the thread at this position of [`UiState::order`].
+    pub(super) fn select(&mut self, position: usize) {
         self.selected = position;
         self.show_selected();
         // What is filtered away stays chosen.
@@ -507,7 +563,7 @@ impl UiState {
     }
 
     /// Shows a view. The detail is that of the selected thread, which then stays selected.
-    fn open(&mut self, tab: Tab, snapshot: &Snapshot) {
+    pub(super) fn open(&mut self, tab: Tab, snapshot: &Snapshot) {
         if tab == Tab::Thread {
             self.pinned = self.selected_key().or(self.pinned);
             self.opened = self.pinned;
@@ -542,10 +598,22 @@ impl UiState {
 
 /// Changes `state` as `key` asks; `snapshot` is the one that was observed last.
 pub fn update(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
+    let noticed = state.notice.take().is_some();
+    match dispatch(state, key, snapshot) {
+        // What was said goes.
+        Action::None if noticed => Action::Draw,
+        action => action,
+    }
+}
+
+fn dispatch(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     match key {
         Key::Interrupt => Action::Quit,
         Key::Suspend => Action::Suspend,
         Key::Repaint => Action::Repaint,
+        Key::Click { column, row } => mouse::click(state, column, row, snapshot),
+        Key::WheelUp => mouse::wheel(state, Key::Up, snapshot),
+        Key::WheelDown => mouse::wheel(state, Key::Down, snapshot),
         _ if state.editing => edit_filter(state, key, snapshot),
         _ if state.replay.as_ref().is_some_and(|replay| replay.prompt().is_some()) => in_prompt(state, key),
         _ if state.help => in_help(state, key),
@@ -620,6 +688,8 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
     match key {
         Key::Char('q') => return Some(Action::Quit),
         Key::Char('t') => return Some(Action::Theme),
+        Key::Char('p') => return Some(Action::Picture),
+        Key::Char('M') => return Some(Action::Mouse),
         Key::Char('?') => (state.help, state.help_first) = (true, 0),
         Key::Char('i') => state.choice.window = state.choice.window.next(),
         Key::Char('g') => {

@@ -17,12 +17,13 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Some thread panicked while the terminal was ours.
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// Colours off, autowrap on, cursor shown, alternate screen left.
-const RESTORE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// Mouse left alone, colours off, autowrap on, cursor shown, alternate screen left.
+const RESTORE: &[u8] = b"\x1b[?1006l\x1b[?1015l\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// The terminal while it is ours; dropping gives it back.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Output>>,
+    mouse: bool,
 }
 
 impl Screen {
@@ -46,7 +47,7 @@ impl Screen {
         let mut output = Output::new()?;
         enter(&mut output)?;
         match Terminal::new(CrosstermBackend::new(output)) {
-            Ok(terminal) => Ok(Screen { terminal }),
+            Ok(terminal) => Ok(Screen { terminal, mouse: false }),
             Err(e) => {
                 restore();
                 Err(e)
@@ -64,6 +65,23 @@ impl Screen {
         PANICKED.load(Ordering::SeqCst)
     }
 
+    /// Takes clicks and the wheel, or leaves them to the terminal, which selects text and scrolls with them.
+    ///
+    /// # Errors
+    /// When the terminal does not answer any more.
+    pub fn set_mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
+        self.ask_for_mouse()
+    }
+
+    fn ask_for_mouse(&mut self) -> io::Result<()> {
+        // Presses and the wheel alone: every move of the pointer would be a burst of bytes over a slow line.
+        let ask: &[u8] = if self.mouse { b"\x1b[?1000h\x1b[?1006h" } else { b"\x1b[?1006l\x1b[?1000l" };
+        let backend = self.terminal.backend_mut();
+        backend.write_all(ask)?;
+        Write::flush(backend)
+    }
+
     /// Gives the terminal back while `stopped` runs, then takes it again and forgets what was drawn.
     ///
     /// # Errors
@@ -72,6 +90,7 @@ impl Screen {
         restore();
         let result = stopped();
         enter(self.terminal.backend_mut())?;
+        self.ask_for_mouse()?;
         self.repaint()?;
         result
     }

@@ -69,13 +69,7 @@ struct Cost {
 }
 
 fn measure(size: (u16, u16), keys: &[Key], mut numbers: Snapshot, rounds: usize) -> Result<Cost> {
-    let options = Options {
-        target: "pid 4711 (redis-server)".into(),
-        theme: Theme::new(Depth::True),
-        interval_ns: None,
-        record: None,
-        player: None,
-    };
+    let options = Options { theme: Theme::new(Depth::True), ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, size.0, size.1);
     app.tell(UiMessage::Snapshot(Arc::new(numbers.clone())));
     keys.iter().for_each(|key| _ = app.press(*key));

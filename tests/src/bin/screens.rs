@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use numatrace_tests::picture::gallery;
+use numatrace_tests::gallery;
 
 fn main() -> ExitCode {
     match run() {

@@ -9,7 +9,7 @@ use super::Pieces;
 use crate::snapshot::Snapshot;
 use crate::text;
 use crate::tui::replay::Prompt;
-use crate::tui::state::{Mode, Status, Tab, UiState};
+use crate::tui::state::{Mode, Notice, Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
 const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
@@ -69,6 +69,11 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         draw_prompt(&mut line, prompt, theme);
         frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
         return;
+    }
+    match state.notice() {
+        Some(Notice::Done(what)) => line.push(&format!("{what}  "), theme.strong),
+        Some(Notice::Failed(what)) => line.push(&format!("! {what}  "), theme.bad),
+        None => {}
     }
     let stay = if state.thread_count() > 0 { " Numbers stay." } else { "" };
     match state.status() {

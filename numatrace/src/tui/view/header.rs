@@ -16,6 +16,7 @@ use crate::tui::history::Window;
 use crate::tui::layout;
 use crate::tui::recording::Recording;
 use crate::tui::state::{Mode, Status, Tab, UiState};
+use crate::tui::tabs;
 use crate::tui::theme::Theme;
 
 /// Draws the header.
@@ -81,19 +82,12 @@ fn tag(state: &UiState) -> Option<String> {
 /// The tabs, the one that is shown marked, and which stretch of time the numbers are about.
 fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
-    // Where not all names fit, the digits of the others do.
-    let names: usize = Tab::ALL.iter().map(|tab| tab.name().len() + 5).sum();
-    let narrow = names > usize::from(width) + 1;
-    for (digit, tab) in (1..).zip(Tab::ALL) {
-        let shown = state.tab() == tab;
-        line.push(&format!("{digit} "), theme.key);
-        if narrow && !shown {
-            continue;
+    for label in tabs::labels(width, state.tab()) {
+        line.push(&label.digit, theme.key);
+        if !label.name.is_empty() {
+            line.push(&label.name, if label.tab == state.tab() { theme.strong } else { theme.dim });
+            line.push(" ", theme.plain);
         }
-        line.push(&if shown { format!("[{}]", tab.name()) } else { format!(" {} ", tab.name()) }, {
-            if shown { theme.strong } else { theme.dim }
-        });
-        line.push(" ", theme.plain);
     }
     let (first, lines) = state.page();
     let rows = layout::page_rows(state.height());

@@ -5,7 +5,6 @@
 //! Blocks and lines are drawn as shapes, for fonts leave gaps between them.
 
 mod color;
-pub mod gallery;
 mod glyph;
 
 use std::{
