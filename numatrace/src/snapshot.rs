@@ -5,6 +5,7 @@
 //! Strings are display-safe: hostile bytes were escaped when they entered the model (see [`crate::text`]).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -135,6 +136,10 @@ pub struct Host {
     pub nodes: Vec<HostNode>,
     /// `distances[i][j]` from `nodes[i]` to `nodes[j]`, 10 is local.
     pub distances: Vec<Vec<u32>>,
+    /// CPUs that share a last-level cache, each in order of number, in order of their first; not part of schema 1. Empty
+    /// where the machine is not known that well.
+    #[serde(skip)]
+    pub llcs: Arc<[Vec<u32>]>,
 }
 
 /// One NUMA node.

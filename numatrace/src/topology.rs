@@ -141,7 +141,18 @@ impl Topology {
             cpus: u32::try_from(self.cpus.iter().filter(|cpu| cpu.online).count()).unwrap_or(u32::MAX),
             nodes: self.nodes.clone(),
             distances: self.distances.clone(),
+            // Of the topology, not of the host in a recording: the model fills it in.
+            llcs: std::sync::Arc::default(),
         }
+    }
+
+    /// Online CPUs by last-level cache, in order of the first CPU of each.
+    pub fn llcs(&self) -> std::sync::Arc<[Vec<u32>]> {
+        let mut groups: std::collections::BTreeMap<u32, Vec<u32>> = std::collections::BTreeMap::new();
+        for cpu in self.cpus.iter().filter(|cpu| cpu.online) {
+            groups.entry(cpu.llc).or_default().push(cpu.id);
+        }
+        groups.into_values().collect()
     }
 
     /// Groups of CPUs that share a ring, in order of node: one group a node, split evenly where a node has more

@@ -2,10 +2,12 @@
 
 mod memory;
 mod scheduling;
+mod wide;
 
 pub use memory::{
     snapshot_many_nodes, snapshot_with_gaps, snapshot_with_memory, snapshot_with_memory_after, snapshot_without_memory,
 };
+pub use wide::snapshot_wide;
 
 use numatrace::snapshot::{
     Causes, Culprit, Host, HostNode, Latency, Loss, LossInterval, LossReasons, Matrices, Migrations, RunQueue, SCHEMA,
@@ -344,6 +346,7 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
                 HostNode { id: NodeId(1), cpus: vec![4, 5, 6, 7], memory_bytes: 64 << 30 },
             ],
             distances: vec![vec![10, 21], vec![21, 10]],
+            llcs: [vec![0, 1, 2, 3], vec![4, 5, 6, 7]].into(),
         },
         target: Target { kind: "pid".into(), label: "pid 4711 (redis-server)".into(), ids: vec![4711] },
         selection: None,

@@ -172,7 +172,9 @@ pub struct Model {
 
 impl Model {
     /// A model that knows nothing yet.
-    pub fn new(meta: Meta, topology: Topology, limits: Limits) -> Model {
+    pub fn new(mut meta: Meta, topology: Topology, limits: Limits) -> Model {
+        // A recording has the topology, but not this part of what follows from it.
+        meta.host.llcs = topology.llcs();
         let mut places = Vec::new();
         for cpu in &topology.cpus {
             // CPU numbers in records have 16 bits.
