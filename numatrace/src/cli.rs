@@ -419,6 +419,9 @@ pub struct TraceArgs {
     /// Where page touches are taken; auto: at the end of page faults, where the page is known, else at their beginning
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub page_source: PageSource,
+    /// Where NUMA hint faults are taken; auto: by fentry, else by a kprobe, else from what the kernel counts for each thread
+    #[arg(long, value_enum, default_value_t, value_name = "KIND")]
+    pub hint_source: HintSource,
     /// Page touches a second, at most, whose addresses are looked up to say where in the program they come from; 0 for none
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub fault_samples: u32,
@@ -463,6 +466,20 @@ pub enum PageSource {
     Entry,
     /// Not at all: page faults cost what they cost without numatrace.
     Off,
+}
+
+/// Where NUMA hint faults are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HintSource {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// By fentry of task_numa_fault.
+    Fentry,
+    /// By a kprobe on it.
+    Kprobe,
+    /// From the kernel's own counts: best effort.
+    Counts,
 }
 
 impl ValueEnum for SortKey {

@@ -76,7 +76,7 @@ fn difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
     let threads = keyed(&now.threads).map(|(key, thread)| {
         let before = old.get(&key).copied().unwrap_or(&nothing);
         let stats = stats_since(&thread.stats, before, &now.host.distances, depth);
-        with_stats(thread, stats)
+        with_stats(thread, stats, depth)
     });
     let mut made = without_threads(now);
     made.duration_ns = now.duration_ns.saturating_sub(before.duration_ns);
@@ -88,8 +88,9 @@ fn difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
     made
 }
 
-/// A thread with other numbers; its own are not copied.
-fn with_stats(thread: &Thread, stats: ThreadStats) -> Thread {
+/// A thread with other numbers; its own are not copied, and with counts alone neither is what is no number.
+fn with_stats(thread: &Thread, stats: ThreadStats, depth: Depth) -> Thread {
+    let all = depth == Depth::All;
     Thread {
         tid: thread.tid,
         pid: thread.pid,
@@ -100,9 +101,9 @@ fn with_stats(thread: &Thread, stats: ThreadStats) -> Thread {
         cpu: thread.cpu,
         members: thread.members,
         born_ns: thread.born_ns,
-        sched: thread.sched.clone(),
+        sched: thread.sched.clone().filter(|_| all),
         cgroup: thread.cgroup.clone(),
-        track: thread.track.clone(),
+        track: if all { thread.track.clone() } else { Default::default() },
         stats,
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     collect::{
         hooks::{Flavour, HOOKS, ITERATOR, ITERATOR_WITHOUT},
         load::{self, Plan},
-        pages::{PagePlan, PageSource},
+        pages::{HintSource, PagePlan, PageSource},
         system,
     },
     snapshot::{Host, Source, SourceState},
@@ -106,7 +106,7 @@ fn attach(topology: &Topology) -> Result<(Flavour, Vec<Source>), String> {
             max_tasks: 1,
             wakers: true,
             culprits: true,
-            pages: PagePlan { source: PageSource::Auto, samples_per_second: 1, stacks: false },
+            pages: PagePlan { source: PageSource::Auto, hints: HintSource::Auto, samples_per_second: 1, stacks: false },
             flavour: Some(flavour),
         };
         match load::load(&plan, topology) {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{touches, with_percentiles, with_stats, without_threads};
+use super::{Depth, touches, with_percentiles, with_stats, without_threads};
 use crate::snapshot::{
     Culprit, GroupBy, Groups, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Thread, ThreadState,
     ThreadStats, Waker,
@@ -46,7 +46,7 @@ fn groups(snapshot: &Snapshot, by: GroupBy) -> Vec<Thread> {
 
 fn group(members: &[&Thread], by: GroupBy, distances: &[Vec<u32>]) -> Option<Thread> {
     let first = *members.first()?;
-    let mut sum = with_stats(first, sum_of(members, distances));
+    let mut sum = with_stats(first, sum_of(members, distances), Depth::All);
     sum.members = members.len() as u32;
     (sum.sched, sum.track, sum.cpu, sum.ns_pid) = (None, Vec::new(), None, None);
     match by {

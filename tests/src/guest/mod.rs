@@ -15,7 +15,10 @@ use anyhow::Result;
 use self::{
     checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
     placement::{bounce, hop, pinned},
-    touches::{balancing_on, by_entry, children, cpu_off_and_on, hint_faults, no_hint_faults, placement, touches},
+    touches::{
+        balancing_on, by_entry, children, cpu_off_and_on, hint_faults, memory_off_and_on, no_hint_faults, placement,
+        touches,
+    },
 };
 
 /// Begins each line with a result.
@@ -68,9 +71,12 @@ pub static SUITES: [Suite; 3] = [
             check("touches_by_children_on_the_own_node", || children(0, 0)),
             check("touches_seen_at_entry", || by_entry(0, 1)),
             check("touches_with_balancing_on", || balancing_on(0, 1)),
-            check("hint_faults_are_those_of_vmstat", hint_faults),
+            check("hint_faults_are_those_of_vmstat", || hint_faults("auto", "fentry:task_numa_fault")),
+            check("hint_faults_by_kprobe", || hint_faults("kprobe", "kprobe:task_numa_fault")),
+            check("hint_faults_by_the_kernels_counts", || hint_faults("counts", "task->numa_faults_locality")),
             check("hint_faults_are_absent_without_balancing", no_hint_faults),
             check("placement_is_that_of_numa_maps_and_numastat", placement),
+            check("touches_of_memory_that_comes_while_tracing", memory_off_and_on),
             check("touches_are_counted_when_a_cpu_comes_back", cpu_off_and_on),
         ],
     },

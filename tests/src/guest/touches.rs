@@ -110,13 +110,14 @@ fn vmstat() -> Result<HashMap<String, u64>> {
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// Hint faults and pages moved of the one process that balancing samples are those of /proc/vmstat.
-pub fn hint_faults() -> Result<()> {
+/// Hint faults and pages moved of the one process that balancing samples are those of /proc/vmstat, whichever hook they
+/// come from.
+pub fn hint_faults(source: &str, name: &str) -> Result<()> {
     let eager = Tuned::eager()?;
     let mut workload = Workload::start(&["touch", "4096", "--kind", "hint", "--nodes", "0,1", "--millis", "8000"])?;
     // From here on, so that the workload is not: /proc/vmstat is of the whole machine.
     let alone = LeftAlone::begin()?;
-    let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string()])?;
+    let mut tracer = Tracer::start(&["--pid", &workload.pid.to_string(), "--hint-source", source])?;
     let before = vmstat()?;
     let done = workload.run()?;
     let after = vmstat()?;
@@ -141,6 +142,7 @@ pub fn hint_faults() -> Result<()> {
     within(0.02, "local hint faults", ours_local, local).with_context(|| reasons.clone())?;
     within(0.02, "remote hint faults", ours_remote, all - local).with_context(|| reasons.clone())?;
     within(0.02, "pages moved", report.number("/totals/pages_migrated")?, moved).with_context(|| reasons.clone())?;
+    ensure!(report.sources(&[name]).any(|source| source["state"] != "off"), "{name} is not what was used: {reasons}");
     let touches = report.thread(done.threads["toucher"].tid)?.all_touches()?;
     ensure!(touches.all() == 0, "planted faults are among the page touches: {touches:?}");
     Ok(())
@@ -210,6 +212,39 @@ pub fn placement() -> Result<()> {
     let age = report.number("/placement_age_ns")?;
     ensure!(age <= report.number("/duration_ns")?, "a scan {age} ns old is older than the run");
     Ok(())
+}
+
+/// Blocks of memory of a node that can be taken off, the last first.
+fn blocks_of(node: usize) -> Result<Vec<String>> {
+    let mut blocks = Vec::new();
+    for entry in fs::read_dir(format!("/sys/devices/system/node/node{node}"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some(number) = name.strip_prefix("memory").and_then(|number| number.parse::<u64>().ok()) {
+            blocks.push(number);
+        }
+    }
+    blocks.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(blocks.into_iter().map(|number| format!("/sys/devices/system/memory/memory{number}/state")).collect())
+}
+
+/// Memory that comes while a program is traced is on its node from then on: a block of node 1 is off when tracing begins,
+/// and on, for pages of user space before all others, when they are touched.
+pub fn memory_off_and_on() -> Result<()> {
+    let _off = Tuned::balancing(false)?;
+    let blocks = blocks_of(1)?;
+    let taken = blocks.iter().find(|block| fs::write(block, "offline").is_ok());
+    let block = taken.with_context(|| format!("none of the {} blocks of node 1 can be taken off", blocks.len()))?;
+    let mut workload = start(Kind::Anon, 3_000, (0, 1))?;
+    let tid = workload.tid("toucher")?;
+    let mut tracer = Tracer::start(&["--tid", &tid.to_string()])?;
+    tracer.next_report()?;
+    fs::write(block, "online_movable").with_context(|| format!("{block} does not come back"))?;
+    let done = workload.run()?;
+    let report = tracer.stop()?;
+    workload.finish()?;
+    let touched = Touched::new(Kind::Anon, (0, 1), done, tid);
+    touched.is_true()?;
+    touched.is_exact(&report).with_context(|| report.reasons())
 }
 
 /// A CPU that is off while this lives; on again when dropped.

@@ -23,11 +23,40 @@ pub enum PageSource {
     Off,
 }
 
+/// Where hint faults are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HintSource {
+    /// The best there is.
+    #[default]
+    Auto,
+    /// By fentry of `task_numa_fault`.
+    Fentry,
+    /// By a kprobe on it.
+    Kprobe,
+    /// From what the kernel counts for each thread.
+    Counts,
+}
+
+impl HintSource {
+    /// Why `other` is not tried; `None` where it is.
+    pub(super) fn rules_out(self, other: HintSource) -> Option<String> {
+        let name = match self {
+            HintSource::Auto => return None,
+            HintSource::Fentry => "fentry",
+            HintSource::Kprobe => "kprobe",
+            HintSource::Counts => "counts",
+        };
+        (self != other).then(|| format!("not tried with --hint-source {name}"))
+    }
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct PagePlan {
     /// Which source.
     pub source: PageSource,
+    /// Which source of hint faults.
+    pub hints: HintSource,
     /// Samples with addresses, at most.
     pub samples_per_second: u32,
     /// With callers.
@@ -36,7 +65,8 @@ pub struct PagePlan {
 
 impl PagePlan {
     /// Nothing about pages.
-    pub const OFF: PagePlan = PagePlan { source: PageSource::Off, samples_per_second: 0, stacks: false };
+    pub const OFF: PagePlan =
+        PagePlan { source: PageSource::Off, hints: HintSource::Auto, samples_per_second: 0, stacks: false };
 }
 
 /// What was chosen, and why not more.

@@ -36,7 +36,7 @@ use numatrace_common::{
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-pub use self::choice::{Choice, PagePlan, PageSource};
+pub use self::choice::{Choice, HintSource, PagePlan, PageSource};
 use self::{
     cells::Cells,
     events::{Events, Lapse},
@@ -622,24 +622,33 @@ fn attach_tracepoint(ebpf: &mut Ebpf, flavour: Flavour, name: &str, program: &st
     done.map_err(|error| Refused(refusal(&error)))
 }
 
-/// By fentry, else by kprobe.
+/// By fentry, else by kprobe, as far as these are wanted.
 fn attach_hints(ebpf: &mut Ebpf, flavour: Flavour, types: &Btf, choice: &mut Choice) -> Result<(), Refused> {
     const FUNCTION: &str = "task_numa_fault";
     let [.., fentry, kprobe] = programs(flavour);
-    let missing = |name: &str| Refused(format!("the eBPF object has no program {name}"));
-    let program = ebpf.program_mut(&fentry).ok_or_else(|| missing(&fentry))?;
-    let done = <&mut FEntry>::try_from(program)
-        .and_then(|program| program.load(FUNCTION, types).and_then(|()| program.attach().map(|_| ())));
-    let Err(first) = done else { return Ok(()) };
-    let program = ebpf.program_mut(&kprobe).ok_or_else(|| missing(&kprobe))?;
-    let done = <&mut KProbe>::try_from(program)
-        .and_then(|program| program.load().and_then(|()| program.attach(FUNCTION, 0).map(|_| ())));
-    match done {
+    let asked = choice.plan.hints;
+    let missing = |name: &str| format!("the eBPF object has no program {name}");
+    let mut by_fentry = || {
+        asked.rules_out(HintSource::Fentry).map_or(Ok(()), Err)?;
+        let program = ebpf.program_mut(&fentry).ok_or_else(|| missing(&fentry))?;
+        let done = <&mut FEntry>::try_from(program)
+            .and_then(|program| program.load(FUNCTION, types).and_then(|()| program.attach().map(|_| ())));
+        done.map_err(|error| refusal(&error))
+    };
+    let Err(first) = by_fentry() else { return Ok(()) };
+    let mut by_kprobe = || {
+        asked.rules_out(HintSource::Kprobe).map_or(Ok(()), Err)?;
+        let program = ebpf.program_mut(&kprobe).ok_or_else(|| missing(&kprobe))?;
+        let done = <&mut KProbe>::try_from(program)
+            .and_then(|program| program.load().and_then(|()| program.attach(FUNCTION, 0).map(|_| ())));
+        done.map_err(|error| refusal(&error))
+    };
+    match by_kprobe() {
         Ok(()) => {
             choice.hints_by_kprobe = true;
             Ok(())
         }
-        Err(second) => Err(Refused(format!("fentry: {}; kprobe: {}", refusal(&first), refusal(&second)))),
+        Err(second) => Err(Refused(format!("fentry: {first}; kprobe: {second}"))),
     }
 }
 
