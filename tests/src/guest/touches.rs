@@ -143,8 +143,14 @@ pub fn hint_faults(source: &str, name: &str) -> Result<()> {
     within(0.02, "remote hint faults", ours_remote, all - local).with_context(|| reasons.clone())?;
     within(0.02, "pages moved", report.number("/totals/pages_migrated")?, moved).with_context(|| reasons.clone())?;
     ensure!(report.sources(&[name]).any(|source| source["state"] != "off"), "{name} is not what was used: {reasons}");
-    let touches = report.thread(done.threads["toucher"].tid)?.all_touches()?;
-    ensure!(touches.all() == 0, "planted faults are among the page touches: {touches:?}");
+    let thread = report.thread(done.threads["toucher"].tid)?;
+    // The kernel leaves a kprobe's program out where another one is at work on the CPU: such a fault looks like others.
+    let missed = if source == "kprobe" { all.saturating_sub(ours_local + ours_remote) } else { 0 };
+    ensure!(
+        thread.all_touches()?.all() <= missed,
+        "planted faults are among the page touches ({missed} were missed): {}",
+        thread.0["touches"]
+    );
     Ok(())
 }
 
@@ -239,6 +245,8 @@ pub fn memory_off_and_on() -> Result<()> {
     let mut tracer = Tracer::start(&["--tid", &tid.to_string()])?;
     tracer.next_report()?;
     fs::write(block, "online_movable").with_context(|| format!("{block} does not come back"))?;
+    // What came is looked at with the next tick, which the report of the one after it is later than.
+    (0..2).try_for_each(|_| tracer.next_report().map(drop))?;
     let done = workload.run()?;
     let report = tracer.stop()?;
     workload.finish()?;
