@@ -14,7 +14,7 @@ use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
 use numatrace::tui::state::Key;
 use numatrace::tui::theme::{Depth, Theme};
-use numatrace::tui::{Options, Remote, UiMessage};
+use numatrace::tui::{Options, Preferences, Remote, UiMessage};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
@@ -31,7 +31,14 @@ pub fn app(width: u16, height: u16) -> App {
 pub fn with_theme(width: u16, height: u16, depth: Depth) -> App {
     let theme = Theme::new(depth);
     let mut app = App::new(
-        &Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player: None },
+        &Options {
+            target: "pid 4711 (redis-server)".into(),
+            theme,
+            interval_ns: None,
+            record: None,
+            player: None,
+            preferences: Preferences::default(),
+        },
         width,
         height,
     );
@@ -171,7 +178,14 @@ pub fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command
     let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
     let theme = Theme::new(Depth::Indexed);
     let player = Some(Remote { commands, span });
-    let options = Options { target: "pid 4711 (redis-server)".into(), theme, interval_ns: None, record: None, player };
+    let options = Options {
+        target: "pid 4711 (redis-server)".into(),
+        theme,
+        interval_ns: None,
+        record: None,
+        player,
+        preferences: Preferences::default(),
+    };
     let mut app = App::new(&options, width, height);
     app.press(Key::Char('2'));
     show(&mut app, fixture::snapshot_two_nodes());

@@ -16,7 +16,7 @@ use numatrace::tui::history::{History, Window};
 use numatrace::tui::layout::{self, Column};
 use numatrace::tui::state::{Action, Key, Mode, Tab};
 use numatrace::tui::theme::{Depth, Theme};
-use numatrace::tui::{Options, Remote, UiMessage, help};
+use numatrace::tui::{Options, Preferences, Remote, UiMessage, help};
 use numatrace::units::Tid;
 use numatrace_tests::fixture;
 use numatrace_tests::screens::{
@@ -294,8 +294,14 @@ fn before_the_first_numbers_there_is_nothing_to_stand_still() {
 fn the_interval_is_changed_in_steps_and_the_engine_sees_it() {
     let interval = Arc::new(AtomicU64::new(1_000_000_000));
     let theme = Theme::new(Depth::Indexed);
-    let options =
-        Options { target: "pid 1".into(), theme, interval_ns: Some(Arc::clone(&interval)), record: None, player: None };
+    let options = Options {
+        target: "pid 1".into(),
+        theme,
+        interval_ns: Some(Arc::clone(&interval)),
+        record: None,
+        player: None,
+        preferences: Preferences::default(),
+    };
     let mut app = App::new(&options, 80, 24);
     let mut after = |key| {
         app.press(Key::Char(key));

@@ -9,8 +9,10 @@ use anyhow::{Context, bail};
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 
+use super::ascii;
 use super::history::History;
 use super::input::{Found, Input};
+use super::preferences::Preferences;
 use super::recording::Recording;
 use super::signals::Signals;
 use super::state::{Action, Key, Shown, Status, UiState, update};
@@ -69,6 +71,8 @@ pub struct Options {
     pub record: Option<Arc<AtomicBool>>,
     /// The player, where this is a replay.
     pub player: Option<Remote>,
+    /// How the user wants it.
+    pub preferences: Preferences,
 }
 
 /// How to reach the player of a recording.
@@ -81,10 +85,11 @@ pub struct Remote {
 }
 
 impl Options {
-    /// For this target, with the colours that the environment asks for.
+    /// For this target, with the colours that the environment asks for; nothing of the configuration.
     pub fn new(target: impl Into<String>) -> Options {
         let theme = Theme::new(Depth::detect(|name| std::env::var(name).ok()));
-        Options { target: target.into(), theme, interval_ns: None, record: None, player: None }
+        let preferences = Preferences::default();
+        Options { target: target.into(), theme, interval_ns: None, record: None, player: None, preferences }
     }
 }
 
@@ -142,6 +147,8 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
 pub struct App {
     state: UiState,
     theme: Theme,
+    /// Draw with ASCII alone.
+    ascii: bool,
     interval_ns: Option<Arc<AtomicU64>>,
     record: Option<Arc<AtomicBool>>,
     commands: Option<Sender<replay::Command>>,
@@ -163,6 +170,7 @@ impl App {
                 None => UiState::new(width, height),
             },
             theme: options.theme,
+            ascii: options.preferences.ascii,
             interval_ns: options.interval_ns.clone(),
             record: options.record.clone(),
             commands: options.player.as_ref().map(|player| player.commands.clone()),
@@ -172,6 +180,7 @@ impl App {
             changed: true,
             drawn: None,
         };
+        app.state.prefer(&options.preferences);
         if let Some(interval) = &app.interval_ns {
             app.state.set_interval(interval.load(Ordering::Relaxed));
         }
@@ -245,6 +254,7 @@ impl App {
 
     /// Takes a key; says what is left to do.
     pub fn press(&mut self, key: Key) -> Action {
+        let Some(key) = self.state.keymap().translate(key, self.state.takes_text()) else { return Action::None };
         let choice = self.state.choice();
         let action = update(&mut self.state, key, &self.shown);
         match action {
@@ -324,7 +334,12 @@ impl App {
     /// # Errors
     /// When the terminal fails.
     pub fn draw<B: Backend>(&mut self, terminal: &mut Terminal<B>, now: Instant) -> Result<(), B::Error> {
-        terminal.draw(|frame| view::render(frame, frame.area(), &self.shown, &self.state, &self.theme))?;
+        terminal.draw(|frame| {
+            view::render(frame, frame.area(), &self.shown, &self.state, &self.theme);
+            if self.ascii {
+                ascii::replace(frame.buffer_mut());
+            }
+        })?;
         self.changed = false;
         self.drawn = Some(now);
         Ok(())

@@ -1,5 +1,6 @@
 //! What the help says: keys, columns, and the sources that are not simply on. Pure text.
 
+use super::keymap::{Keymap, NO_KEY};
 use super::layout::COLUMNS;
 use super::state::Mode;
 use crate::snapshot::{Gap, Snapshot, Source, SourceState};
@@ -84,6 +85,17 @@ pub enum HelpLine {
 
 /// The help in lines of at most `width` columns. `incomplete` says what of a recording could not be read.
 pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
+    lines_with(&Keymap::default(), mode, incomplete, snapshot, width)
+}
+
+/// The same with the user's keys.
+pub fn lines_with(
+    keymap: &Keymap,
+    mode: Mode,
+    incomplete: Option<&str>,
+    snapshot: &Snapshot,
+    width: u16,
+) -> Vec<HelpLine> {
     let mut lines = Vec::new();
     if let Some(sentence) = incomplete {
         lines.push(HelpLine::Heading("Recording"));
@@ -92,7 +104,8 @@ pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u
     }
     lines.push(HelpLine::Heading("Keys"));
     for (key, what) in keys(mode) {
-        entry(&mut lines, key, what, width);
+        let key = keymap.shown(key);
+        entry(&mut lines, if key.is_empty() { NO_KEY } else { &key }, what, width);
     }
     lines.extend([HelpLine::Blank, HelpLine::Heading("Columns")]);
     for spec in COLUMNS {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::history::Window;
-use super::layout::{self, Column};
+use super::keymap::Keymap;
+use super::layout;
 use super::page::Line;
+use super::preferences::Preferences;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
@@ -56,6 +58,10 @@ pub enum Key {
     Suspend,
     /// Ctrl-L.
     Repaint,
+    /// Ctrl with another letter.
+    Ctrl(char),
+    /// A function key.
+    Function(u8),
 }
 
 /// What the loop has to do after a key.
@@ -207,6 +213,7 @@ pub struct UiState {
     replay: Option<Replay>,
     /// The recording that is made.
     recording: Option<Recording>,
+    keymap: Arc<Keymap>,
 }
 
 impl UiState {
@@ -226,7 +233,7 @@ impl UiState {
             opened: None,
             first: 0,
             scroll: 0,
-            sort: Sort { column: Column::Wait, descending: true },
+            sort: Sort::default(),
             filter: String::new(),
             editing: false,
             help: false,
@@ -238,12 +245,31 @@ impl UiState {
             interval_ns: None,
             replay: None,
             recording: None,
+            keymap: Arc::default(),
         }
     }
 
     /// The same for a dashboard over a recording.
     pub fn of_replay(width: u16, height: u16, span: Span) -> UiState {
         UiState { replay: Some(Replay::new(span)), ..UiState::new(width, height) }
+    }
+
+    /// Begins as the user wants it.
+    pub fn prefer(&mut self, preferences: &Preferences) {
+        self.keymap = Arc::clone(&preferences.keymap);
+        self.tab = preferences.tab;
+        self.choice.window = preferences.window;
+        self.sort = preferences.sort;
+    }
+
+    /// Which keys do what.
+    pub fn keymap(&self) -> &Keymap {
+        &self.keymap
+    }
+
+    /// Text is typed: keys are what they are.
+    pub fn takes_text(&self) -> bool {
+        self.editing || self.replay.as_ref().is_some_and(|replay| replay.prompt().is_some())
     }
 
     /// `numbers` are shown from here on.
@@ -381,7 +407,7 @@ impl UiState {
     /// The help in lines.
     pub fn help_text(&self, numbers: &Snapshot) -> Vec<help::HelpLine> {
         let incomplete = self.replay.as_ref().and_then(Replay::incomplete);
-        help::lines(self.mode(), incomplete, numbers, self.width)
+        help::lines_with(&self.keymap, self.mode(), incomplete, numbers, self.width)
     }
 
     /// Lines of the terminal.

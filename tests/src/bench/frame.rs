@@ -13,7 +13,7 @@ use anyhow::Result;
 use numatrace::{
     snapshot::Snapshot,
     tui::{
-        Options, UiMessage,
+        Options, Preferences, UiMessage,
         app::App,
         state::Key,
         theme::{Depth, Theme},
@@ -75,6 +75,7 @@ fn measure(size: (u16, u16), keys: &[Key], mut numbers: Snapshot, rounds: usize)
         interval_ns: None,
         record: None,
         player: None,
+        preferences: Preferences::default(),
     };
     let mut app = App::new(&options, size.0, size.1);
     app.tell(UiMessage::Snapshot(Arc::new(numbers.clone())));

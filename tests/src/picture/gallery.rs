@@ -11,7 +11,7 @@ use std::{
 use numatrace::{
     snapshot::Snapshot,
     tui::{
-        Options, UiMessage,
+        Options, Preferences, UiMessage,
         app::App,
         state::Key,
         theme::{Depth, Theme},
@@ -112,7 +112,14 @@ impl Picture {
     fn draw(&self) -> String {
         let numbers: Vec<Snapshot> = self.seconds.clone().map(fixture::snapshot_with_memory_after).collect();
         let target = numbers.first().map(|first| first.target.label.clone()).unwrap_or_default();
-        let options = Options { target, theme: Theme::new(Depth::True), interval_ns: None, record: None, player: None };
+        let options = Options {
+            target,
+            theme: Theme::new(Depth::True),
+            interval_ns: None,
+            record: None,
+            player: None,
+            preferences: Preferences::default(),
+        };
         let mut app = App::new(&options, self.columns, self.rows);
         numbers.into_iter().for_each(|numbers| app.tell(UiMessage::Snapshot(Arc::new(numbers))));
         self.keys.iter().for_each(|key| _ = app.press(*key));

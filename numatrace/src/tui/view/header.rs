@@ -13,9 +13,10 @@ use crate::text;
 use crate::tui::cells;
 use crate::tui::help::state_name;
 use crate::tui::history::Window;
+use crate::tui::keymap::key_name;
 use crate::tui::layout;
 use crate::tui::recording::Recording;
-use crate::tui::state::{Mode, Status, Tab, UiState};
+use crate::tui::state::{Key, Mode, Status, Tab, UiState};
 use crate::tui::theme::Theme;
 
 /// Draws the header.
@@ -82,11 +83,12 @@ fn tag(state: &UiState) -> Option<String> {
 fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
     // Where not all names fit, the digits of the others do.
-    let names: usize = Tab::ALL.iter().map(|tab| tab.name().len() + 5).sum();
+    let key = |digit| state.keymap().first(Key::Char(digit)).map_or_else(String::new, key_name);
+    let names: usize = ('1'..).zip(Tab::ALL).map(|(digit, tab)| text::width(&key(digit)) + tab.name().len() + 4).sum();
     let narrow = names > usize::from(width) + 1;
-    for (digit, tab) in (1..).zip(Tab::ALL) {
+    for (digit, tab) in ('1'..).zip(Tab::ALL) {
         let shown = state.tab() == tab;
-        line.push(&format!("{digit} "), theme.key);
+        line.push(&format!("{} ", key(digit)), theme.key);
         if narrow && !shown {
             continue;
         }
@@ -149,7 +151,7 @@ fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) 
         line.push(&format!("{}  ", recording.words()), style);
     }
     gaps(&mut line, snapshot, theme);
-    sources(&mut line, snapshot, theme);
+    sources(&mut line, snapshot, state, theme);
     Line::from(line.spans)
 }
 
@@ -162,7 +164,7 @@ fn gaps(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
 }
 
 /// How many sources are in which state; those that are not simply on by name, where there is room.
-fn sources(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
+fn sources(line: &mut Pieces, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
     if snapshot.sources.is_empty() {
         line.push("sources: not known yet", theme.dim);
         return;
@@ -173,15 +175,15 @@ fn sources(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
         [(SourceState::BestEffort, theme.warn), (SourceState::Sampled, theme.warn), (SourceState::Off, theme.dim)];
     let counts: Vec<_> = groups.into_iter().filter(|(state, _)| of(*state).next().is_some()).collect();
     let short = |state| format!(", {} {}", of(state).count(), state_name(state));
-    for (at, (state, style)) in counts.iter().enumerate() {
+    for (at, (found, style)) in counts.iter().enumerate() {
         let later: usize = counts[at + 1..].iter().map(|(state, _)| short(*state).len()).sum();
-        let names: Vec<&str> = of(*state).map(|source| source.name.as_str()).collect();
-        let long = format!("{} ({})", short(*state), names.join(", "));
+        let names: Vec<&str> = of(*found).map(|source| source.name.as_str()).collect();
+        let long = format!("{} ({})", short(*found), names.join(", "));
         if text::width(&long) + later > line.left || !line.push_whole(&long, *style) {
-            line.push(&short(*state), *style);
+            line.push(&short(*found), *style);
         }
     }
     if !counts.is_empty() {
-        line.push_whole("  (why: ?)", theme.dim);
+        line.push_whole(&format!("  (why: {})", state.keymap().name_of(Key::Char('?'))), theme.dim);
     }
 }
