@@ -173,6 +173,11 @@ pub fn standing() -> Status {
 
 /// A dashboard over a recording of a minute, and what it asks the player for.
 pub fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
+    replay_with(Preferences::default(), width, height, status)
+}
+
+/// The same as the user wants it.
+pub fn replay_with(preferences: Preferences, width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
     let (commands, asked) = channel();
     let zone = TimeZone::fixed(jiff::tz::offset(2));
     let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
@@ -184,7 +189,7 @@ pub fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command
         interval_ns: None,
         record: None,
         player,
-        preferences: Preferences::default(),
+        preferences,
     };
     let mut app = App::new(&options, width, height);
     app.press(Key::Char('2'));

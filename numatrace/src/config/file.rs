@@ -50,7 +50,7 @@ pub struct File {
 
 /// How the dashboard begins.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub struct Dashboard {
     /// With this view.
     #[serde(deserialize_with = "tab")]
@@ -87,7 +87,10 @@ impl File {
         let mut file: File = toml::from_str(text).map_err(|error| {
             // Some of toml's own reasons have more than one line, and all can have what the file has.
             let why = text::visible(&error.message().trim().replace('\n', ", "));
-            let why = why.replace("unknown field", "there is no key").replace(", expected one of", ": it is one of");
+            let why = why
+                .replace("unknown field", "there is no key")
+                .replace(", expected one of", ": it is one of")
+                .replace("expected a map", "expected a table");
             Wrong { line: line(text, error.span()), why }
         })?;
         file.keys = Keys::of(&file.named, text)?;
