@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use numatrace_tests::golden;
+use numatrace::config::file::File;
+use numatrace::tui::keymap::{BINDINGS, Binding, key_name};
+use numatrace::tui::state::Key;
 use numatrace_tests::live::program;
+use numatrace_tests::{golden, tmux, tmux::Tmux};
 use tempfile::TempDir;
 
 /// A recording of three seconds, from the folder in which tests run.
@@ -229,4 +233,79 @@ fn under_sudo_the_file_is_that_of_the_user_and_no_other_is_read() {
     symlink(home.0.path().join("closed"), home.0.path().join(".config")).expect("a link");
     let said = refusal(&home, &["config"]);
     assert!(said.contains("Permission denied") && !said.contains("$6$"), "{said}");
+}
+
+/// The real dashboard over a recording, in a locale that is not UTF-8.
+#[test]
+fn a_dashboard_is_as_its_file_says() -> anyhow::Result<()> {
+    if let Some(why) = tmux::cannot_run() {
+        assert!(std::env::var_os("CI").is_none(), "{why}");
+        eprintln!("skipped: {why}");
+        return Ok(());
+    }
+    let home = Home::with("[dashboard]\ntab = 'threads'\nsort = 'tid'\n[keys]\nquit = 'f10'\nhelp = ['ctrl-g', 'x']\n");
+    let xdg = home.0.path().join(".config");
+    let program = program("numatrace")?;
+    let folder = program.parent().expect("a program is in a folder");
+    let variables = [("XDG_CONFIG_HOME", xdg.to_str().expect("a path in UTF-8"))];
+    let tmux = Tmux::shell((120, 24), folder, &variables, Duration::from_secs(60))?;
+    let recording = fs::canonicalize(RECORDING)?;
+    let replay = |flags: &str| format!("LC_ALL=C numatrace replay --paused --from 2s {flags} {}", recording.display());
+
+    tmux.type_line(&replay(""))?;
+    let screen = tmux.wait_for("the threads", |screen| screen.has("sorted by tid ^") && screen.has("spins"))?;
+    assert!(screen.0.iter().all(|line| line.is_ascii()), "{screen}");
+    assert!(screen.last().starts_with("F10 quit  Ctrl-G help"), "{screen}");
+    // Neither the usual key nor any other ends it or opens the help.
+    tmux.press(&["q", "?", "C-x"])?;
+    tmux.repaint()?;
+    tmux.wait_for("the threads again", |screen| screen.has("sorted by tid ^"))?;
+    tmux.press(&["C-g"])?;
+    let help = tmux.wait_for("the help", |screen| screen.has("Ctrl-G closes"))?;
+    assert!(help.has(" F10, Ctrl-C "), "{help}");
+    tmux.press(&["x"])?;
+    tmux.wait_for("the threads", |screen| screen.has("sorted by tid ^"))?;
+    tmux.press(&["F10"])?;
+    tmux.wait_for_prompt()?;
+
+    // The command line over the file, and over the locale.
+    tmux.type_line(&replay("--ascii=false --theme high-contrast"))?;
+    tmux.wait_for("the threads", |screen| screen.has("sorted by tid ▲"))?;
+    let styled = tmux.styled_screen()?;
+    assert!(styled.has("48;5;16"), "black behind all: {styled}");
+    tmux.press(&["C-c"])?;
+    tmux.wait_for_prompt()?;
+
+    fs::write(home.file(), "theme = 'drak'\n")?;
+    tmux.type_line(&replay(""))?;
+    tmux.wait_for("the refusal", |screen| screen.has("config.toml, line 1: there is no theme 'drak': it is one of "))?;
+    tmux.wait_for_prompt()?;
+    Ok(())
+}
+
+/// The table of keys and the example of the documentation are those of the program; `NUMATRACE_BLESS=1` writes the table
+/// anew.
+#[test]
+fn the_documentation_has_every_key_and_an_example_that_is_right() {
+    const HEAD: &str = "| name | default | does |\n| --- | --- | --- |\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let text = fs::read_to_string(&path).expect("the documentation");
+    let (before, table) = text.split_once(HEAD).expect("a table of keys");
+    let key = |key: &Key| {
+        let name = key_name(*key);
+        format!("`{}`", if matches!(key, Key::Char(_)) { name } else { name.to_lowercase() })
+    };
+    let line = |binding: &Binding| {
+        let keys: Vec<String> = binding.keys.iter().map(key).collect();
+        format!("| `{}` | {} | {} |\n", binding.name, keys.join(" "), binding.what)
+    };
+    let wanted: String = BINDINGS.iter().map(line).collect();
+    if golden::blessing() {
+        fs::write(&path, format!("{before}{HEAD}{wanted}")).expect("a writable tree");
+    } else {
+        assert!(table == wanted, "{} does not have\n{wanted}", path.display());
+    }
+    let example = before.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let file = File::parse(example).expect("the example is right");
+    assert_eq!(file.keys.bound, ["quit", "pause", "record"]);
 }

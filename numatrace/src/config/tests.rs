@@ -71,7 +71,8 @@ fn who_is_nearer_wins() {
     let none = &[XTERM, ("NO_COLOR", "1")][..];
     let (dark, mono) = (Some(Scheme::Dark), Depth::Mono);
     let deep = Some(Colours::Depth(Depth::True));
-    let table: [(Flags, &[(&str, &str)], &str, Scheme, Depth); 12] = [
+    type Case<'a> = (Flags, &'a [(&'a str, &'a str)], &'a str, Scheme, Depth);
+    let table: [Case<'_>; 12] = [
         (flags(None, None), &[XTERM], "", Scheme::Dark, Depth::Indexed),
         (flags(None, None), &[XTERM], file, Scheme::Light, Depth::Ansi),
         (flags(dark, None), &[XTERM], file, Scheme::Dark, Depth::Ansi),

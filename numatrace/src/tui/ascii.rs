@@ -115,6 +115,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use ratatui::buffer::Cell;
     use ratatui::layout::Rect;
     use ratatui::style::{Color, Style};
 
@@ -124,7 +125,7 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, 1));
         buffer.set_string(0, 0, text, Style::new().fg(Color::Red));
         replace(&mut buffer);
-        buffer.content.iter().map(|cell| cell.symbol()).collect()
+        buffer.content.iter().map(Cell::symbol).collect()
     }
 
     #[test]

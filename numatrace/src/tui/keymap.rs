@@ -213,12 +213,18 @@ impl Keymap {
         self.first(usual_key).map_or(NO_KEY.into(), |key| key_name(key).into())
     }
 
-    /// Usual keys as the help and the last line have them (`up/down, k/j`; `, .`), with the user's in their place: each
-    /// key for one that does the same, further ones behind. Empty where there is none left.
+    /// Usual keys as the help has them (`up/down, k/j`), with the user's in their place: each key for one that does the
+    /// same, further ones behind. Empty where there is none left.
     pub fn shown(&self, entry: &'static str) -> Cow<'static, str> {
-        if !self.changed {
-            return entry.into();
-        }
+        if self.changed { self.replaced(entry, true).into() } else { entry.into() }
+    }
+
+    /// The same as the last line has them (`, .`), which has no room for further ones.
+    pub fn shown_briefly(&self, entry: &'static str) -> Cow<'static, str> {
+        if self.changed { self.replaced(entry, false).into() } else { entry.into() }
+    }
+
+    fn replaced(&self, entry: &'static str, all: bool) -> String {
         let mut shown = String::new();
         let mut more: Vec<String> = Vec::new();
         let mut seen: Vec<usize> = Vec::new();
@@ -231,7 +237,7 @@ impl Keymap {
                     continue;
                 };
                 parts.extend(self.keys[at].get(nth).map(|key| key_name(*key)));
-                if !seen.contains(&at) {
+                if all && !seen.contains(&at) {
                     seen.push(at);
                     let rest = self.keys[at].iter().skip(BINDINGS[at].keys.len());
                     more.extend(rest.map(|key| key_name(*key)));
@@ -247,7 +253,7 @@ impl Keymap {
             shown.push_str(if shown.is_empty() { "" } else { ", " });
             shown.push_str(&key);
         }
-        shown.into()
+        shown
     }
 }
 
@@ -430,6 +436,7 @@ mod tests {
         ] {
             assert_eq!(map.shown(entry), shown, "{entry}");
         }
+        assert_eq!([map.shown_briefly("q"), map.shown_briefly("up/down")], ["x", "w/down"]);
         assert_eq!(map.name_of(Key::Char('q')), "x");
         assert_eq!(map.name_of(Key::Char('r')), "(no key)");
         assert_eq!(map.name_of(Key::Esc), "Esc");

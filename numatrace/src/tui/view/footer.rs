@@ -80,7 +80,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         Status::Live => {}
     }
     for (key, what) in keys(state) {
-        let key = state.keymap().shown(key);
+        let key = state.keymap().shown_briefly(key);
         if key.is_empty() {
             continue;
         }
