@@ -135,6 +135,7 @@ fn a_wrong_file_is_refused_with_its_line_by_everything_that_needs_it() {
     // Where no dashboard is drawn the file of the user is none of anybody's business.
     let report = home.run(&["report", RECORDING], &[]);
     assert!(report.status.success() && report.stderr.is_empty());
+    assert!(home.prints(&["--config", "/dev/null"], &[]).contains("quit = \"q\"  # default"));
     // Its place can be asked for, to mend it.
     assert_eq!(home.prints(&["--path"], &[]), "~/.config/numatrace/config.toml\n");
 }

@@ -56,6 +56,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Interrupt,
         Key::Suspend,
         Key::Repaint,
+        Key::Ctrl('x'),
+        Key::Function(5),
     ]);
     let chars = prop::sample::select("?/sSqhjkl 1234wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
     prop_oneof![
