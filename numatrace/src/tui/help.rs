@@ -52,7 +52,7 @@ const REPLAY: [Entry; 9] = [
 
 /// What is left.
 const LAST: [Entry; 3] = [
-    ("t", "the next theme: dark, light, high contrast, colour-blind, none"),
+    ("t", "next theme: dark, light, high contrast, colour-blind, none"),
     ("Ctrl-L", "draw the screen anew"),
     ("Ctrl-Z", "back to the shell; everything stands still until fg"),
 ];
