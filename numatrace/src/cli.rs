@@ -136,7 +136,7 @@ enum Subcommands {
     Doctor(DoctorArgs),
     /// Print the configuration of the dashboard: each value and where it comes from, as a file that can be used
     ///
-    /// For example: numatrace config > ~/.config/numatrace/config.toml
+    /// For example, where there is no file yet: numatrace config > ~/.config/numatrace/config.toml
     Config(ConfigArgs),
     /// Print a completion script for a shell
     ///
