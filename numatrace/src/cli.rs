@@ -13,10 +13,13 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::config::{Ascii, Colours};
 use crate::replay::{Moment, Speed};
 use crate::report::SortKey;
 use crate::snapshot::GroupBy;
 use crate::text::visible;
+use crate::tui::theme::Scheme;
+pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
 
 const ABOUT: &str = "Which threads wait for a CPU, hop between NUMA nodes, or touch memory on the wrong node";
@@ -50,6 +53,7 @@ Examples:
                                              two seconds of it, for a spreadsheet
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
   numatrace doctor                           what this kernel offers, and what is missing
+  numatrace config                           the dashboard's keys, theme and so on, as a file to change
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
 
@@ -74,6 +78,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Say what this kernel and machine offer.
     Doctor(DoctorArgs),
+    /// Print the configuration.
+    Config(ConfigArgs),
     /// Print a completion script.
     Completions(CompletionsArgs),
 }
@@ -128,6 +134,10 @@ enum Subcommands {
     Replay(ReplayArgs),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
     Doctor(DoctorArgs),
+    /// Print the configuration of the dashboard: each value and where it comes from, as a file that can be used
+    ///
+    /// For example, where there is no file yet: numatrace config > ~/.config/numatrace/config.toml
+    Config(ConfigArgs),
     /// Print a completion script for a shell
     ///
     /// For example: numatrace completions bash > /etc/bash_completion.d/numatrace
@@ -149,6 +159,9 @@ pub struct LiveArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// How the dashboard looks.
+    #[command(flatten)]
+    pub look: LookArgs,
 }
 
 /// Arguments of `record`.
@@ -201,6 +214,9 @@ pub struct DemoArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// How the dashboard looks.
+    #[command(flatten)]
+    pub look: LookArgs,
 }
 
 /// Arguments of `replay`.
@@ -219,6 +235,9 @@ pub struct ReplayArgs {
     /// Do not begin to play
     #[arg(long)]
     pub paused: bool,
+    /// How the dashboard looks.
+    #[command(flatten)]
+    pub look: LookArgs,
 }
 
 /// Arguments of `report`.
@@ -306,6 +325,36 @@ pub struct DoctorArgs {
     pub color: ColorChoice,
 }
 
+/// Arguments of `config`.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// Print only where the file is, or would be
+    #[arg(long)]
+    pub path: bool,
+    /// How the dashboard looks.
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// How the dashboard looks.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Dashboard")]
+pub struct LookArgs {
+    /// Theme of the dashboard [default: that of the configuration, else dark]
+    #[arg(long, value_enum, value_name = "THEME")]
+    pub theme: Option<Scheme>,
+    /// How many colours it has; auto: as many as the terminal says [default: that of the configuration, else auto]
+    #[arg(long, alias = "colors", value_enum, value_name = "HOW MANY")]
+    pub colours: Option<Colours>,
+    /// Draw it with ASCII alone; auto: where the locale is not UTF-8 [default: that of the configuration, else auto]
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub ascii: Option<Ascii>,
+    /// Its configuration [default: numatrace/config.toml in $XDG_CONFIG_HOME or ~/.config; under sudo that of the user who
+    /// called sudo]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 /// Arguments of `completions`.
 #[derive(Args, Clone, Debug)]
 pub struct CompletionsArgs {
@@ -368,10 +417,9 @@ pub struct RunArgs {
     /// when interrupted, or when every target has exited; demo: 10s where it is not drawn]
     #[arg(short, long, value_name = "TIME", value_parser = values::duration, allow_hyphen_values = true)]
     pub duration: Option<Duration>,
-    /// Time between updates of the screen or reports, 50ms to 1h
-    #[arg(short, long, value_name = "TIME", default_value = "1s")]
-    #[arg(value_parser = values::interval, allow_hyphen_values = true)]
-    pub interval: Duration,
+    /// Time between updates of the screen or reports, 50ms to 1h [default: 1s, on screen that of the configuration]
+    #[arg(short, long, value_name = "TIME", value_parser = values::interval, allow_hyphen_values = true)]
+    pub interval: Option<Duration>,
 }
 
 /// What to write, and where.
@@ -385,9 +433,9 @@ pub struct OutputArgs {
     /// Write one report to this file when the run ends, and print none [- is standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Order of threads in text and on screen
-    #[arg(long, value_enum, default_value_t, value_name = "KEY")]
-    pub sort: SortKey,
+    /// Order of threads in text and, at first, on screen [default: wait, on screen that of the configuration]
+    #[arg(long, value_enum, value_name = "KEY")]
+    pub sort: Option<SortKey>,
     /// Show this many threads in text; 0 shows all
     #[arg(long, default_value = "20", value_name = "N", value_parser = values::top, allow_hyphen_values = true)]
     pub top: usize,
@@ -482,6 +530,37 @@ pub enum HintSource {
     Counts,
 }
 
+impl ValueEnum for Scheme {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Scheme::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let also = if *self == Scheme::ColourBlind { &["color-blind"][..] } else { &[] };
+        Some(clap::builder::PossibleValue::new(self.name()).aliases(also))
+    }
+}
+
+impl ValueEnum for Colours {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Colours::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for Ascii {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Ascii::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()))
+    }
+}
+
 impl ValueEnum for SortKey {
     fn value_variants<'a>() -> &'a [Self] {
         &SortKey::ALL
@@ -517,6 +596,7 @@ where
         Some(Subcommands::Report(args)) => Command::Report(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
+        Some(Subcommands::Config(args)) => Command::Config(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),
     };
     let filter = match &command {

@@ -20,7 +20,7 @@ use numatrace::{
 use ratatui::{Terminal, backend::TestBackend};
 
 use crate::fixture;
-use numatrace::tui::picture::svg;
+use numatrace::tui::picture::{DARK, svg};
 
 /// One picture.
 struct Picture {
@@ -118,7 +118,7 @@ impl Picture {
         self.keys.iter().for_each(|key| _ = app.press(*key));
         let Ok(mut terminal) = Terminal::new(TestBackend::new(self.columns, self.rows));
         let Ok(()) = app.draw(&mut terminal, Instant::now());
-        svg(terminal.backend().buffer(), "numatrace")
+        svg(terminal.backend().buffer(), "numatrace", &DARK)
     }
 }
 

@@ -14,7 +14,7 @@ use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
 use numatrace::tui::state::Key;
 use numatrace::tui::theme::{Depth, Theme};
-use numatrace::tui::{Options, Remote, UiMessage};
+use numatrace::tui::{Options, Preferences, Remote, UiMessage};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
@@ -162,12 +162,17 @@ pub fn standing() -> Status {
 
 /// A dashboard over a recording of a minute, and what it asks the player for.
 pub fn replay(width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
+    replay_with(Preferences::default(), width, height, status)
+}
+
+/// The same as the user wants it.
+pub fn replay_with(preferences: Preferences, width: u16, height: u16, status: Status) -> (App, Receiver<Command>) {
     let (commands, asked) = channel();
     let zone = TimeZone::fixed(jiff::tz::offset(2));
     let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
     let theme = Theme::new(Depth::Indexed);
     let player = Some(Remote { commands, span });
-    let options = Options { theme, player, ..Options::new("pid 4711 (redis-server)") };
+    let options = Options { theme, player, preferences, ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, width, height);
     app.press(Key::Char('2'));
     show(&mut app, fixture::snapshot_two_nodes());

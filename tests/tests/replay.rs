@@ -11,7 +11,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use numatrace::{commands::replay, recording::writer::Options, replay::Start, snapshot::Snapshot, tui::state::Mode};
+use numatrace::{
+    commands::replay,
+    recording::writer::Options,
+    replay::Start,
+    snapshot::Snapshot,
+    tui::{self, state::Mode},
+};
 use numatrace_tests::{
     dashboard::{Dashboard, cell},
     keys::{self, Kind},
@@ -58,7 +64,7 @@ fn recording() -> Memory {
 fn dashboard(role: &str) -> ExitCode {
     let memory = recording();
     let (span, start) = (replay::span(&memory), Start { paused: role == "paused", ..Start::default() });
-    match replay::play(memory, span, start) {
+    match replay::play(memory, span, start, tui::Options::new("pid 4711 (scripted)")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");

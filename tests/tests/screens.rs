@@ -132,7 +132,7 @@ fn gaps_are_marked_in_the_header_and_told_by_the_help() {
         check(&format!("gaps-{width}x{height}"), &mut app, width, height);
         assert!(screen(&mut app, width, height).contains("! 2 gaps"));
     }
-    let lines = help::lines(Mode::Live, None, None, &fixture::snapshot_with_gaps(), 120);
+    let lines = help::lines(Mode::Live, None, &fixture::snapshot_with_gaps(), 120);
     let told =
         lines.iter().filter(|line| matches!(line, help::HelpLine::Entry(_, what) if what.contains("nothing of CPU")));
     assert_eq!(told.count(), 2);
@@ -751,7 +751,7 @@ fn frames_are_drawn_when_something_changed_and_ten_a_second_at_most() {
 #[test]
 fn the_help_names_every_column_and_every_source() {
     let snapshot = fixture::snapshot_two_nodes();
-    let lines = help::lines(Mode::Live, None, None, &snapshot, 120);
+    let lines = help::lines(Mode::Live, None, &snapshot, 120);
     let names: Vec<&str> = lines
         .iter()
         .filter_map(|line| if let help::HelpLine::Entry(term, _) = line { Some(term.as_str()) } else { None })

@@ -58,6 +58,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Repaint,
         Key::WheelUp,
         Key::WheelDown,
+        Key::Ctrl('x'),
+        Key::Function(5),
     ]);
     let chars =
         prop::sample::select("?/sSqhjkl 1234wor,.<>igtpM+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);

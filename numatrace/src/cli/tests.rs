@@ -1,6 +1,7 @@
 //! What the command line accepts, and the sentence for what it does not.
 
 use super::*;
+use crate::tui::theme::Depth;
 
 fn live(args: &[&str]) -> LiveArgs {
     match parse(std::iter::once("numatrace").chain(args.iter().copied())) {
@@ -32,8 +33,8 @@ fn live_is_the_default() {
         let live = live(args);
         assert_eq!(live.filter.pid, [1]);
         assert_eq!(live.run.duration, Some(Duration::from_secs(1)));
-        assert_eq!(live.run.interval, Duration::from_secs(1));
-        assert_eq!((live.output.sort, live.output.top), (SortKey::Wait, 20));
+        assert_eq!(live.run.interval, None);
+        assert_eq!((live.output.sort, live.output.top), (None, 20));
         assert_eq!((live.output.format, live.trace.ring_size), (None, None));
     }
 }
@@ -156,13 +157,13 @@ fn sizes_times_and_names_are_taken_in_their_usual_forms() {
         assert_eq!(live(&["-a", "--ring-size", text]).trace.ring_size, Some(bytes), "{text}");
     }
     for (text, ms) in [("50ms", 50), ("0.25", 250), ("2", 2_000), ("1h", 3_600_000), ("1m 30s", 90_000)] {
-        assert_eq!(live(&["-a", "-i", text]).run.interval, Duration::from_millis(ms), "{text}");
+        assert_eq!(live(&["-a", "-i", text]).run.interval, Some(Duration::from_millis(ms)), "{text}");
     }
     assert_eq!(live(&["-a", "--slower-than", "250us"]).output.slower_than, Some(Duration::from_micros(250)));
     assert_eq!(live(&["-c", "exactly-15-byte"]).filter.comm, Some(Comm(*b"exactly-15-byte\0")));
     assert_eq!(live(&["-a", "--hooks", "raw_tp"]).trace.hooks, Hooks::RawTp);
     for key in SortKey::ALL {
-        assert_eq!(live(&["-a", "--sort", key.name()]).output.sort, key);
+        assert_eq!(live(&["-a", "--sort", key.name()]).output.sort, Some(key));
     }
 }
 
@@ -219,4 +220,23 @@ fn a_replay_takes_a_file_a_time_and_a_speed() {
     for (args, words) in [(["--speed", "-1"], "a speed is a number"), (["--from", "-1s"], "a time is 12s")] {
         assert!(refused(&["replay", "file", args[0], args[1]]).contains(words), "{args:?}");
     }
+}
+
+#[test]
+fn how_the_dashboard_looks_is_asked_for_where_there_is_one() {
+    let look = live(&["-a", "--theme", "colour-blind", "--colors", "256", "--ascii", "--config", "x"]).look;
+    assert_eq!((look.theme, look.colours), (Some(Scheme::ColourBlind), Some(Colours::Depth(Depth::Indexed))));
+    assert_eq!((look.ascii, look.config), (Some(Ascii::Always), Some("x".into())));
+    assert_eq!(live(&["--ascii=false", "--", "sleep"]).look.ascii, Some(Ascii::Never));
+    // The command is no value of --ascii.
+    assert_eq!(live(&["--ascii", "--", "auto"]).filter.command, ["auto"]);
+    assert_eq!(live(&["-a"]).look.theme, None);
+    for args in [&["replay", "file", "--theme", "light"][..], &["demo", "--ascii"], &["config", "--path"]] {
+        assert!(parse(std::iter::once("numatrace").chain(args.iter().copied())).is_ok(), "{args:?}");
+    }
+    assert!(
+        refused(&["-a", "--theme", "drak"])
+            .contains("[possible values: dark, light, high-contrast, colour-blind, none]")
+    );
+    assert!(refused(&["record", "-o", "x", "-a", "--theme", "dark"]).contains("unexpected argument '--theme'"));
 }

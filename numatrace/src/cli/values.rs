@@ -76,7 +76,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     time(text, Duration::from_millis(10), Duration::from_secs(30 * DAY))
 }
 
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
+/// Time between numbers, 50 ms to an hour.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     time(text, Duration::from_millis(50), Duration::from_secs(3_600))
 }
 

@@ -11,7 +11,11 @@ use crate::{
     target::{Filter, Machine, preflight},
 };
 
-use super::{engine::Setup, session::Session};
+use super::{
+    engine::Setup,
+    replay::refuse,
+    session::{self, Session},
+};
 
 /// How long it runs where it is not drawn.
 const DURATION: Duration = Duration::from_secs(10);
@@ -21,6 +25,10 @@ const DURATION: Duration = Duration::from_secs(10);
 /// # Errors
 /// One sentence about what stands in the way.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let config = match session::config(&args.look, &args.run, &args.output) {
+        Ok(config) => config,
+        Err(refused) => return Ok(refuse(&refused.to_string())),
+    };
     let machine = Machine::this();
     preflight::check_privileges(&machine)?;
     preflight::check_kernel(&machine)?;
@@ -38,6 +46,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         started: &mut || Ok(()),
         default_duration: Some(DURATION),
         one_report: true,
+        config,
     };
     session.run()?;
     Ok(ExitCode::SUCCESS)

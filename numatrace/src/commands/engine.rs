@@ -21,6 +21,7 @@ use crate::{
         pages::{HintSource, PagePlan, PageSource},
         system,
     },
+    config::INTERVAL,
     decode::{Event, decode},
     model::{Limits, Meta, Model},
     recording::{Head, roster::Roster, writer::Options},
@@ -63,7 +64,7 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// Time between ticks as the engine takes it.
     pub fn interval_ns(&self) -> Arc<AtomicU64> {
-        Arc::new(AtomicU64::new(u64::try_from(self.run.interval.as_nanos()).unwrap_or(u64::MAX)))
+        Arc::new(AtomicU64::new(u64::try_from(self.run.interval.unwrap_or(INTERVAL).as_nanos()).unwrap_or(u64::MAX)))
     }
 
     fn plan(&self) -> Plan {

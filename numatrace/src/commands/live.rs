@@ -6,6 +6,7 @@ use crate::cli::LiveArgs;
 
 use super::{
     launch::Stdio,
+    replay::refuse,
     session::{self, Session},
     traced::Traced,
 };
@@ -26,6 +27,10 @@ fn stdio(args: &LiveArgs) -> Stdio {
 /// # Errors
 /// One sentence about what stands in the way.
 pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
+    let config = match session::config(&args.look, &args.run, &args.output) {
+        Ok(config) => config,
+        Err(refused) => return Ok(refuse(&refused.to_string())),
+    };
     let mut traced = Traced::find(&args.filter, stdio(args))?;
     let session = Session {
         setup: traced.setup(&args.run, &args.trace),
@@ -33,6 +38,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         started: &mut || traced.release(),
         default_duration: None,
         one_report: false,
+        config,
     };
     session.run()?;
     Ok(traced.end())

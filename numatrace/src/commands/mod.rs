@@ -1,6 +1,7 @@
 //! One file a subcommand: wiring only.
 
 pub mod completions;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod engine;

@@ -24,13 +24,19 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if !io::stdout().is_terminal() {
         return Ok(refuse("replay draws on a terminal, and standard output is none: use numatrace report"));
     }
+    let config = match super::config::load(&args.look, None, None) {
+        Ok(config) => config,
+        Err(refused) => return Ok(refuse(&refused.to_string())),
+    };
     let timeline = Reader::open(&args.file)?;
     let span = span(&timeline);
     let from_ns = match args.from.as_ref().map(|moment| moment.in_recording(&span)).transpose() {
         Ok(ns) => ns.unwrap_or(0),
         Err(why) => return Ok(refuse(&format!("cannot begin there: {why}"))),
     };
-    play(timeline, span, Start { from_ns, speed: args.speed, paused: args.paused })?;
+    let label = timeline.head().meta.target.label.clone();
+    let start = Start { from_ns, speed: args.speed, paused: args.paused };
+    play(timeline, span, start, config.options(label))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,13 +59,12 @@ pub fn span(timeline: &impl Timeline) -> Span {
 ///
 /// # Errors
 /// When there is no terminal, or the recording cannot be read any further.
-pub fn play(timeline: impl Timeline + Send, span: Span, start: Start) -> anyhow::Result<()> {
+pub fn play(timeline: impl Timeline + Send, span: Span, start: Start, options: tui::Options) -> anyhow::Result<()> {
     let (to_dashboard, feed) = channel();
     let (to_player, commands) = channel();
-    let label = timeline.head().meta.target.label.clone();
     let player = Some(tui::Remote { commands: to_player, span });
     let place = tui::Place { owner: super::recording::owner(), ..tui::Place::default() };
-    let options = tui::Options { player, place, ..tui::Options::new(label) };
+    let options = tui::Options { player, place, ..options };
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new()
             .name("numatrace-engine".into())

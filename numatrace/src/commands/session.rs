@@ -13,8 +13,9 @@ use std::{
 use anyhow::{Context, anyhow};
 
 use crate::{
-    cli::{Format, OutputArgs},
+    cli::{Format, LookArgs, OutputArgs, RunArgs},
     collect::live::{End, Pace},
+    config::{Config, Refused},
     report,
     snapshot::Snapshot,
     text,
@@ -39,6 +40,21 @@ pub struct Session<'a> {
     pub default_duration: Option<Duration>,
     /// Without a dashboard, print one report when the run ends and none before.
     pub one_report: bool,
+    /// How the dashboard is wanted; `None` where none is drawn.
+    pub config: Option<Config>,
+}
+
+/// The configuration of a run that draws a dashboard, and of one that names a file: that one is to be right in any case.
+///
+/// # Errors
+/// When its file cannot be used.
+pub fn config(look: &LookArgs, run: &RunArgs, output: &OutputArgs) -> Result<Option<Config>, Refused> {
+    let interactive = is_interactive(output);
+    if !interactive && look.config.is_none() {
+        return Ok(None);
+    }
+    let config = super::config::load(look, run.interval, output.sort)?;
+    Ok(interactive.then_some(config))
 }
 
 /// Whether such a run draws a dashboard: on a terminal, and nothing else was asked for.
@@ -53,11 +69,11 @@ impl Session<'_> {
     /// # Errors
     /// One sentence about what could not be done; nothing stays attached.
     pub fn run(self) -> anyhow::Result<()> {
-        let interactive = is_interactive(self.output);
+        let interactive = self.config.is_some();
         let file = OutputFile::open(self.output.output.as_deref())?;
         let stop = if interactive { Arc::default() } else { super::interrupt::catch()? };
         let pace = Pace {
-            interval_ns: self.setup.interval_ns(),
+            interval_ns: self.interval_ns(),
             duration: self.setup.run.duration.or(if interactive { None } else { self.default_duration }),
             end_with_targets: self.setup.filter.ends(),
             linger: (self.setup.linger && !interactive).then_some(LINGER),
@@ -68,7 +84,20 @@ impl Session<'_> {
         let mut engine: Engine = Engine::start(&self.setup, pace, &stop)?;
         engine.slow = slow;
         (self.started)()?;
-        if interactive { self.draw(engine, &stop, interval_ns) } else { self.print(engine, file) }
+        match &self.config {
+            Some(config) => self.draw(engine, &stop, interval_ns, config),
+            None => self.print(engine, file),
+        }
+    }
+
+    /// Time between numbers.
+    fn interval_ns(&self) -> Arc<AtomicU64> {
+        let run = self.setup.interval_ns();
+        if let Some(config) = &self.config {
+            let ns = u64::try_from(config.interval.value.as_nanos()).unwrap_or(u64::MAX);
+            run.store(ns, Ordering::Relaxed);
+        }
+        run
     }
 
     /// Without a dashboard: a report each interval, or one into a file at the end, or a line for each slow wait.
@@ -114,7 +143,12 @@ impl Session<'_> {
             Format::Json => report::json::write(snapshot, &mut buffer)?,
             Format::Text => report::text::write(
                 snapshot,
-                &text_options(self.output.color, self.output.sort, self.output.top, self.output.output.is_none()),
+                &text_options(
+                    self.output.color,
+                    self.output.sort.unwrap_or_default(),
+                    self.output.top,
+                    self.output.output.is_none(),
+                ),
                 &mut buffer,
             )?,
         }
@@ -147,14 +181,20 @@ impl Session<'_> {
     }
 
     /// The dashboard: the engine works on a thread of its own, the terminal on this one.
-    fn draw(&self, engine: Engine, stop: &Arc<AtomicBool>, interval_ns: Arc<AtomicU64>) -> anyhow::Result<()> {
+    fn draw(
+        &self,
+        engine: Engine,
+        stop: &Arc<AtomicBool>,
+        interval_ns: Arc<AtomicU64>,
+        config: &Config,
+    ) -> anyhow::Result<()> {
         let (sender, feed) = channel();
         let record = Arc::new(AtomicBool::new(false));
         let options = tui::Options {
             interval_ns: Some(interval_ns),
             record: Some(Arc::clone(&record)),
             place: tui::Place { owner: super::recording::owner(), ..tui::Place::default() },
-            ..tui::Options::new(self.setup.target.label.clone())
+            ..config.options(self.setup.target.label.clone())
         };
         std::thread::scope(|scope| {
             let worker = std::thread::Builder::new()

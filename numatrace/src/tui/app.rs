@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use jiff::Zoned;
-use ratatui::Terminal;
 use ratatui::backend::{Backend, TestBackend};
+use ratatui::{Frame, Terminal};
 
+use super::ascii;
 use super::history::History;
 use super::input::{Found, Input};
+use super::picture;
+use super::preferences::Preferences;
 use super::recording::Recording;
 use super::save::{self, Place};
 use super::signals::Signals;
 use super::state::{Action, Key, Notice, Shown, Status, UiState, update};
 use super::terminal::Screen;
-use super::theme::{Depth, Theme};
+use super::theme::{Depth, Scheme, Theme};
 use super::view;
 use crate::replay;
 use crate::snapshot::Snapshot;
@@ -73,8 +76,8 @@ pub struct Options {
     pub player: Option<Remote>,
     /// Where files of the screen go.
     pub place: Place,
-    /// Clicks and the wheel are taken from the terminal.
-    pub mouse: bool,
+    /// How the user wants it.
+    pub preferences: Preferences,
 }
 
 /// How to reach the player of a recording.
@@ -87,7 +90,7 @@ pub struct Remote {
 }
 
 impl Options {
-    /// For this target, with the colours that the environment asks for.
+    /// For this target, with the colours that the environment asks for; nothing of the configuration.
     pub fn new(target: impl Into<String>) -> Options {
         let theme = Theme::new(Depth::detect(|name| std::env::var(name).ok()));
         Options {
@@ -97,7 +100,7 @@ impl Options {
             record: None,
             player: None,
             place: Place::default(),
-            mouse: false,
+            preferences: Preferences::default(),
         }
     }
 }
@@ -161,6 +164,8 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
 pub struct App {
     state: UiState,
     theme: Theme,
+    /// Draw with ASCII alone.
+    ascii: bool,
     interval_ns: Option<Arc<AtomicU64>>,
     record: Option<Arc<AtomicBool>>,
     commands: Option<Sender<replay::Command>>,
@@ -184,6 +189,7 @@ impl App {
                 None => UiState::new(width, height),
             },
             theme: options.theme,
+            ascii: options.preferences.ascii,
             interval_ns: options.interval_ns.clone(),
             record: options.record.clone(),
             commands: options.player.as_ref().map(|player| player.commands.clone()),
@@ -191,10 +197,11 @@ impl App {
             shown: Arc::new(Snapshot::nothing_yet(&options.target)),
             size: (width, height),
             place: options.place.clone(),
-            mouse: options.mouse,
+            mouse: options.preferences.mouse,
             changed: true,
             drawn: None,
         };
+        app.state.prefer(&options.preferences);
         if let Some(interval) = &app.interval_ns {
             app.state.set_interval(interval.load(Ordering::Relaxed));
         }
@@ -268,6 +275,7 @@ impl App {
 
     /// Takes a key; says what is left to do.
     pub fn press(&mut self, key: Key) -> Action {
+        let Some(key) = self.state.keymap().translate(key, self.state.takes_text()) else { return Action::None };
         let choice = self.state.choice();
         let action = update(&mut self.state, key, &self.shown);
         match action {
@@ -329,8 +337,9 @@ impl App {
     pub fn save(&mut self, now: &Zoned) {
         let (width, height) = self.size;
         let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
-        let Ok(_) = terminal.draw(|frame| view::render(frame, frame.area(), &self.shown, &self.state, &self.theme));
-        self.state.notify(match save::save(terminal.backend().buffer(), &self.place, now) {
+        let Ok(_) = terminal.draw(|frame| self.render(frame));
+        let window = if self.theme.scheme() == Scheme::Light { &picture::LIGHT } else { &picture::DARK };
+        self.state.notify(match save::save(terminal.backend().buffer(), window, &self.place, now) {
             Ok(stem) => Notice::Done(format!("Saved {stem}.txt and .svg.")),
             Err(error) => Notice::Failed(format!("The screen is not saved: {:#}.", anyhow::Error::new(error))),
         });
@@ -375,10 +384,17 @@ impl App {
     /// # Errors
     /// When the terminal fails.
     pub fn draw<B: Backend>(&mut self, terminal: &mut Terminal<B>, now: Instant) -> Result<(), B::Error> {
-        terminal.draw(|frame| view::render(frame, frame.area(), &self.shown, &self.state, &self.theme))?;
+        terminal.draw(|frame| self.render(frame))?;
         self.changed = false;
         self.drawn = Some(now);
         Ok(())
+    }
+
+    fn render(&self, frame: &mut Frame<'_>) {
+        view::render(frame, frame.area(), &self.shown, &self.state, &self.theme);
+        if self.ascii {
+            ascii::replace(frame.buffer_mut());
+        }
     }
 
     fn suspend(&mut self, screen: &mut Screen, signals: &Signals) -> anyhow::Result<()> {

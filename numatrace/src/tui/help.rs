@@ -1,6 +1,7 @@
 //! What the help says: keys, columns, and the sources that are not simply on. Pure text.
 
 use super::explain::explain;
+use super::keymap::{Keymap, NO_KEY};
 use super::layout::{COLUMNS, Column, Spec};
 use super::state::Mode;
 use crate::snapshot::{Gap, Snapshot, Source, SourceState};
@@ -52,7 +53,7 @@ const REPLAY: [Entry; 9] = [
 
 /// What is left.
 const LAST: [Entry; 5] = [
-    ("t", "other colours"),
+    ("t", "next theme: dark, light, high contrast, colour-blind, none"),
     ("p", "write the screen to two files of this folder, as text and as a picture (SVG)"),
     ("M", "take clicks and the wheel from the terminal, and give them back"),
     ("Ctrl-L", "draw the screen anew"),
@@ -85,9 +86,15 @@ pub enum HelpLine {
     Entry(String, String),
 }
 
-/// The help in lines of at most `width` columns. `incomplete` says what of a recording could not be read; `sorted_by` comes
-/// first where the help is asked for in the table.
-pub fn lines(
+/// The help in lines of at most `width` columns, with the usual keys and no view in particular. `incomplete` says what of a
+/// recording could not be read.
+pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
+    lines_with(&Keymap::default(), mode, incomplete, None, snapshot, width)
+}
+
+/// The same with the user's keys; `sorted_by` comes first where the help is asked for in the table.
+pub fn lines_with(
+    keymap: &Keymap,
     mode: Mode,
     incomplete: Option<&str>,
     sorted_by: Option<Column>,
@@ -107,7 +114,8 @@ pub fn lines(
     }
     lines.push(HelpLine::Heading("Keys"));
     for (key, what) in keys(mode) {
-        entry(&mut lines, key, what, width);
+        let key = keymap.shown(key);
+        entry(&mut lines, if key.is_empty() { NO_KEY } else { &key }, what, width);
     }
     lines.extend([
         HelpLine::Blank,

@@ -57,6 +57,19 @@ impl Window {
         }
     }
 
+    /// All of them, in the order in which they follow each other.
+    pub const ALL: [Window; 4] = [Window::Start, Window::Interval, Window::TenSeconds, Window::Minute];
+
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Window::Start => "start",
+            Window::Interval => "interval",
+            Window::TenSeconds => "10s",
+            Window::Minute => "1m",
+        }
+    }
+
     /// How far back it reaches, where that is a matter of time.
     const fn reach_ns(self) -> Option<u64> {
         match self {

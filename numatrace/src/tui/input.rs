@@ -118,6 +118,7 @@ fn translate(event: KeyEvent) -> Option<Key> {
             KeyCode::Char('z') => Some(Key::Suspend),
             KeyCode::Char('l') => Some(Key::Repaint),
             KeyCode::Char('h') => Some(Key::Backspace),
+            KeyCode::Char(letter) if letter.is_ascii_alphabetic() => Some(Key::Ctrl(letter.to_ascii_lowercase())),
             _ => None,
         };
     }
@@ -139,6 +140,7 @@ fn translate(event: KeyEvent) -> Option<Key> {
         KeyCode::Tab => Key::Tab,
         KeyCode::BackTab => Key::BackTab,
         KeyCode::Backspace => Key::Backspace,
+        KeyCode::F(n) => Key::Function(n),
         _ => return None,
     })
 }
@@ -154,7 +156,10 @@ mod tests {
         assert_eq!(key(KeyCode::Char('c'), KeyModifiers::NONE), Some(Key::Char('c')));
         assert_eq!(key(KeyCode::Char('S'), KeyModifiers::SHIFT), Some(Key::Char('S')));
         assert_eq!(key(KeyCode::Char('q'), KeyModifiers::ALT), None);
-        assert_eq!(key(KeyCode::F(1), KeyModifiers::NONE), None);
+        assert_eq!(key(KeyCode::F(1), KeyModifiers::NONE), Some(Key::Function(1)));
+        assert_eq!(key(KeyCode::Char('x'), KeyModifiers::CONTROL), Some(Key::Ctrl('x')));
+        assert_eq!(key(KeyCode::Char('4'), KeyModifiers::CONTROL), None);
+        assert_eq!(key(KeyCode::Insert, KeyModifiers::NONE), None);
         let mouse = |kind| pointed(MouseEvent { kind, column: 7, row: 3, modifiers: KeyModifiers::NONE });
         let click = Key::Click { column: 7, row: 3 };
         assert_eq!(mouse(MouseEventKind::Down(MouseButton::Left)), Some(click));

@@ -151,6 +151,16 @@ impl Column {
         // Every column is in the table (a test holds that); the first one is as good as any other answer.
         COLUMNS.iter().find(|spec| spec.column == self).unwrap_or(&COLUMNS[0])
     }
+
+    /// Its name in the configuration: its head, in small letters.
+    pub fn name(self) -> String {
+        self.spec().title.to_lowercase()
+    }
+
+    /// The column of this name.
+    pub fn named(name: &str) -> Option<Column> {
+        COLUMNS.iter().map(|spec| spec.column).find(|column| column.name() == name.to_lowercase())
+    }
 }
 
 /// A column that is shown.

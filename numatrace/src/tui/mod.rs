@@ -6,10 +6,12 @@
 //! ```
 //!
 //! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`nodes`], [`page`], [`cells`], [`help`],
-//! [`recording`], [`replay`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
+//! [`recording`], [`replay`], [`keymap`], [`preferences`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything, and [`ascii`] takes
+//! out of the frame what the terminal cannot show; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
 pub mod app;
+pub mod ascii;
 pub mod cells;
 pub mod detail;
 mod explain;
@@ -17,12 +19,14 @@ mod heat;
 pub mod help;
 pub mod history;
 pub mod input;
+pub mod keymap;
 pub mod layout;
 mod mouse;
 pub mod nodes;
 pub mod overview;
 pub mod page;
 pub mod picture;
+pub mod preferences;
 pub mod recording;
 pub mod replay;
 pub mod rows;
@@ -36,5 +40,6 @@ mod touches;
 pub mod view;
 
 pub use app::{Exit, Options, Remote, UiMessage, run};
+pub use preferences::Preferences;
 pub use recording::Recording;
 pub use save::Place;

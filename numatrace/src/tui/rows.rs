@@ -123,6 +123,19 @@ pub struct Sort {
     pub descending: bool,
 }
 
+impl Sort {
+    /// By this column, in the direction that it is first sorted in.
+    pub fn by(column: Column) -> Sort {
+        Sort { column, descending: column.spec().descending }
+    }
+}
+
+impl Default for Sort {
+    fn default() -> Sort {
+        Sort::by(Column::Wait)
+    }
+}
+
 /// Positions of the threads that match `filter`, sorted. Threads that ended come last in any order, and before them
 /// those without a value; equal ones come in order of thread id, so that rows do not dance.
 pub fn order(snapshot: &Snapshot, rows: &[Row], sort: Sort, filter: &str) -> Vec<usize> {

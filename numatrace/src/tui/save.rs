@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Zoned;
 use ratatui::buffer::{Buffer, Cell};
 
-use super::picture;
+use super::picture::{self, Window};
 use crate::recording::create::{CreateError, NewFile};
 
 /// Files that one second can have.
@@ -21,14 +21,14 @@ pub struct Place {
     pub owner: Option<(u32, u32)>,
 }
 
-/// Writes `screen` as text and as SVG, named by the time; returns what the two names have in common. New files always: another one is never
+/// Writes `screen` as text and as the SVG of a window, named by the time; returns what the two names have in common. New files always: another one is never
 /// replaced, and neither is written through a link.
 ///
 /// # Errors
 /// One sentence, when they cannot be written; then neither is there.
-pub fn save(screen: &Buffer, place: &Place, now: &Zoned) -> Result<String, CreateError> {
+pub fn save(screen: &Buffer, window: &Window, place: &Place, now: &Zoned) -> Result<String, CreateError> {
     let time = now.strftime("numatrace-%Y%m%d-%H%M%S").to_string();
-    let contents = [("txt", text(screen)), ("svg", picture::svg(screen, "numatrace"))];
+    let contents = [("txt", text(screen)), ("svg", picture::svg(screen, "numatrace", window))];
     for more in 1..=MOST {
         let stem = if more == 1 { time.clone() } else { format!("{time}-{more}") };
         let [text, svg] = contents.each_ref().map(|(extension, _)| place.folder.join(format!("{stem}.{extension}")));
@@ -106,10 +106,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let place = Place { folder: folder.path().to_owned(), owner: None };
-        let first = save(&screen(), &place, &now()).expect("files");
+        let first = save(&screen(), &picture::DARK, &place, &now()).expect("files");
         assert_eq!(first, "numatrace-20261121-102146");
         fs::remove_file(folder.path().join(first + ".svg")).expect("a file");
-        let second = save(&screen(), &place, &now()).expect("files");
+        let second = save(&screen(), &picture::DARK, &place, &now()).expect("files");
         assert_eq!(second, "numatrace-20261121-102146-2");
         let path = folder.path().join(second + ".svg");
         assert!(fs::read_to_string(&path).expect("a file").starts_with("<svg"));
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_one_sentence() {
         let place = Place { folder: "/nowhere/at/all".into(), owner: None };
-        let error = save(&screen(), &place, &now()).expect_err("no folder");
+        let error = save(&screen(), &picture::DARK, &place, &now()).expect_err("no folder");
         assert!(error.to_string().contains("cannot create /nowhere/at/all/numatrace-2026"), "{error}");
     }
 }

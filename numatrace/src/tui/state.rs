@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::history::Window;
+use super::keymap::Keymap;
 use super::layout::{self, Column};
 use super::page::Line;
+use super::preferences::Preferences;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
@@ -56,6 +58,10 @@ pub enum Key {
     Suspend,
     /// Ctrl-L.
     Repaint,
+    /// Ctrl with another letter.
+    Ctrl(char),
+    /// A function key.
+    Function(u8),
     /// The left button of the mouse.
     Click {
         /// From the left, 0 is the first.
@@ -233,6 +239,7 @@ pub struct UiState {
     recording: Option<Recording>,
     /// What came of the last key, until the next one.
     notice: Option<Notice>,
+    keymap: Arc<Keymap>,
 }
 
 impl UiState {
@@ -252,7 +259,7 @@ impl UiState {
             opened: None,
             first: 0,
             scroll: 0,
-            sort: Sort { column: Column::Wait, descending: true },
+            sort: Sort::default(),
             filter: String::new(),
             editing: false,
             help: false,
@@ -265,12 +272,31 @@ impl UiState {
             replay: None,
             recording: None,
             notice: None,
+            keymap: Arc::default(),
         }
     }
 
     /// The same for a dashboard over a recording.
     pub fn of_replay(width: u16, height: u16, span: Span) -> UiState {
         UiState { replay: Some(Replay::new(span)), ..UiState::new(width, height) }
+    }
+
+    /// Begins as the user wants it.
+    pub fn prefer(&mut self, preferences: &Preferences) {
+        self.keymap = Arc::clone(&preferences.keymap);
+        self.tab = preferences.tab;
+        self.choice.window = preferences.window;
+        self.sort = preferences.sort;
+    }
+
+    /// Which keys do what.
+    pub fn keymap(&self) -> &Keymap {
+        &self.keymap
+    }
+
+    /// Text is typed: keys are what they are.
+    pub fn takes_text(&self) -> bool {
+        self.editing || self.replay.as_ref().is_some_and(|replay| replay.prompt().is_some())
     }
 
     /// `numbers` are shown from here on.
@@ -419,12 +445,7 @@ impl UiState {
     pub fn help_text(&self, numbers: &Snapshot) -> Vec<help::HelpLine> {
         let incomplete = self.replay.as_ref().and_then(Replay::incomplete);
         let sorted_by = (self.tab == Tab::Threads).then_some(self.sort.column);
-        help::lines(self.mode(), incomplete, sorted_by, numbers, self.width)
-    }
-
-    /// Keys are text just now: a filter or a time is being typed.
-    pub fn takes_text(&self) -> bool {
-        self.editing || self.replay.as_ref().is_some_and(|replay| replay.prompt().is_some())
+        help::lines_with(&self.keymap, self.mode(), incomplete, sorted_by, numbers, self.width)
     }
 
     /// Columns of the terminal.

@@ -82,7 +82,7 @@ fn every_tick() -> Result<()> {
     let scratch = Scratch::new("every-tick")?;
     let path = scratch.0.join("run.numatrace");
     let mut workload = Workload::start(&["pipes", "2", "--millis", "1500"])?;
-    let run = RunArgs { duration: None, interval: Duration::from_millis(100) };
+    let run = RunArgs { duration: None, interval: Some(Duration::from_millis(100)) };
     let trace = TraceArgs::default();
     let target = Target { kind: "all".into(), label: "all threads".into(), ids: Vec::new() };
     let setup = Setup { target, filter: Filter::All, linger: false, run: &run, trace: &trace };

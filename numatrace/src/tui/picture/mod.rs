@@ -18,7 +18,8 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr as _;
 
-use self::color::{Rgb, WINDOW};
+use self::color::Rgb;
+pub use self::color::{DARK, LIGHT, Window};
 
 /// Pixels of a cell, and of its font: 0.6 of its size is the width that most monospaced fonts have.
 const CELL: (u32, u32) = (9, 18);
@@ -31,8 +32,8 @@ const BAR: u32 = 30;
 const FONTS: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
 const DOTS: [&str; 3] = ["#ff5f57", "#febc2e", "#28c840"];
 
-/// What `buffer` shows, in a window with this title.
-pub fn svg(buffer: &Buffer, title: &str) -> String {
+/// What `buffer` shows, in a window of this look with this title.
+pub fn svg(buffer: &Buffer, title: &str, window: &Window) -> String {
     let (columns, rows) = (u32::from(buffer.area.width), u32::from(buffer.area.height));
     let (width, height) = (columns * CELL.0 + 2 * PADDING, rows * CELL.1 + BAR + PADDING);
     let title = escaped(title);
@@ -40,7 +41,7 @@ pub fn svg(buffer: &Buffer, title: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\" aria-label=\"{title}\">\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"{background}\"/>\n",
-        background = WINDOW.background
+        background = window.background
     );
     for (dot, fill) in DOTS.iter().enumerate() {
         put(&mut out, format_args!("<circle cx=\"{}\" cy=\"16\" r=\"5.5\" fill=\"{fill}\"/>\n", 20 + 18 * dot));
@@ -50,15 +51,15 @@ pub fn svg(buffer: &Buffer, title: &str) -> String {
         format_args!(
             "<g font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"{}\">\n\
              <text x=\"{}\" y=\"21\" text-anchor=\"middle\" fill=\"{}\">{title}</text>\n",
-            WINDOW.foreground,
+            window.foreground,
             width / 2,
-            WINDOW.title
+            window.title
         ),
     );
     put(&mut out, format_args!("<g transform=\"translate({PADDING} {BAR})\">\n"));
-    let cells: Vec<Shown<'_>> = shown(buffer);
-    shapes(&mut out, &cells);
-    runs(&cells).iter().for_each(|run| run.write(&mut out));
+    let cells: Vec<Shown<'_>> = shown(buffer, window);
+    shapes(&mut out, &cells, window);
+    runs(&cells).iter().for_each(|run| run.write(&mut out, window));
     out.push_str("</g>\n</g>\n</svg>\n");
     out
 }
@@ -90,23 +91,23 @@ struct Look {
     crossed_out: bool,
 }
 
-fn shown(buffer: &Buffer) -> Vec<Shown<'_>> {
+fn shown<'a>(buffer: &'a Buffer, window: &Window) -> Vec<Shown<'a>> {
     let width = usize::from(buffer.area.width.max(1));
     let mut cells = Vec::with_capacity(buffer.content.len());
     for (row, line) in buffer.content.chunks(width).enumerate() {
         let mut column = 0;
         while let Some(cell) = line.get(column) {
             let wide = cell.symbol().width().clamp(1, line.len() - column);
-            cells.push(see(cell, column as u32, row as u32, wide as u32));
+            cells.push(see(cell, column as u32, row as u32, wide as u32, window));
             column += wide;
         }
     }
     cells
 }
 
-fn see(cell: &Cell, column: u32, row: u32, width: u32) -> Shown<'_> {
+fn see<'a>(cell: &'a Cell, column: u32, row: u32, width: u32, window: &Window) -> Shown<'a> {
     let has = |modifier| cell.modifier.contains(modifier);
-    let (mut color, mut background) = (color::rgb(cell.fg, WINDOW.foreground), color::rgb(cell.bg, WINDOW.background));
+    let (mut color, mut background) = (window.rgb(cell.fg, window.foreground), window.rgb(cell.bg, window.background));
     if has(Modifier::REVERSED) {
         (color, background) = (background, color);
     }
@@ -125,11 +126,11 @@ fn see(cell: &Cell, column: u32, row: u32, width: u32) -> Shown<'_> {
 }
 
 /// Backgrounds, lines through and below text, and the characters that are drawn: one path for each colour.
-fn shapes(out: &mut String, cells: &[Shown<'_>]) {
+fn shapes(out: &mut String, cells: &[Shown<'_>], window: &Window) {
     let (mut below, mut above) = (BTreeMap::<Rgb, Path>::new(), BTreeMap::<Rgb, Path>::new());
     for cell in cells {
         let (x, y, width) = (cell.column * CELL.0, cell.row * CELL.1, cell.width * CELL.0);
-        if cell.background != WINDOW.background {
+        if cell.background != window.background {
             below.entry(cell.background).or_default().rect(x, y, width, CELL.1);
         }
         let lines = above.entry(cell.look.color).or_default();
@@ -213,13 +214,13 @@ fn runs(cells: &[Shown<'_>]) -> Vec<Run> {
 }
 
 impl Run {
-    fn write(&self, out: &mut String) {
+    fn write(&self, out: &mut String, window: &Window) {
         put(out, format_args!("<text x=\"{}\" y=\"{}\"", self.column * CELL.0, self.row * CELL.1 + BASELINE));
         // A single character has nothing between which to stretch.
         if self.length > self.wide {
             put(out, format_args!(" textLength=\"{}\"", self.length * CELL.0));
         }
-        if self.look.color != WINDOW.foreground {
+        if self.look.color != window.foreground {
             put(out, format_args!(" fill=\"{}\"", self.look.color));
         }
         if self.look.bold {
@@ -269,7 +270,7 @@ mod tests {
 
     /// The picture of a row, without window and title.
     fn drawn(width: u16, spans: &[(&str, Style)]) -> String {
-        let svg = svg(&row(width, spans), "");
+        let svg = svg(&row(width, spans), "", &DARK);
         let document = roxmltree::Document::parse(&svg).unwrap_or_else(|e| panic!("{e} in {svg}"));
         assert_eq!(document.root_element().tag_name().name(), "svg");
         let screen = svg.lines().skip_while(|line| !line.contains("translate")).skip(1);
@@ -285,7 +286,7 @@ mod tests {
             "<text x=\"0\" y=\"14\" textLength=\"54\">a&lt;b&gt;&amp;&quot;</text>\n"
         );
         assert_eq!(escaped("\u{1b}[2J\u{0}\u{ffff}é"), "\u{fffd}[2J\u{fffd}\u{fffd}é");
-        let titled = svg(&row(1, &[]), "<\"&\u{1}>");
+        let titled = svg(&row(1, &[]), "<\"&\u{1}>", &DARK);
         let parsed = roxmltree::Document::parse(&titled).unwrap();
         assert_eq!(parsed.root_element().attribute("aria-label"), Some("<\"&\u{fffd}>"));
     }
@@ -315,7 +316,7 @@ mod tests {
         let wanted = format!(
             "<path fill=\"#ff0000\" shape-rendering=\"crispEdges\" d=\"M0 0h27v18h-27z\"/>\n\
              <text x=\"9\" y=\"14\" fill=\"{}\">x</text>\n",
-            WINDOW.background
+            DARK.background
         );
         assert_eq!(drawn, wanted);
     }
@@ -343,5 +344,13 @@ mod tests {
                       d=\"M0 0h18v18h-18zM18 9h9v9h-9zM27 8h9v1h-9zM40 0h1v9h-1zM36 8h5v1h-5z\"/>\n\
                       <text x=\"45\" y=\"14\" fill=\"#010203\">x</text>\n";
         assert_eq!(drawn, wanted);
+    }
+
+    #[test]
+    fn a_light_window_has_dark_text_and_colours_that_show_on_it() {
+        let light = svg(&row(9, &[("a", PLAIN), ("b", PLAIN.fg(Color::Yellow))]), "", &LIGHT);
+        let yellow = LIGHT.rgb(Color::Yellow, LIGHT.foreground);
+        assert!(light.contains(&format!("rx=\"8\" fill=\"{}\"", LIGHT.background)), "{light}");
+        assert!(light.contains(&format!("fill=\"{yellow}\">b<")) && yellow != DARK.rgb(Color::Yellow, DARK.foreground));
     }
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::page;
 use crate::snapshot::Snapshot;
-use crate::tui::state::UiState;
+use crate::tui::state::{Key, UiState};
 use crate::tui::theme::Theme;
 
 /// Draws the page of the opened thread, or a sentence where there is none.
@@ -15,11 +15,14 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
     }
     match state.opened() {
         Some(key) => {
-            let gone = format!("Thread {} is not among these numbers: Esc goes back to the list.", key.tid);
+            let back = state.keymap().name_of(Key::Esc);
+            let gone = format!("Thread {} is not among these numbers: {back} goes back to the list.", key.tid);
             page::sentence(frame, area, &gone, theme);
         }
         None if state.thread_count() > 0 => {
-            page::sentence(frame, area, "No thread is selected: 2 goes to the list, Enter opens a thread.", theme);
+            let [list, open] = [Key::Char('2'), Key::Enter].map(|key| state.keymap().name_of(key));
+            let none = format!("No thread is selected: {list} goes to the list, {open} opens a thread.");
+            page::sentence(frame, area, &none, theme);
         }
         None => page::sentence(frame, area, super::nothing(state), theme),
     }

@@ -85,10 +85,14 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         Status::Live => {}
     }
     for (key, what) in keys(state) {
-        if text::width(key) + text::width(what) + 3 > line.left {
+        let key = state.keymap().shown_briefly(key);
+        if key.is_empty() {
+            continue;
+        }
+        if text::width(&key) + text::width(what) + 3 > line.left {
             break;
         }
-        line.push(key, theme.key);
+        line.push(&key, theme.key);
         line.push(&format!(" {what}  "), theme.dim);
     }
     frame.render_widget(Paragraph::new(Line::from(line.spans)), area);

@@ -15,7 +15,7 @@ use crate::tui::help::state_name;
 use crate::tui::history::Window;
 use crate::tui::layout;
 use crate::tui::recording::Recording;
-use crate::tui::state::{Mode, Status, Tab, UiState};
+use crate::tui::state::{Key, Mode, Status, Tab, UiState};
 use crate::tui::tabs;
 use crate::tui::theme::Theme;
 
@@ -82,7 +82,7 @@ fn tag(state: &UiState) -> Option<String> {
 /// The tabs, the one that is shown marked, and which stretch of time the numbers are about.
 fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
-    for label in tabs::labels(width, state.tab()) {
+    for label in tabs::labels(width, state.tab(), state.keymap()) {
         line.push(&label.digit, theme.key);
         if !label.name.is_empty() {
             line.push(&label.name, if label.tab == state.tab() { theme.strong } else { theme.dim });
@@ -143,7 +143,7 @@ fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) 
         line.push(&format!("{}  ", recording.words()), style);
     }
     gaps(&mut line, snapshot, theme);
-    sources(&mut line, snapshot, theme);
+    sources(&mut line, snapshot, state, theme);
     Line::from(line.spans)
 }
 
@@ -156,7 +156,7 @@ fn gaps(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
 }
 
 /// How many sources are in which state; those that are not simply on by name, where there is room.
-fn sources(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
+fn sources(line: &mut Pieces, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
     if snapshot.sources.is_empty() {
         line.push("sources: not known yet", theme.dim);
         return;
@@ -167,15 +167,15 @@ fn sources(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
         [(SourceState::BestEffort, theme.warn), (SourceState::Sampled, theme.warn), (SourceState::Off, theme.dim)];
     let counts: Vec<_> = groups.into_iter().filter(|(state, _)| of(*state).next().is_some()).collect();
     let short = |state| format!(", {} {}", of(state).count(), state_name(state));
-    for (at, (state, style)) in counts.iter().enumerate() {
+    for (at, (found, style)) in counts.iter().enumerate() {
         let later: usize = counts[at + 1..].iter().map(|(state, _)| short(*state).len()).sum();
-        let names: Vec<&str> = of(*state).map(|source| source.name.as_str()).collect();
-        let long = format!("{} ({})", short(*state), names.join(", "));
+        let names: Vec<&str> = of(*found).map(|source| source.name.as_str()).collect();
+        let long = format!("{} ({})", short(*found), names.join(", "));
         if text::width(&long) + later > line.left || !line.push_whole(&long, *style) {
-            line.push(&short(*state), *style);
+            line.push(&short(*found), *style);
         }
     }
     if !counts.is_empty() {
-        line.push_whole("  (why: ?)", theme.dim);
+        line.push_whole(&format!("  (why: {})", state.keymap().name_of(Key::Char('?'))), theme.dim);
     }
 }

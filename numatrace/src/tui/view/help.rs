@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use crate::snapshot::Snapshot;
 use crate::tui::help::{self, HelpLine};
 use crate::tui::layout;
-use crate::tui::state::UiState;
+use crate::tui::state::{Key, UiState};
 use crate::tui::theme::Theme;
 
 /// Draws the help from the line on that `state` says.
@@ -18,10 +18,11 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
     let shown = usize::from(area.height).saturating_sub(1);
     let last = (first + shown).min(lines.len());
     debug_assert_eq!(shown.max(1), layout::help_rows(area.height + layout::HEADER_LINES + layout::FOOTER_LINES));
+    let close = state.keymap().name_of(Key::Char('?'));
     let place = if shown < lines.len() {
-        format!("Help, lines {}-{last} of {}; up and down scroll, ? closes", first + 1, lines.len())
+        format!("Help, lines {}-{last} of {}; up and down scroll, {close} closes", first + 1, lines.len())
     } else {
-        "Help; ? closes".into()
+        format!("Help; {close} closes")
     };
     let mut drawn = vec![Line::styled(place, theme.dim)];
     drawn.extend(lines.into_iter().skip(first).take(shown).map(|line| draw(line, theme)));

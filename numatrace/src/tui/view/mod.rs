@@ -16,20 +16,24 @@ use ratatui::text::Span;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::layout;
-use super::state::{Mode, Status, Tab, UiState};
+use super::state::{Key, Mode, Status, Tab, UiState};
 use super::theme::Theme;
 use crate::snapshot::Snapshot;
 use crate::text;
 
 /// Draws the whole dashboard.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
+    if theme.screen != Style::new() {
+        frame.buffer_mut().set_style(area, theme.screen);
+    }
     if !layout::fits(area.width, area.height) {
         let sentence = format!(
-            "Terminal too small: {}x{}, numatrace needs {}x{}. q quits.",
+            "Terminal too small: {}x{}, numatrace needs {}x{}. {} quits.",
             area.width,
             area.height,
             layout::MIN_WIDTH,
-            layout::MIN_HEIGHT
+            layout::MIN_HEIGHT,
+            state.keymap().name_of(Key::Char('q'))
         );
         frame.render_widget(Paragraph::new(sentence).wrap(Wrap { trim: true }), area);
         return;

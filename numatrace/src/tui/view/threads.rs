@@ -11,7 +11,7 @@ use crate::snapshot::{Snapshot, Thread};
 use crate::text;
 use crate::tui::layout::{COLUMNS, Column, Placed, TABLE_HEAD_LINES};
 use crate::tui::rows::{Row, known_latency, state_name, weigh_hops, weigh_latency, weigh_remote, weigh_share};
-use crate::tui::state::UiState;
+use crate::tui::state::{Key, UiState};
 use crate::tui::theme::Theme;
 use crate::tui::{cells, overview};
 
@@ -40,7 +40,8 @@ fn empty(state: &UiState) -> Option<String> {
     if !state.order().is_empty() {
         None
     } else if state.thread_count() > 0 {
-        Some(format!("No thread matches '{}': Esc clears the filter.", text::fit(state.filter(), 64)))
+        let clear = state.keymap().name_of(Key::Esc);
+        Some(format!("No thread matches '{}': {clear} clears the filter.", text::fit(state.filter(), 64)))
     } else {
         Some(super::nothing(state).into())
     }

@@ -1,0 +1,95 @@
+//! `numatrace config`, and the configuration of every command that draws the dashboard.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use crate::{
+    cli::{ConfigArgs, LookArgs},
+    config::{Config, Flags, Refused, Surroundings, place, print},
+    report::SortKey,
+    tui::layout::Column,
+};
+
+use super::{launch, replay::refuse};
+
+/// Prints the configuration, or where its file is.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if args.path {
+        return Ok(match path(&args.look) {
+            Some(path) => {
+                writeln!(out, "{path}")?;
+                ExitCode::SUCCESS
+            }
+            None => {
+                // A closed standard error is no reason to panic.
+                let _ = writeln!(io::stderr(), "numatrace: there is no place for a file: set XDG_CONFIG_HOME or HOME");
+                ExitCode::FAILURE
+            }
+        });
+    }
+    match load(&args.look, None, None) {
+        Ok(config) => out.write_all(print::toml(&config).as_bytes())?,
+        Err(refused) => return Ok(refuse(&refused.to_string())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the file is, or would be.
+fn path(look: &LookArgs) -> Option<String> {
+    let place = place::Place::find(look.config.as_deref(), &around(&var))?;
+    Some(crate::text::visible(&place.path.to_string_lossy()))
+}
+
+/// The configuration of a dashboard for which this was asked.
+///
+/// # Errors
+/// When its file cannot be used.
+pub fn load(look: &LookArgs, interval: Option<Duration>, sort: Option<SortKey>) -> Result<Config, Refused> {
+    let flags = Flags {
+        file: look.config.clone(),
+        theme: look.theme,
+        colours: look.colours,
+        ascii: look.ascii,
+        interval,
+        sort: sort.map(column),
+    };
+    Config::load(&flags, &around(&var))
+}
+
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn around(var: &dyn Fn(&str) -> Option<String>) -> Surroundings<'_> {
+    // SAFETY: no preconditions.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let reader = (uid == 0).then(|| {
+        let (uid, gid) = launch::invoking_user().map_or((uid, gid), |user| (user.uid, user.gid));
+        place::Reader { uid, gid, home: place::home_of(uid) }
+    });
+    Surroundings { var, reader }
+}
+
+/// The column that is sorted by as reports are.
+fn column(key: SortKey) -> Column {
+    match key {
+        SortKey::Cpu => Column::Cpu,
+        SortKey::Wait => Column::Wait,
+        SortKey::P99 => Column::P99,
+        SortKey::Max => Column::Max,
+        SortKey::Switches => Column::Voluntary,
+        SortKey::Migrations => Column::Migrations,
+        SortKey::CrossNode => Column::CrossNode,
+        SortKey::Touches => Column::Touches,
+        SortKey::Remote => Column::Remote,
+        SortKey::Tid => Column::Tid,
+        SortKey::Comm => Column::Name,
+    }
+}

@@ -1,0 +1,104 @@
+//! A configuration as a file that would come to the same, each value with where it comes from.
+
+use std::fmt::Write;
+
+use toml::Value;
+
+use super::{Ascii, Colours, Config, Origin, Setting};
+use crate::text;
+use crate::tui::keymap::key_name;
+use crate::tui::state::Key;
+
+/// The file.
+pub fn toml(config: &Config) -> String {
+    let mut file = Lines::default();
+    match (&config.path, config.found) {
+        (Some(path), found) => {
+            let path = text::display_str(&path.to_string_lossy());
+            file.line(&format!("# {path}{}", if found { "" } else { " (is not there)" }));
+        }
+        (None, _) => file.line("# No file: neither XDG_CONFIG_HOME nor HOME says where it would be."),
+    }
+    file.line("");
+    file.word("theme", config.theme.value.name(), &origin(config.theme.origin));
+    let here = Colours::Depth(config.depth).name();
+    let colours = match config.colours.value {
+        Colours::Auto => format!("{}; {} here, from TERM and COLORTERM", origin(config.colours.origin), here),
+        Colours::Depth(_) => origin(config.colours.origin),
+    };
+    file.word("colours", config.colours.value.name(), &colours);
+    file.set("ascii", &ascii(config.ascii.value), &ascii_origin(config));
+    file.line("\n[dashboard]");
+    file.word("tab", &config.tab.value.name().to_lowercase(), &origin(config.tab.origin));
+    file.word("window", config.window.value.name(), &origin(config.window.origin));
+    let interval = humantime::format_duration(config.interval.value).to_string();
+    file.word("interval", &interval, &origin(config.interval.origin));
+    file.word("sort", &config.sort.value.name(), &origin(config.sort.origin));
+    let Setting { value: mouse, origin: from } = config.mouse;
+    file.set("mouse", &Value::Boolean(mouse), &origin(from));
+    file.line("\n[keys]");
+    for (binding, keys) in config.keymap.bindings() {
+        let from = if config.bound.contains(&binding.name) { Origin::File } else { Origin::Default };
+        let mut names = keys.iter().map(|key| Value::String(in_file(*key)));
+        let value = match (names.next(), keys.len()) {
+            (Some(name), 1) => name,
+            (first, _) => Value::Array(first.into_iter().chain(names).collect()),
+        };
+        file.set(binding.name, &value, &format!("{}; {}", origin(from), binding.what));
+    }
+    file.0
+}
+
+/// A key as a file has it.
+fn in_file(key: Key) -> String {
+    let name = key_name(key);
+    if matches!(key, Key::Char(_)) { name } else { name.to_lowercase() }
+}
+
+fn ascii(value: Ascii) -> Value {
+    match value {
+        Ascii::Auto => Value::String(value.name().into()),
+        Ascii::Always => Value::Boolean(true),
+        Ascii::Never => Value::Boolean(false),
+    }
+}
+
+fn ascii_origin(config: &Config) -> String {
+    let from = origin(config.ascii.origin);
+    if config.ascii.value != Ascii::Auto {
+        return from;
+    }
+    let why = match &config.locale {
+        Some((name, value)) => format!("{name} is {}", text::display_str(value)),
+        None => "no LC_ALL, LC_CTYPE or LANG".into(),
+    };
+    format!("{from}; {} here, {why}", config.is_ascii)
+}
+
+fn origin(origin: Origin) -> String {
+    match origin {
+        Origin::Default => "default".into(),
+        Origin::File => "file".into(),
+        Origin::Environment(name) => format!("environment, {name}"),
+        Origin::CommandLine => "command line".into(),
+    }
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn word(&mut self, name: &str, value: &str, comment: &str) {
+        self.set(name, &Value::String(value.into()), comment);
+    }
+
+    fn set(&mut self, name: &str, value: &Value, comment: &str) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.0, "{name} = {value}  # {comment}");
+    }
+}
