@@ -148,6 +148,45 @@ impl Theme {
         }
     }
 
+    /// The style of the thread with this letter on the map of CPUs: neighbours in the alphabet differ, where there are
+    /// colours; what tells them apart is the letter.
+    pub fn thread(&self, letter: usize) -> Style {
+        const ANSI: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Blue, Color::Red];
+        const BRIGHT: [Color; 6] = [
+            Color::LightCyan,
+            Color::LightYellow,
+            Color::LightGreen,
+            Color::LightMagenta,
+            Color::LightBlue,
+            Color::LightRed,
+        ];
+        // Of one brightness, on dark and light backgrounds.
+        const RGB: [(u8, u8, u8); 10] = [
+            (0x1f, 0xa3, 0xa3),
+            (0xd0, 0x87, 0x10),
+            (0x5f, 0x9f, 0x3f),
+            (0xb0, 0x6a, 0xc8),
+            (0x4f, 0x86, 0xc0),
+            (0xd8, 0x5f, 0x5f),
+            (0x9a, 0x8a, 0x30),
+            (0x3f, 0x9f, 0x77),
+            (0xc8, 0x62, 0x98),
+            (0x7a, 0x7a, 0xd0),
+        ];
+        const INDEXED: [u8; 10] = [37, 172, 71, 133, 67, 167, 136, 72, 168, 104];
+        let color = match (self.variant, self.depth) {
+            (Variant::Plain, _) | (_, Depth::Mono) => return self.plain,
+            (Variant::Bright, _) => BRIGHT[letter % BRIGHT.len()],
+            (_, Depth::Ansi) => ANSI[letter % ANSI.len()],
+            (_, Depth::Indexed) => Color::Indexed(INDEXED[letter % INDEXED.len()]),
+            (_, Depth::True) => {
+                let (r, g, b) = RGB[letter % RGB.len()];
+                Color::Rgb(r, g, b)
+            }
+        };
+        self.plain.fg(color)
+    }
+
     /// The style of a role.
     pub fn of(&self, role: Role) -> Style {
         match role {

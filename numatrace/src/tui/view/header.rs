@@ -83,7 +83,18 @@ fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line
     let mut line = Pieces::new(width);
     // Where not all names fit, the digits of the others do.
     let names: usize = Tab::ALL.iter().map(|tab| tab.name().len() + 5).sum();
-    let narrow = names > usize::from(width) + 1;
+    let (first, lines) = state.page();
+    let rows = layout::page_rows(state.height());
+    let scrolled = (state.tab() != Tab::Threads && lines > rows)
+        .then(|| format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)));
+    let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
+        (Window::Start, 0) => (" since start".into(), String::new()),
+        (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
+        _ => (format!(" {}", state.window_name(snapshot)), String::new()),
+    };
+    // What numbers are about matters more than the names of other views.
+    let told = window.len() + scrolled.as_ref().map_or(0, String::len);
+    let narrow = names + told > usize::from(width) + 1;
     for (digit, tab) in (1..).zip(Tab::ALL) {
         let shown = state.tab() == tab;
         line.push(&format!("{digit} "), theme.key);
@@ -95,16 +106,9 @@ fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line
         });
         line.push(" ", theme.plain);
     }
-    let (first, lines) = state.page();
-    let rows = layout::page_rows(state.height());
-    if state.tab() != Tab::Threads && lines > rows {
-        line.push_whole(&format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)), theme.warn);
+    if let Some(scrolled) = scrolled {
+        line.push_whole(&scrolled, theme.warn);
     }
-    let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
-        (Window::Start, 0) => (" since start".into(), String::new()),
-        (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
-        _ => (format!(" {}", state.window_name(snapshot)), String::new()),
-    };
     // Which stretch the numbers are about matters more than that of the rates.
     if line.push_whole(&window, theme.dim) {
         line.push_whole(&rates, theme.dim);
