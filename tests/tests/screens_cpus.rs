@@ -1,7 +1,7 @@
 //! The map of CPUs as a person reads it: see `numatrace_tests::screens`.
 
 use numatrace::tui::app::App;
-use numatrace::tui::state::Key;
+use numatrace::tui::state::{Key, Tab};
 use numatrace_tests::fixture;
 use numatrace_tests::screens::{app, check, press, ran_for, screen, show};
 
@@ -52,4 +52,43 @@ fn folded_by_cache_and_by_node_it_fits() {
         app.press(Key::Char('z'));
         assert!(screen(&mut app, width, height).contains("of 256"));
     }
+}
+
+#[test]
+fn the_selected_thread_stands_out_and_unused_rows_can_be_hidden() {
+    let mut app = two_nodes(80, 24);
+    // The third row of the table.
+    press(&mut app, &[Key::Char('2'), Key::Down, Key::Down, Key::Char('5'), Key::Char('x')]);
+    check("cpus-selected-80x24", &mut app, 80, 24);
+    assert!(screen(&mut app, 80, 24).contains("CPUs 7 of 8  1 unused hidden"));
+}
+
+#[test]
+fn the_cursor_tells_of_a_cell_and_opens_its_thread() {
+    let mut app = two_nodes(120, 40);
+    press(&mut app, &[Key::Down, Key::Left, Key::Left]);
+    assert!(screen(&mut app, 120, 40).contains("CPU 1 (node 0, L3 0), 500ms ago: b io_thd_1 (4713) 26.7%"));
+    app.press(Key::Enter);
+    assert_eq!(app.state().tab(), Tab::Thread);
+    assert!(screen(&mut app, 120, 40).contains("io_thd_1  tid 4713"));
+}
+
+#[test]
+fn where_there_is_no_map_it_says_why() {
+    let mut app = app(80, 24);
+    app.press(Key::Char('5'));
+    check("cpus-nothing-yet-80x24", &mut app, 80, 24);
+    show(&mut app, fixture::snapshot_of_threads(5));
+    check("cpus-nobody-ran-80x24", &mut app, 80, 24);
+    let mut app = two_nodes(80, 24);
+    app.press(Key::Char('g'));
+    check("cpus-grouped-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn lost_records_are_told_beside_it() {
+    let mut app = app(80, 24);
+    show(&mut app, fixture::snapshot_with_loss());
+    app.press(Key::Char('5'));
+    assert!(screen(&mut app, 80, 24).contains("! records were lost: cells may be missing"));
 }

@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 
 use numatrace::replay::{Motion, Speed, Status, Worst};
+use numatrace::snapshot::TRACK_SLOTS;
 use numatrace::tui::UiMessage;
 use numatrace::tui::layout;
 use numatrace::tui::state::{Key, UiState};
@@ -57,7 +58,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Suspend,
         Key::Repaint,
     ]);
-    let chars = prop::sample::select("?/sSqhjkl 1234wor,.<>igt+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let chars = prop::sample::select("?/sSqhjkl 123456wor,.<>igt+-[]:w:xz56zx!k:d".chars().collect::<Vec<_>>())
+        .prop_map(Key::Char);
     prop_oneof![
         6 => named.prop_map(Happening::Press),
         6 => chars.prop_map(Happening::Press),
@@ -81,6 +83,11 @@ fn check_state(state: &UiState, height: u16) {
         }
     }
     assert!(state.order().iter().all(|at| state.row(*at).is_some()));
+    if let Some((row, rows, age)) = state.cpus_place() {
+        assert!(row < rows && age < TRACK_SLOTS, "row {row} of {rows}, {age} slots ago");
+    }
+    let (events, selected, first_event) = state.events_place();
+    assert!(selected < events.max(1) && first_event <= selected, "{first_event} {selected} {events}");
     let (first, lines) = state.page();
     assert!(first <= lines.saturating_sub(layout::page_rows(height)), "{first} of {lines} lines");
 }
@@ -111,7 +118,9 @@ proptest! {
                     time += later;
                     // Now and then everything of memory is measured, on machines of all sizes.
                     let mut snapshot = match threads {
-                        1..=20 => fixture::snapshot_many_nodes(threads),
+                        1..=17 => fixture::snapshot_many_nodes(threads),
+                        18..=20 => fixture::snapshot_wide(threads * 20, threads),
+                        21..=24 => fixture::snapshot_with_events(threads - 21),
                         _ => fixture::snapshot_of_threads(threads),
                     };
                     snapshot.duration_ns = time;

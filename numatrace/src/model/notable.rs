@@ -376,7 +376,100 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{model, slice, task, tick};
     use super::*;
+    use crate::decode::Event as Record;
+    use crate::model::Limits;
+    use numatrace_common::abi::{Counters, slice_flags};
+
+    /// A wait of thread 7 that ended at `at`.
+    fn waited(seq: u32, at: u64, wait_ns: u64) -> Record {
+        let prev_ran = u32::try_from(wait_ns >> 10).unwrap_or(u32::MAX);
+        Record::Slice(Slice { wait_ns, waker: 0, prev: 99, prev_ran, ..slice(seq, at + 30) })
+    }
+
+    #[test]
+    fn of_an_interval_the_longest_waits_are_told_in_order_of_time_with_how_many_there_were() {
+        let mut model = model(Limits::default());
+        for n in 0..1_000u32 {
+            model.apply(&waited(n + 1, 2_000 + u64::from(n), 5_000 + u64::from(n * 7 % 1_000)));
+        }
+        model.apply(&tick(10_000));
+        let [interval] = &model.snapshot().events[..] else { panic!("one interval") };
+        assert_eq!((interval.number, interval.seen.waits, interval.events.len()), (1, 1_000, WAITS));
+        assert!(interval.events.is_sorted_by_key(|event| event.time_ns));
+        let shortest = interval.events.iter().filter_map(|event| match event.what {
+            What::Wait { ns, .. } => Some(ns),
+            _ => None,
+        });
+        assert_eq!(shortest.min(), Some(6_000 - WAITS as u64));
+        let first = &interval.events[0];
+        assert!(
+            first.time_ns >= 1_000 && first.cpu == Some(0) && first.thread.as_ref().is_some_and(|who| who.tid.0 == 7)
+        );
+        let What::Wait { preempted: false, waker: Some(waker), behind: Some(behind), .. } = &first.what else {
+            panic!("{first:?}")
+        };
+        assert_eq!((waker.tid.0, &*waker.name, behind.tid.0, &*behind.name), (0, "idle", 99, ""));
+        // Nothing happened: nothing is told, and what was told stays.
+        model.apply(&tick(20_000));
+        assert_eq!(model.snapshot().events.len(), 1);
+    }
+
+    #[test]
+    fn everything_else_has_its_share_and_losses_and_gaps_are_told() {
+        let mut model = model(Limits::default());
+        for n in 0..500u32 {
+            model.apply(&task(task_event::NEW, 100 + n, 2_000 + u64::from(n), 1));
+            let (header, tid, seq) = (Migrate::header(3_000 + u64::from(n), 0, 1), 7, n + 1);
+            model.apply(&Record::Migrate(Migrate { header, tid, tgid: 7, seq, cause: 1, ..Migrate::default() }));
+        }
+        model.apply(&task(task_event::SEEN, 9, 2_500, 1));
+        let gap =
+            abi::Gap { header: abi::Gap::header(4_000, 1, 0), start_ns: 3_500, end_ns: 4_000, ..abi::Gap::default() };
+        model.apply(&Record::Gap(gap));
+        model.apply(&Record::Counters(Counters {
+            header: Counters::header(5_000, 0, 0),
+            wanted: 9,
+            lost_ring_full: 3,
+            ..Counters::default()
+        }));
+        model.apply(&tick(5_000));
+        let [interval] = &model.snapshot().events[..] else { panic!("one interval") };
+        let seen = Seen { migrations: 500, lives: 500, gaps: 1, losses: 1, ..Seen::default() };
+        assert_eq!((interval.seen, interval.seen.total()), (seen, 1_002));
+        let count = |is: fn(&What) -> bool| interval.events.iter().filter(|event| is(&event.what)).count();
+        let moved = count(|what| matches!(what, What::Migration { from: 0, cause: Cause::LoadBalance, .. }));
+        assert!((MIGRATIONS / 2..=MIGRATIONS).contains(&moved), "{moved}");
+        assert!((LIVES / 2..=LIVES).contains(&count(|what| *what == What::Started)));
+        assert_eq!(count(|what| *what == What::Lost { records: 3 }), 1);
+        assert_eq!(count(|what| *what == What::Gap { ns: 500 }), 1);
+        assert!(interval.events.len() <= MAX_EVENTS);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_does_not_depend_on_when_it_is_looked_at() {
+        let (mut looked_at, mut left_alone) = (model(Limits::default()), model(Limits::default()));
+        let mut at = 2_000;
+        for round in 0..600u64 {
+            // Many in the first rounds, then one each.
+            for n in 0..(if round < 20 { 200 } else { 1 }) {
+                at += 10;
+                let mut turn = slice((round * 1_000 + n + 1) as u32, at + 30);
+                (turn.wait_ns, turn.flags) = (n * 31 % 177 + 1, slice_flags::WAIT_PREEMPTED);
+                looked_at.apply(&Record::Slice(turn));
+                left_alone.apply(&Record::Slice(turn));
+            }
+            at += 1_000;
+            looked_at.apply(&tick(at));
+            left_alone.apply(&tick(at));
+            let kept: usize = looked_at.snapshot().events.iter().map(|interval| interval.events.len()).sum();
+            assert!(kept <= RECENT_EVENTS && looked_at.snapshot().events.len() <= RECENT);
+        }
+        let events = looked_at.snapshot().events;
+        assert_eq!((events.len(), events.last().map(|last| last.number)), (RECENT, Some(600)));
+        assert_eq!(events, left_alone.snapshot().events);
+    }
 
     #[test]
     fn the_greatest_stay_whatever_the_order_and_of_equal_ones_the_first() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::page::Role;
 use super::state::Key;
-use crate::snapshot::{Host, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadState};
+use crate::snapshot::{Host, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadState, TrackSlot};
 use crate::text;
 use crate::units::sum;
 use crate::window::{ThreadKey, key};
@@ -691,10 +691,9 @@ fn lettered(at: u32, letter: char, thread: &Thread) -> Lettered {
     cpus.sort_unstable();
     cpus.dedup();
     let within: usize = thread.track.iter().map(|slot| slot.cpus.len().saturating_sub(1)).sum();
-    let between = thread.track.windows(2).filter(|pair| {
-        let last = pair[0].cpus.first().map(|(cpu, _)| *cpu);
-        last.is_some_and(|last| !pair[1].cpus.iter().any(|(cpu, _)| *cpu == last))
-    });
+    // Where two slots have a CPU in common, it may have stayed there.
+    let on = |slot: &TrackSlot, cpu: u32| slot.cpus.iter().any(|(other, _)| *other == cpu);
+    let between = thread.track.windows(2).filter(|pair| !pair[0].cpus.iter().any(|(cpu, _)| on(&pair[1], *cpu)));
     Lettered { letter, thread: at, cpus: cpus.len(), hops: within + between.count() }
 }
 
@@ -858,5 +857,118 @@ impl Picture {
         if ns > cell.longest {
             (cell.longest, cell.thread) = (ns, thread);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::HostNode;
+    use crate::units::{NodeId, Tid};
+
+    const ROOM: Room = Room { width: 80, lines: 20 };
+    const MS: u64 = 1_000_000;
+
+    /// Two nodes of four CPUs, two caches on the first.
+    fn numbers(threads: Vec<Thread>) -> Snapshot {
+        let mut numbers = Snapshot::nothing_yet("pid 1");
+        let node = |id: u32, cpus| HostNode { id: NodeId(id), cpus, memory_bytes: 0 };
+        numbers.host.nodes = vec![node(0, vec![0, 1, 2, 3]), node(1, vec![4, 5, 6, 7])];
+        numbers.host.llcs = [vec![0, 1], vec![2, 3], vec![4, 5, 6, 7]].into();
+        (numbers.duration_ns, numbers.threads) = (10_250 * MS, threads);
+        numbers
+    }
+
+    /// Ran in these slots, counted back from the newest one: CPUs and ms.
+    fn thread(tid: u32, slots: &[(u64, &[(u32, u64)])]) -> Thread {
+        let slot = |(age, cpus): &(u64, &[(u32, u64)])| TrackSlot {
+            start_ns: (40 - age) * TRACK_SLOT_NS,
+            cpus: cpus.iter().map(|(cpu, ms)| (*cpu, ms * MS)).collect(),
+        };
+        Thread { tid: Tid(tid), track: slots.iter().map(slot).collect(), ..Thread::default() }
+    }
+
+    fn observed(cpus: &mut Cpus, numbers: &Snapshot) {
+        cpus.observe(numbers, numbers.duration_ns, None, ROOM);
+    }
+
+    fn cell(cpus: &Cpus, id: u32, age: usize) -> (u32, u64, u64) {
+        let row = cpus.picture.rows.iter().find(|row| row.id == id).expect("a row");
+        let cell = row.cells[TRACK_SLOTS - 1 - age];
+        (cell.thread, cell.longest / MS, cell.total / MS)
+    }
+
+    #[test]
+    fn a_cell_is_of_the_thread_that_ran_there_longest_and_no_cpu_has_more_time_than_there_is() {
+        let numbers = numbers(vec![
+            thread(1, &[(3, &[(0, 100), (2, 50)]), (0, &[(1, 200)])]),
+            thread(2, &[(3, &[(0, 120), (3, 20)]), (0, &[(1, 90)])]),
+            thread(3, &[(40, &[(0, 250)]), (3, &[(900, 10)])]),
+        ]);
+        let mut cpus = Cpus::default();
+        observed(&mut cpus, &numbers);
+        assert_eq!(
+            [cell(&cpus, 0, 3), cell(&cpus, 2, 3), cell(&cpus, 3, 3)],
+            [(1, 120, 220), (0, 50, 50), (1, 20, 20)]
+        );
+        assert_eq!(cell(&cpus, 1, 0), (0, 200, 250));
+        // One that was not there when tracing began.
+        assert_eq!(cell(&cpus, 900, 3), (2, 10, 10));
+        assert_eq!(cpus.picture.groups.last().map(|group| group.head.as_str()), Some("node not known"));
+        let total: u64 = cpus.picture.rows.iter().map(|row| row.total / MS).sum();
+        assert_eq!(total, 220 + 50 + 20 + 250 + 10, "what is older than the picture is in no cell");
+        // A cache, and a node, have the sums of their CPUs, thread by thread.
+        _ = cpus.press(Key::Char('z'), &numbers, numbers.duration_ns, None, ROOM);
+        assert_eq!([cell(&cpus, 0, 3), cell(&cpus, 2, 3)], [(1, 120, 220), (0, 50, 70)]);
+        _ = cpus.press(Key::Char('z'), &numbers, numbers.duration_ns, None, ROOM);
+        assert_eq!(cell(&cpus, 0, 3), (0, 150, 290));
+        assert_eq!(cpus.picture.rows.len(), 3);
+    }
+
+    #[test]
+    fn letters_stay_with_their_threads_and_go_to_others_when_these_are_gone() {
+        let busy = |tid: u32, ms: u64| thread(tid, &[(1, &[(tid % 8, ms)])]);
+        let mut cpus = Cpus::default();
+        let letter = |cpus: &Cpus, tid: u32| cpus.letters.iter().find(|(key, _)| key.tid.0 == tid).map(|(_, c)| *c);
+        observed(&mut cpus, &numbers(vec![busy(1, 50), busy(2, 90), busy(3, 10)]));
+        assert_eq!([1, 2, 3].map(|tid| letter(&cpus, tid)), [Some('b'), Some('a'), Some('c')]);
+        observed(&mut cpus, &numbers(vec![busy(1, 200), busy(2, 20), busy(3, 100), busy(4, 220)]));
+        assert_eq!([1, 2, 3, 4].map(|tid| letter(&cpus, tid)), ['b', 'a', 'c', 'd'].map(Some));
+        observed(&mut cpus, &numbers(vec![busy(1, 200), busy(5, 20)]));
+        assert_eq!([1, 2, 5].map(|tid| letter(&cpus, tid)), [Some('b'), None, Some('a')]);
+        // Of many the busiest have one; one that has it keeps it while it is not much less busy than they are.
+        observed(&mut cpus, &numbers((0..80).map(|n| busy(n + 1, u64::from(n) + 1)).collect()));
+        assert_eq!(cpus.letters.len(), LETTERS);
+        assert_eq!((letter(&cpus, 1), letter(&cpus, 80).is_some()), (Some('b'), true));
+        observed(&mut cpus, &numbers((0..300).map(|n| busy(n + 1, u64::from(n) / 2 + 1)).collect()));
+        assert_eq!((letter(&cpus, 1), cpus.letters.len()), (None, LETTERS));
+    }
+
+    #[test]
+    fn unused_rows_are_hidden_and_counted_and_the_cursor_finds_another() {
+        let numbers = numbers(vec![thread(1, &[(0, &[(6, 100)]), (1, &[(2, 100)])])]);
+        let mut cpus = Cpus::default();
+        observed(&mut cpus, &numbers);
+        let press = |cpus: &mut Cpus, key| cpus.press(key, &numbers, numbers.duration_ns, None, ROOM);
+        assert_eq!(cpus.place(), Some((0, 8, 0)));
+        _ = press(&mut cpus, Key::Down);
+        _ = press(&mut cpus, Key::Char('x'));
+        assert_eq!((cpus.hidden, cpus.place()), (6, Some((0, 2, 0))));
+        assert_eq!(cpus.items, [Item::Head(1), Item::Row(2), Item::Head(2), Item::Row(6)]);
+        // Nobody in the newest slot; the one before it has the thread, which Enter opens.
+        assert_eq!(press(&mut cpus, Key::Enter), Asked::Nothing);
+        _ = press(&mut cpus, Key::Left);
+        assert_eq!(press(&mut cpus, Key::Enter), Asked::Open(key(&numbers.threads[0])));
+        _ = press(&mut cpus, Key::End);
+        assert_eq!(cpus.place(), Some((1, 2, 1)));
+        _ = press(&mut cpus, Key::Char('x'));
+        assert_eq!(cpus.place(), Some((6, 8, 1)));
+    }
+
+    #[test]
+    fn hops_are_counted_within_slots_and_between_them() {
+        let one = thread(1, &[(9, &[(0, 9)]), (8, &[(0, 9), (1, 5)]), (7, &[(1, 9)]), (3, &[(5, 9)])]);
+        // From 0 to 1 within a slot, and on to 5 later: at least two.
+        assert_eq!((lettered(0, 'a', &one).cpus, lettered(0, 'a', &one).hops), (3, 2));
     }
 }

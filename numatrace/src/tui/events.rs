@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use numatrace_common::cause::Cause;
 
+use super::help::wrap;
 use super::page::{Line, Role};
 use super::rows::weigh_latency;
 use super::state::Key;
@@ -19,6 +20,8 @@ const MAX_FILTER: usize = 64;
 const WIDE: u16 = 120;
 /// Lines above the events.
 const HEAD_LINES: usize = 2;
+/// Lines below them, with all of the selected one.
+const FOOT_LINES: usize = 2;
 
 /// What the view asks for after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -359,10 +362,11 @@ impl Events {
 
     /// The view in lines, and which of them is selected.
     pub fn lines(&self, numbers: &Snapshot, width: u16, lines: usize) -> (Vec<Line>, Option<usize>) {
-        let (title, what) = self.title();
-        let mut all = vec![title, what];
+        let (title, rule) = self.title();
+        let mut all = vec![title, rule];
         if let Some(why) = self.why_empty() {
-            all.push(Line::of(why, Role::Plain));
+            all.push(Line::default());
+            all.extend(wrap(&why, usize::from(width.max(1))).into_iter().map(|part| Line::of(part, Role::Plain)));
             return (all, None);
         }
         let start = numbers.start.parse::<Timestamp>().ok().filter(|_| width >= WIDE);
@@ -370,11 +374,20 @@ impl Events {
         for at in shown {
             all.extend(self.event(at).map(|event| self.line(event, numbers, width, start, at == self.selected)));
         }
-        (all, Some(HEAD_LINES + self.selected - self.first))
+        let selected = HEAD_LINES + self.selected - self.first;
+        if let Some(event) = self.event(self.selected).filter(|_| lines > HEAD_LINES + FOOT_LINES) {
+            all.resize(lines - FOOT_LINES, Line::default());
+            let who = event.thread.as_ref().map_or_else(String::new, |who| format!("{} ", named(who)));
+            let (words, role) = what(event, &numbers.host);
+            let parts = wrap(&format!("{who}{words}"), usize::from(width.max(1)));
+            all.extend(parts.into_iter().take(FOOT_LINES).map(|part| Line::of(part, role)));
+        }
+        (all, Some(selected))
     }
 
     fn line(&self, event: &Event, numbers: &Snapshot, width: u16, start: Option<Timestamp>, selected: bool) -> Line {
         let mut line = Line::of(if selected { ">" } else { " " }, Role::Strong);
+        let narrow = width < 60;
         line.push(text::right(&since_start(event.time_ns), 9), Role::Dim);
         if let Some(start) = start {
             let after = SignedDuration::from_nanos(i64::try_from(event.time_ns).unwrap_or(i64::MAX));
@@ -384,9 +397,11 @@ impl Events {
         let cpu = event.cpu.map_or_else(String::new, |cpu| cpu.to_string());
         line.push(text::right(&cpu, 5), Role::Plain);
         let who = event.thread.as_ref();
-        let tid = who.map_or_else(String::new, |who| who.tid.to_string());
-        line.push(text::right(&tid, 9), Role::Plain);
-        let name = if width < 60 { 9 } else { 16 };
+        if !narrow {
+            let tid = who.map_or_else(String::new, |who| who.tid.to_string());
+            line.push(text::right(&tid, 9), Role::Plain);
+        }
+        let name = if narrow { 9 } else { 16 };
         line.push(format!(" {} ", text::left(who.map_or("", |who| &who.name), name)), Role::Plain);
         let (words, role) = what(event, &numbers.host);
         line.push(words, role);
@@ -422,10 +437,7 @@ impl Events {
         if !self.listed.is_empty() {
             None
         } else if self.intervals.is_empty() {
-            Some(
-                "No event has been seen in the time that is kept: events come with the numbers of each interval."
-                    .into(),
-            )
+            Some("No event worth a line has been seen yet: events come with the numbers of each interval.".into())
         } else {
             Some(format!("No event matches '{}': Esc clears the filter.", text::fit(&self.filter, 64)))
         }
@@ -434,6 +446,93 @@ impl Events {
 
 /// Events that fit; at least 1, so that paging always moves.
 const fn page(lines: usize) -> usize {
-    let page = lines.saturating_sub(HEAD_LINES);
+    let page = lines.saturating_sub(HEAD_LINES + FOOT_LINES);
     if page == 0 { 1 } else { page }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{HostNode, Seen};
+    use crate::units::{NodeId, Tid};
+
+    fn event(time_ns: u64, tid: u32, cpu: u32, what: What) -> Event {
+        let thread = Some(Who { tid: Tid(tid), name: format!("io-{tid}").into() });
+        Event { time_ns, thread, born_ns: 7, cpu: Some(cpu), what }
+    }
+
+    fn wait(ns: u64) -> What {
+        What::Wait { ns, preempted: false, waker: None, behind: None }
+    }
+
+    fn numbers() -> Snapshot {
+        let mut numbers = Snapshot::nothing_yet("pid 1");
+        let node = |id: u32, cpus| HostNode { id: NodeId(id), cpus, memory_bytes: 0 };
+        numbers.host.nodes = vec![node(0, vec![0, 1]), node(8, vec![2, 3])];
+        numbers
+    }
+
+    fn interval(number: u64, events: Vec<Event>) -> Arc<Interval> {
+        Arc::new(Interval { number, events, seen: Seen { waits: 9, ..Seen::default() }, ..Interval::default() })
+    }
+
+    fn listed(filter: &str) -> Vec<u64> {
+        let all = vec![
+            event(1, 10, 0, wait(500_000)),
+            event(2, 11, 2, wait(2_000_000)),
+            event(3, 12, 3, What::Migration { from: 1, cross_node: true, cause: Cause::LoadBalance }),
+            event(4, 10, 1, What::Exited),
+        ];
+        let mut events = Events { filter: filter.into(), parsed: Filter::parse(filter), ..Events::default() };
+        events.observe(vec![interval(1, all)], &numbers(), 20);
+        events.listed.iter().map(|(_, nth)| u64::from(*nth) + 1).collect()
+    }
+
+    #[test]
+    fn all_conditions_must_hold_and_what_cannot_be_read_is_told_and_left_out() {
+        let table: [(&str, &[u64]); 14] = [
+            ("", &[4, 3, 2, 1]),
+            ("kind:wait", &[2, 1]),
+            ("kind:mig", &[3]),
+            ("kind:wait slower:1ms", &[2]),
+            ("slower:0.5ms", &[2, 1]),
+            ("!kind:wait", &[4, 3]),
+            ("cpu:1", &[4, 3]),
+            ("node:8", &[3, 2]),
+            ("tid:10", &[4, 1]),
+            ("IO-1 load", &[3]),
+            ("!io-10", &[3, 2]),
+            ("! ", &[4, 3, 2, 1]),
+            ("cpu:x tid:10", &[4, 1]),
+            ("nobody", &[]),
+        ];
+        for (filter, wanted) in table {
+            assert_eq!(listed(filter), wanted, "{filter}");
+        }
+        assert!(Filter::parse("cpu:x").wrong.is_some_and(|why| why.contains("'x'")));
+        assert!(
+            ["kind:", "kind:foo", "slower:1", "slower:-1ms"].iter().all(|typed| Filter::parse(typed).wrong.is_some())
+        );
+    }
+
+    #[test]
+    fn the_chosen_event_stays_selected_when_others_come_and_when_it_goes_an_older_one_is() {
+        let of = |number: u64| interval(number, (0..5).map(|n| event(number * 10 + n, 1, 0, wait(n + 1))).collect());
+        let (numbers, mut events) = (numbers(), Events::default());
+        events.observe(vec![of(1), of(2)], &numbers, 7);
+        let time = |events: &Events| events.event(events.selected).map(|event| event.time_ns);
+        assert_eq!(time(&events), Some(24));
+        events.observe(vec![of(1), of(2), of(3)], &numbers, 7);
+        assert_eq!(time(&events), Some(34), "the newest as long as none is chosen");
+        (0..3).for_each(|_| _ = events.press(Key::Down, &numbers, 7));
+        assert_eq!((time(&events), events.place()), (Some(31), (15, 3, 1)));
+        events.observe(vec![of(2), of(3), of(4)], &numbers, 7);
+        assert_eq!((time(&events), events.place().1), (Some(31), 8));
+        events.observe(vec![of(4), of(5)], &numbers, 7);
+        assert_eq!(time(&events), Some(40), "what is left of the oldest");
+        assert_eq!(events.press(Key::Enter, &numbers, 7), Asked::Open(ThreadKey { tid: Tid(1), born: 7 }));
+        _ = events.press(Key::Home, &numbers, 7);
+        events.observe(vec![of(4), of(6)], &numbers, 7);
+        assert_eq!(time(&events), Some(64));
+    }
 }

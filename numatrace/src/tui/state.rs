@@ -517,6 +517,11 @@ impl UiState {
         self.events.place()
     }
 
+    /// What listed events match; empty for all.
+    pub fn events_filter(&self) -> &str {
+        self.events.filter()
+    }
+
     fn map_room(&self) -> cpus::Room {
         cpus::Room { width: self.width, lines: layout::page_rows(self.height) }
     }
