@@ -425,8 +425,7 @@ mod tests {
             model.apply(&Record::Migrate(Migrate { header, tid, tgid: 7, seq, cause: 1, ..Migrate::default() }));
         }
         model.apply(&task(task_event::SEEN, 9, 2_500, 1));
-        let gap =
-            abi::Gap { header: abi::Gap::header(4_000, 1, 0), start_ns: 3_500, end_ns: 4_000, ..abi::Gap::default() };
+        let gap = abi::Gap { header: abi::Gap::header(4_000, 1, 0), start_ns: 3_500, end_ns: 4_000 };
         model.apply(&Record::Gap(gap));
         model.apply(&Record::Counters(Counters {
             header: Counters::header(5_000, 0, 0),

@@ -19,14 +19,14 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
     }
     match state.cpus(snapshot) {
         Ok(lines) => {
-            let drawn: Vec<Line<'_>> = lines.into_iter().map(|line| draw(line, area.width, theme)).collect();
+            let drawn: Vec<Line<'_>> = lines.iter().map(|line| draw(line, area.width, theme)).collect();
             frame.render_widget(Paragraph::new(drawn), area);
         }
         Err(why) => page::sentence(frame, area, &why, theme),
     }
 }
 
-fn draw(line: Vec<Piece>, width: u16, theme: &Theme) -> Line<'static> {
+fn draw(line: &[Piece], width: u16, theme: &Theme) -> Line<'static> {
     let mut drawn = Pieces::new(width);
     for piece in line.iter().filter(|piece| !piece.text.is_empty()) {
         if drawn.left == 0 {
