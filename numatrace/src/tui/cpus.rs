@@ -514,8 +514,13 @@ impl Cpus {
         )];
         let first = TRACK_SLOTS - room.slots();
         for (slot, cell) in row.cells.iter().enumerate().skip(first) {
-            let here = cursor && TRACK_SLOTS - 1 - slot == self.age;
-            let piece = self.cell(cell, row.cpus, here, room);
+            let age = TRACK_SLOTS - 1 - slot;
+            let here = cursor && age == self.age;
+            let piece = if self.is_traced(age) {
+                self.cell(cell, row.cpus, here, room)
+            } else {
+                Piece { cursor: here, ..Piece::new(" ".repeat(room.cell()), Role::Plain) }
+            };
             match line.last_mut() {
                 Some(last) if same_look(last, &piece) => last.text.push_str(&piece.text),
                 _ => line.push(piece),
@@ -527,6 +532,11 @@ impl Cpus {
             if row.total > 0 { Role::Plain } else { Role::Dim },
         ));
         line
+    }
+
+    /// Tracing had begun so many slots ago.
+    const fn is_traced(&self, age: usize) -> bool {
+        age as u64 <= self.picture.newest
     }
 
     fn cell(&self, cell: &Cell, cpus: u32, cursor: bool, room: Room) -> Piece {
@@ -615,7 +625,9 @@ impl Cpus {
         let mut line = vec![Piece::new(format!("{}{group}, {ago}: ", row.label), Role::Strong)];
         let (named, threads) = (&self.under.0, self.under.1);
         if named.is_empty() {
-            line.push(Piece::new("no thread of the target ran there", Role::Plain));
+            let traced = self.is_traced(self.age);
+            let why = if traced { "no thread of the target ran there" } else { "before tracing began" };
+            line.push(Piece::new(why, Role::Plain));
             return line;
         }
         let time = TRACK_SLOT_NS as f64 * f64::from(row.cpus);
@@ -963,6 +975,28 @@ mod tests {
         assert_eq!(cpus.place(), Some((1, 2, 1)));
         _ = press(&mut cpus, Key::Char('x'));
         assert_eq!(cpus.place(), Some((6, 8, 1)));
+    }
+
+    #[test]
+    fn before_tracing_began_there_is_nothing_instead_of_nobody() {
+        let mut numbers = numbers(vec![Thread {
+            track: vec![TrackSlot { start_ns: TRACK_SLOT_NS, cpus: vec![(0, 100 * MS)] }],
+            ..thread(1, &[])
+        }]);
+        numbers.duration_ns = 3 * TRACK_SLOT_NS;
+        let mut cpus = Cpus::default();
+        observed(&mut cpus, &numbers);
+        let text = |cpus: &Cpus, line: usize| -> String {
+            cpus.lines(&numbers, ROOM)[line].iter().map(|piece| piece.text.as_str()).collect()
+        };
+        let row = text(&cpus, 3);
+        assert_eq!(&row[..9 + 37], &format!(">  CPU 0 {}", " ".repeat(37)));
+        // 100 of 750 ms.
+        assert!(row[9 + 37..].starts_with("·a· 13.3%"), "{row}");
+        for _ in 0..3 {
+            _ = cpus.press(Key::Left, &numbers, numbers.duration_ns, None, ROOM);
+        }
+        assert!(text(&cpus, ROOM.lines - 1).ends_with("before tracing began"));
     }
 
     #[test]

@@ -208,7 +208,10 @@ fn what(event: &Event, host: &Host) -> (String, Role) {
                 format!("touched {} remote and {} local pages in {symbol}, {mapping}", count(*remote), count(*local));
             (words, Role::Plain)
         }
-        What::Lost { records } => (format!("! {} records were lost up to here", text::count(*records)), Role::Bad),
+        What::Lost { records: 1 } => ("! 1 record was lost in the interval up to here".into(), Role::Bad),
+        What::Lost { records } => {
+            (format!("! {} records were lost in the interval up to here", text::count(*records)), Role::Bad)
+        }
         What::Gap { ns } => (format!("! page touches: nothing was seen for {}", text::duration(*ns)), Role::Bad),
     }
 }
