@@ -2,8 +2,9 @@
 
 use numatrace::tui::app::App;
 use numatrace::tui::state::{Key, Tab};
+use numatrace::tui::theme::Depth;
 use numatrace_tests::fixture;
-use numatrace_tests::screens::{app, check, press, ran_for, screen, show};
+use numatrace_tests::screens::{app, check, press, ran_for, screen, show, with_theme};
 
 /// Sizes of terminals.
 const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 10)];
@@ -91,4 +92,13 @@ fn lost_records_are_told_beside_it() {
     show(&mut app, fixture::snapshot_with_loss());
     app.press(Key::Char('5'));
     assert!(screen(&mut app, 80, 24).contains("! records were lost: cells may be missing"));
+}
+
+#[test]
+fn without_colours_it_is_the_same_map() {
+    let mut plain = with_theme(80, 24, Depth::Mono);
+    (0..=2).for_each(|second| show(&mut plain, fixture::snapshot_two_nodes_after(second)));
+    plain.press(Key::Char('5'));
+    assert_eq!(screen(&mut plain, 80, 24), screen(&mut two_nodes(80, 24), 80, 24));
+    check("cpus-mono-80x24", &mut plain, 80, 24);
 }
