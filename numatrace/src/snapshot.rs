@@ -4,11 +4,14 @@
 //! nanoseconds. `None` means that the source of a number is off, and is `null` in JSON: never a false zero.
 //! Strings are display-safe: hostile bytes were escaped when they entered the model (see [`crate::text`]).
 
+mod events;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::events::{Event, Interval, MAX_EVENTS, Seen, What, Who};
 use crate::units::{NodeId, Pid, Tid, sum};
 
 /// Version of the report JSON.
@@ -56,6 +59,10 @@ pub struct Snapshot {
     pub placement_age_ns: Option<u64>,
     /// Times in which a source saw nothing of a CPU; bounded, the oldest are left out.
     pub gaps: Vec<Gap>,
+    /// The last events that are worth a line, by interval between ticks, oldest first; intervals without any are left out.
+    /// Not part of schema 1, and none where this is the difference of two snapshots.
+    #[serde(skip)]
+    pub events: Vec<Arc<Interval>>,
     /// CPU quota of the target's cgroups; `None` until a source measures it.
     pub throttle: Option<Vec<Throttle>>,
     /// Conclusions, worst first.
@@ -86,6 +93,7 @@ impl Snapshot {
             placement_pages: None,
             placement_age_ns: None,
             gaps: Vec::new(),
+            events: Vec::new(),
             throttle: None,
             findings: Vec::new(),
             incomplete: None,

@@ -129,6 +129,7 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
         placement_pages: snapshot.placement_pages.clone(),
         placement_age_ns: snapshot.placement_age_ns,
         gaps: snapshot.gaps.clone(),
+        events: Vec::new(),
         throttle: snapshot.throttle.clone(),
         findings: snapshot.findings.clone(),
         incomplete: snapshot.incomplete.clone(),

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// The views by their digits, as the header names the one that is shown.
-const VIEWS: [(&str, &str); 4] = [("1", "[Overview]"), ("2", "[Threads]"), ("3", "[Thread]"), ("4", "[Nodes]")];
+const VIEWS: [(&str, &str); 6] =
+    [("1", "[Overview]"), ("2", "[Threads]"), ("3", "[Thread]"), ("4", "[Nodes]"), ("5", "[CPUs]"), ("6", "[Events]")];
 /// The mark of the column that the table is sorted by.
 const SORT_MARKS: [char; 2] = ['▼', '▲'];
 
@@ -222,7 +223,7 @@ fn is_answered(screen: &Screen) -> bool {
 ///
 /// # Errors
 /// When the help names others than are known here.
-pub fn views() -> Result<[&'static str; 4]> {
+pub fn views() -> Result<[&'static str; 6]> {
     let keys = keys::of_help(Mode::Live)?;
     let digits: Vec<&str> =
         keys.iter().map(|key| key.tmux.as_str()).filter(|key| key.chars().all(|c| c.is_ascii_digit())).collect();

@@ -1,9 +1,11 @@
 //! Fixed snapshots, as a model would make them, for tests of what is drawn and written.
 
+mod events;
 mod memory;
 mod scheduling;
 mod wide;
 
+pub use events::snapshot_with_events;
 pub use memory::{
     snapshot_many_nodes, snapshot_with_gaps, snapshot_with_memory, snapshot_with_memory_after, snapshot_without_memory,
 };
@@ -366,6 +368,7 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         placement_pages: None,
         placement_age_ns: None,
         gaps: Vec::new(),
+        events: Vec::new(),
         throttle: None,
         findings: Vec::new(),
         incomplete: None,

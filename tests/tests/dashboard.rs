@@ -259,7 +259,7 @@ fn views_by_keys() -> Result<()> {
     let opened = selected(&screen).and_then(|at| order(&screen).into_iter().nth(at)).context("no thread")?;
     dashboard.press_for("Enter", "the thread's detail", |screen| screen.has("[Thread]") && screen.has(&opened))?;
     dashboard.press_for("Escape", "the threads again", |screen| screen.has("[Threads]"))?;
-    for name in ["[Thread]", "[Nodes]", "[Overview]", "[Threads]"] {
+    for name in ["[Thread]", "[Nodes]", "[CPUs]", "[Events]", "[Overview]", "[Threads]"] {
         dashboard.press_for("Tab", name, |screen| screen.has(name))?;
     }
     Ok(())

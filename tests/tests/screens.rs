@@ -190,9 +190,10 @@ fn views_are_reached_by_tab_and_by_digit_and_left_by_escape() {
     };
     let [one, two, three, four] = ['1', '2', '3', '4'].map(Key::Char);
     assert_eq!(tabs(&mut app, &[three, one, four, two]), [Tab::Thread, Tab::Overview, Tab::Nodes, Tab::Threads]);
-    let around = [Tab::Thread, Tab::Nodes, Tab::Overview, Tab::Threads];
-    assert_eq!(tabs(&mut app, &[Key::Tab; 4]), around);
-    assert_eq!(app.press(Key::Char('5')), Action::None, "there is no such view");
+    let around = [Tab::Thread, Tab::Nodes, Tab::Cpus, Tab::Events, Tab::Overview, Tab::Threads];
+    assert_eq!(tabs(&mut app, &[Key::Tab; 6]), around);
+    assert_eq!(app.press(Key::Char('7')), Action::None, "there is no such view");
+    assert_eq!(tabs(&mut app, &['5', '6', '2'].map(Key::Char)), [Tab::Cpus, Tab::Events, Tab::Threads]);
     assert_eq!(tabs(&mut app, &[Key::BackTab, Key::Enter]), [Tab::Overview, Tab::Threads]);
     assert_eq!(tabs(&mut app, &[Key::Enter, Key::Esc]), [Tab::Thread, Tab::Threads]);
 }

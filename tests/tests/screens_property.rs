@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 
 use numatrace::replay::{Motion, Speed, Status, Worst};
+use numatrace::snapshot::TRACK_SLOTS;
 use numatrace::tui::UiMessage;
 use numatrace::tui::layout;
 use numatrace::tui::state::{Key, UiState};
@@ -61,8 +62,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Ctrl('x'),
         Key::Function(5),
     ]);
-    let chars =
-        prop::sample::select("?/sSqhjkl 1234wor,.<>igtpM+-[]:w:".chars().collect::<Vec<_>>()).prop_map(Key::Char);
+    let chars = prop::sample::select("?/sSqhjkl 123456wor,.<>igtpM+-[]:w:zx56zx!k:d".chars().collect::<Vec<_>>())
+        .prop_map(Key::Char);
     let clicks = (0u16..220, 0u16..64).prop_map(|(column, row)| Key::Click { column, row });
     prop_oneof![
         2 => clicks.prop_map(Happening::Press),
@@ -88,6 +89,11 @@ fn check_state(state: &UiState, height: u16) {
         }
     }
     assert!(state.order().iter().all(|at| state.row(*at).is_some()));
+    if let Some((row, rows, age)) = state.cpus_place() {
+        assert!(row < rows && age < TRACK_SLOTS, "row {row} of {rows}, {age} slots ago");
+    }
+    let (events, selected, first_event) = state.events_place();
+    assert!(selected < events.max(1) && first_event <= selected, "{first_event} {selected} {events}");
     let (first, lines) = state.page();
     assert!(first <= lines.saturating_sub(layout::page_rows(height)), "{first} of {lines} lines");
 }
@@ -118,7 +124,9 @@ proptest! {
                     time += later;
                     // Now and then everything of memory is measured, on machines of all sizes.
                     let mut snapshot = match threads {
-                        1..=20 => fixture::snapshot_many_nodes(threads),
+                        1..=17 => fixture::snapshot_many_nodes(threads),
+                        18..=20 => fixture::snapshot_wide(threads * 20, threads),
+                        21..=24 => fixture::snapshot_with_events(threads - 21),
                         _ => fixture::snapshot_of_threads(threads),
                     };
                     snapshot.duration_ns = time;

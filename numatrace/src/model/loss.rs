@@ -98,8 +98,8 @@ impl LossLedger {
         self.reasons.ring_full.saturating_add(self.reasons.no_ring).saturating_add(self.reasons.undecodable)
     }
 
-    /// An interval ends with the tick at `ts`: what was lost since the last one belongs to it.
-    pub(super) fn settle(&mut self, ts: u64) {
+    /// An interval ends with the tick at `ts`: what was lost since the last one belongs to it. Says how much that is.
+    pub(super) fn settle(&mut self, ts: u64) -> u64 {
         let ts = ts.max(self.settled_ns);
         let lost = self.lost().saturating_sub(self.settled);
         if lost > 0 {
@@ -112,12 +112,13 @@ impl LossLedger {
         }
         self.settled_ns = ts;
         while self.intervals.len() > self.max_intervals {
-            let Some(oldest) = self.intervals.pop_front() else { return };
+            let Some(oldest) = self.intervals.pop_front() else { break };
             if let Some(next) = self.intervals.front_mut() {
                 next.start_ns = oldest.start_ns;
                 next.lost = next.lost.saturating_add(oldest.lost);
             }
         }
+        lost
     }
 
     /// As reports show it.

@@ -12,7 +12,7 @@
 //! wakers and for culprits, 10 bytes for each CPU it ran on, 76 bytes for each pair of nodes between which it touched pages,
 //! 64 places of 64 bytes that it touched them from (see `pages.rs`), and 160 bytes where it lived when a recording began in
 //! the middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups and the names of places
-//! 4,096 bytes each at most, escapes apart. Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
+//! 4,096 bytes each at most, escapes apart, and the last events 0.3 MB (see `notable.rs`). Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
 //! waits, runs on a CPU, is woken by somebody new) or a cgroup is heard of.
 
 mod attributes;
@@ -20,6 +20,7 @@ mod cgroups;
 mod latency;
 mod loss;
 mod names;
+mod notable;
 mod numbers;
 mod opening;
 mod pages;
@@ -42,6 +43,7 @@ use self::attributes::{Attributes, CpuLists};
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::{Comm, Names};
+use self::notable::Notable;
 use self::numbers::Places;
 use self::pages::Cell;
 use self::placement::Placements;
@@ -50,7 +52,7 @@ use self::texts::Texts;
 use self::thread::{Question, Tracked};
 use crate::decode::Event;
 use crate::snapshot::{Gap, Host, Snapshot, Source, Target, sources};
-use crate::topology::Topology;
+use crate::topology::{Level, Topology};
 
 /// What does not come in records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -166,6 +168,7 @@ pub struct Model {
     placements: Placements,
     gaps: VecDeque<Gap>,
     max_gaps: usize,
+    notable: Notable,
     /// Times that it was asked who is due, for attributes or for a cgroup.
     rounds: u32,
 }
@@ -201,6 +204,7 @@ impl Model {
             placements: Placements::new(limits.max_placements),
             gaps: VecDeque::new(),
             max_gaps: limits.max_gaps,
+            notable: Notable::new(),
             rounds: 0,
             places: Places(places),
             meta,
@@ -246,7 +250,8 @@ impl Model {
         if now > self.now_ns {
             self.before_ns = std::mem::replace(&mut self.now_ns, now);
         }
-        self.loss.settle(ts);
+        let lost = self.loss.settle(ts);
+        self.close_interval(lost);
         self.table.tick(self.before_ns);
     }
 
@@ -256,8 +261,14 @@ impl Model {
         thread.turn(slice, &self.places);
         match WaitKind::of(slice.flags) {
             None => {}
-            Some(WaitKind::Wakeup) => self.wakeup.record(slice.wait_ns),
-            Some(WaitKind::Preempted) => self.preempted.record(slice.wait_ns),
+            Some(WaitKind::Wakeup) => {
+                self.wakeup.record(slice.wait_ns);
+                self.notable.wait(slice, false);
+            }
+            Some(WaitKind::Preempted) => {
+                self.preempted.record(slice.wait_ns);
+                self.notable.wait(slice, true);
+            }
         }
         if slice.flags & slice_flags::OUT_DEAD != 0 {
             self.table.note_dead(slice.tid);
@@ -267,7 +278,9 @@ impl Model {
     fn migrate(&mut self, migrate: &Migrate) {
         let Some(thread) = self.table.at(migrate.tid, migrate.tgid, migrate.header.ts) else { return };
         let (from, to) = (migrate.header.cpu, migrate.header.cpu2);
-        thread.migrate(migrate, self.topology.level(u32::from(from), u32::from(to)));
+        let level = self.topology.level(u32::from(from), u32::from(to));
+        thread.migrate(migrate, level);
+        self.notable.migrate(migrate, level == Some(Level::CrossNode));
         if let (Some(from), Some(to)) = (self.places.node(from), self.places.node(to)) {
             let cell = usize::from(from) * self.topology.nodes.len() + usize::from(to);
             if let Some(count) = self.migrations.get_mut(cell) {
@@ -287,6 +300,7 @@ impl Model {
             self.names.insert(task.tid, Comm::new(task.comm));
         } else {
             self.table.task(task, &self.places);
+            self.notable.task(task);
         }
     }
 
@@ -311,6 +325,7 @@ impl Model {
             return;
         };
         let stack = self.words.get(record.stack);
+        self.notable.place(record);
         let numbers = match self.table.touching(record.tid, record.tgid, 0) {
             Some(thread) => &mut thread.numbers,
             None => &mut self.table.gone,
@@ -319,6 +334,7 @@ impl Model {
     }
 
     fn gap(&mut self, record: &abi::Gap) {
+        self.notable.gap(record);
         if self.gaps.len() >= self.max_gaps {
             self.gaps.pop_front();
         }

@@ -62,6 +62,7 @@ impl Model {
             placement_pages: placement.as_ref().map(|(pages, _)| pages.clone()),
             placement_age_ns: placement.map(|(_, oldest)| self.now_ns.saturating_sub(oldest)),
             gaps: self.gaps.iter().cloned().collect(),
+            events: self.notable.recent(),
             throttle: None,
             findings: Vec::new(),
             incomplete: None,

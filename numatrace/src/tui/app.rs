@@ -412,7 +412,10 @@ impl App {
         });
         let Some((number, now_ns, mut found)) = found else {
             let rates = Arc::clone(&self.shown);
-            self.state.observe(&self.shown, Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None });
+            self.state.observe(
+                &self.shown,
+                Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None, events: Vec::new() },
+            );
             return;
         };
         if choice.grouped {
@@ -422,7 +425,8 @@ impl App {
         }
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
-        let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate };
+        let events = self.history.events(number);
+        let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate, events };
         self.state.observe(&self.shown, shown);
     }
 

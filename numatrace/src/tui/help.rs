@@ -12,7 +12,7 @@ use crate::words;
 const ALWAYS: [Entry; 15] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this help, on and off"),
-    ("Tab, 1 2 3 4", "the next view; Overview, Threads, Thread, Nodes"),
+    ("Tab, 1 2 3 4 5 6", "the next view; Overview, Threads, Thread, Nodes, CPUs, Events"),
     ("Enter", "from the Overview to the threads, from a thread to its detail"),
     ("Esc", "back to the list; clear the filter, close the help"),
     ("up/down, k/j", "select a thread, which stays selected when the order changes; scroll a page"),
@@ -51,6 +51,33 @@ const REPLAY: [Entry; 9] = [
     ("w", "pause where a thread waited longest for a CPU; again: second longest, and so on"),
 ];
 
+/// Those of the map of CPUs.
+const MAP: [Entry; 2] = [
+    ("z", "in CPUs: a row for each cache, for each node, for each CPU again"),
+    ("x", "in CPUs: hide the rows that the target did not use, and show them"),
+];
+
+/// What the map of CPUs and the list of events show.
+const LISTS: [Entry; 7] = [
+    (
+        "CPUs: a-z A-Z",
+        "the busiest threads of the last ten seconds, each where it ran longest of all; a letter stays with its thread",
+    ),
+    ("+", "any other thread of the target"),
+    ("·", "nobody of the target: others may have run"),
+    ("faint", "the thread had less than half of the 250ms; hops are at least so many"),
+    (
+        "Events",
+        "of each interval between numbers the 256 longest waits, all losses and gaps, the 16 places with the most remote page touches; \
+         of migrations between nodes 96, of others 32, of starts and ends 64, evenly over all there were",
+    ),
+    (
+        "their filter",
+        "words that the line must have, !word that it must not; kind:wait (migration, start, exit, ...), slower:1ms, cpu:3, node:1, tid:12",
+    ),
+    ("behind", "the thread that had the CPU for most of the wait, as far as two samples tell"),
+];
+
 /// What is left.
 const LAST: [Entry; 5] = [
     ("t", "next theme: dark, light, high contrast, colour-blind, none"),
@@ -69,7 +96,7 @@ pub fn keys(mode: Mode) -> impl Iterator<Item = Entry> {
         Mode::Live => &LIVE,
         Mode::Replay => &REPLAY,
     };
-    ALWAYS.iter().chain(about_time).chain(&LAST).copied()
+    ALWAYS.iter().chain(&MAP).chain(about_time).chain(&LAST).copied()
 }
 
 /// Width of the left column of entries.
@@ -123,6 +150,10 @@ pub fn lines_with(
     ]);
     for spec in &COLUMNS {
         explained(&mut lines, spec, snapshot, width);
+    }
+    lines.extend([HelpLine::Blank, HelpLine::Heading("CPUs and Events")]);
+    for (term, what) in LISTS {
+        entry(&mut lines, term, what, width);
     }
     gaps(&mut lines, &snapshot.gaps, width);
     lines.extend([HelpLine::Blank, HelpLine::Heading("Sources of numbers")]);

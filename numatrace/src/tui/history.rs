@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::snapshot::{Latency, Location, Snapshot, Thread, ThreadStats, TrackSlot};
+use crate::snapshot::{Interval, Latency, Location, Snapshot, Thread, ThreadStats, TrackSlot};
 use crate::window;
 
 /// What is kept at most.
@@ -26,6 +26,10 @@ impl Default for Limits {
     }
 }
 
+/// Events that are kept, but for those of the newest interval and of what is looked at: less than 2 MB.
+const EVENTS: usize = 16_384;
+/// Events that are shown, but for those of the newest interval.
+const SHOWN_EVENTS: usize = 2_000;
 /// Values of the line of bars that are kept.
 const SERIES: usize = 600;
 /// Snapshots that are closer together than this (the last one comes right after the one before) are taken as one
@@ -119,6 +123,10 @@ pub struct History {
     held: Option<u64>,
     /// Number of a point, and the 99th percentile of the waits since the one before.
     p99s: VecDeque<(u64, Option<u64>)>,
+    /// Intervals with events, oldest first: apart from the snapshots, which share them.
+    events: VecDeque<Arc<Interval>>,
+    /// Events up to what is looked at, which stay with it.
+    held_events: Vec<Arc<Interval>>,
 }
 
 impl History {
@@ -135,6 +143,7 @@ impl History {
     /// Takes a snapshot in. One right after the newest takes its place.
     pub fn push(&mut self, mut next: Arc<Snapshot>) {
         coarsen(&mut next);
+        self.gather(&mut next);
         let newest = self.points.back().map(Point::time);
         if newest.is_some_and(|time| next.duration_ns < time.saturating_add(MIN_INTERVAL_NS))
             && let Some(old) = self.points.pop_back()
@@ -184,7 +193,43 @@ impl History {
 
     /// Keeps the point with this number, and the one before it, from now on; `None` lets it go.
     pub fn hold(&mut self, number: Option<u64>) {
-        self.held = number;
+        if self.held != number {
+            self.held_events = number.map(|number| self.events(number)).unwrap_or_default();
+            self.held = number;
+        }
+    }
+
+    /// Takes the events that are new out of a snapshot.
+    fn gather(&mut self, next: &mut Arc<Snapshot>) {
+        if next.events.is_empty() {
+            return;
+        }
+        let known = self.events.back().map_or(0, |interval| interval.number);
+        // No copy where the engine has handed it over.
+        let events = std::mem::take(&mut Arc::make_mut(next).events);
+        self.events.extend(events.into_iter().filter(|interval| interval.number > known));
+        let mut kept: usize = self.events.iter().map(|interval| interval.events.len()).sum();
+        while self.events.len() > 1 && kept > EVENTS {
+            kept -= self.events.pop_front().map_or(0, |oldest| oldest.events.len());
+        }
+    }
+
+    /// Intervals with events up to the point with this number, oldest first: the last ones, 2,000 events or so.
+    pub fn events(&self, number: u64) -> Vec<Arc<Interval>> {
+        if self.held == Some(number) {
+            return self.held_events.clone();
+        }
+        let Some(time) = self.time(number) else { return Vec::new() };
+        let until = self.events.partition_point(|interval| interval.end_ns <= time);
+        let mut shown = 0;
+        let fits = |interval: &&Arc<Interval>| {
+            let first = shown == 0;
+            shown += interval.events.len();
+            first || shown <= SHOWN_EVENTS
+        };
+        let mut last: Vec<Arc<Interval>> = self.events.iter().take(until).rev().take_while(fits).cloned().collect();
+        last.reverse();
+        last
     }
 
     /// Number and time of the newest point.
@@ -315,6 +360,49 @@ mod tests {
         let mut snapshot = Snapshot::nothing_yet("pid 1");
         (snapshot.duration_ns, snapshot.totals.cpu_ns) = (ns, ns / 2);
         Arc::new(snapshot)
+    }
+
+    /// A snapshot that ends interval number `seconds`, which has so many events, and has those before it too.
+    fn with_events(seconds: u64, each: usize) -> Arc<Snapshot> {
+        let event = || crate::snapshot::Event {
+            time_ns: 0,
+            thread: None,
+            born_ns: 0,
+            cpu: None,
+            what: crate::snapshot::What::Lost { records: 1 },
+        };
+        let interval = |number: u64| Interval {
+            number,
+            end_ns: number * 1_000_000_000,
+            events: std::iter::repeat_with(event).take(each).collect(),
+            ..Interval::default()
+        };
+        let mut snapshot = Snapshot::nothing_yet("pid 1");
+        snapshot.duration_ns = seconds * 1_000_000_000;
+        snapshot.events =
+            (seconds.saturating_sub(3)..=seconds).filter(|n| *n > 0).map(interval).map(Arc::new).collect();
+        Arc::new(snapshot)
+    }
+
+    #[test]
+    fn events_are_gathered_once_bounded_and_stay_with_what_is_looked_at() {
+        let mut history = History::default();
+        let numbers = |events: &[Arc<Interval>]| events.iter().map(|one| one.number).collect::<Vec<_>>();
+        (1..=6).for_each(|second| history.push(with_events(second, 400)));
+        assert!(history.points.iter().all(|point| point.snapshot.events.is_empty()), "they are kept apart");
+        assert_eq!(numbers(&history.events(5)), [2, 3, 4, 5, 6]);
+        assert_eq!(numbers(&history.events(1)), [1, 2]);
+        history.hold(Some(3));
+        (7..=200).for_each(|second| history.push(with_events(second, 400)));
+        let kept: usize = history.events.iter().map(|interval| interval.events.len()).sum();
+        assert!(kept <= EVENTS && kept > EVENTS - 401, "{kept}");
+        assert_eq!(numbers(&history.events(3)), [1, 2, 3, 4]);
+        history.hold(None);
+        assert_eq!(history.events(3), []);
+        // One interval is shown, however large.
+        history.push(with_events(201, 3_000));
+        let (last, _) = history.newest().expect("points");
+        assert_eq!(numbers(&history.events(last)), [201]);
     }
 
     fn seconds(snapshot: &Snapshot) -> f64 {

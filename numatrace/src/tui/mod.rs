@@ -5,7 +5,7 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`nodes`], [`page`], [`cells`], [`help`],
+//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`nodes`], [`cpus`], [`events`], [`page`], [`cells`], [`help`],
 //! [`recording`], [`replay`], [`keymap`], [`preferences`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything, and [`ascii`] takes
 //! out of the frame what the terminal cannot show; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
@@ -13,7 +13,9 @@
 pub mod app;
 pub mod ascii;
 pub mod cells;
+pub mod cpus;
 pub mod detail;
+pub mod events;
 mod explain;
 mod heat;
 pub mod help;

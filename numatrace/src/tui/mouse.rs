@@ -15,7 +15,7 @@ pub(super) fn click(state: &mut UiState, column: u16, row: u16, snapshot: &Snaps
         return Action::None;
     }
     if row.saturating_add(1) == layout::HEADER_LINES {
-        let Some(tab) = tabs::at(state.width(), state.tab(), state.keymap(), column) else { return Action::None };
+        let Some(tab) = tabs::at(state, snapshot, column) else { return Action::None };
         state.open(tab, snapshot);
         return Action::Draw;
     }

@@ -10,9 +10,9 @@ use super::preferences::Preferences;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{self, Row, Sort};
-use super::{detail, help, mouse, nodes, overview};
+use super::{cpus, detail, events, help, mouse, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
-use crate::snapshot::{Snapshot, Thread};
+use crate::snapshot::{Interval, Snapshot, Thread};
 use crate::text;
 use crate::window::ThreadKey;
 
@@ -150,11 +150,15 @@ pub enum Tab {
     Thread,
     /// Node by node.
     Nodes,
+    /// Who ran where, lately.
+    Cpus,
+    /// The last events.
+    Events,
 }
 
 impl Tab {
     /// All of them, in the order of their digits.
-    pub const ALL: [Tab; 4] = [Tab::Overview, Tab::Threads, Tab::Thread, Tab::Nodes];
+    pub const ALL: [Tab; 6] = [Tab::Overview, Tab::Threads, Tab::Thread, Tab::Nodes, Tab::Cpus, Tab::Events];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -163,6 +167,8 @@ impl Tab {
             Tab::Threads => "Threads",
             Tab::Thread => "Thread",
             Tab::Nodes => "Nodes",
+            Tab::Cpus => "CPUs",
+            Tab::Events => "Events",
         }
     }
 
@@ -194,6 +200,8 @@ pub struct Shown {
     pub now_ns: u64,
     /// Records a second that the probes wanted to write, in that stretch.
     pub record_rate: Option<f64>,
+    /// The last events up to these numbers, by interval, oldest first.
+    pub events: Vec<Arc<Interval>>,
 }
 
 /// What is shown.
@@ -240,6 +248,8 @@ pub struct UiState {
     /// What came of the last key, until the next one.
     notice: Option<Notice>,
     keymap: Arc<Keymap>,
+    cpus: cpus::Cpus,
+    events: events::Events,
 }
 
 impl UiState {
@@ -250,7 +260,13 @@ impl UiState {
             height,
             tab: Tab::default(),
             choice: Choice::default(),
-            shown: Shown { rates: Arc::new(Snapshot::nothing_yet("")), p99s: Vec::new(), now_ns: 0, record_rate: None },
+            shown: Shown {
+                rates: Arc::new(Snapshot::nothing_yet("")),
+                p99s: Vec::new(),
+                now_ns: 0,
+                record_rate: None,
+                events: Vec::new(),
+            },
             rows: Vec::new(),
             touches: false,
             order: Vec::new(),
@@ -273,6 +289,8 @@ impl UiState {
             recording: None,
             notice: None,
             keymap: Arc::default(),
+            cpus: cpus::Cpus::default(),
+            events: events::Events::default(),
         }
     }
 
@@ -296,7 +314,7 @@ impl UiState {
 
     /// Text is typed: keys are what they are.
     pub fn takes_text(&self) -> bool {
-        self.editing || self.replay.as_ref().is_some_and(|replay| replay.prompt().is_some())
+        self.editing() || self.replay.as_ref().is_some_and(|replay| replay.prompt().is_some())
     }
 
     /// `numbers` are shown from here on.
@@ -306,6 +324,17 @@ impl UiState {
         self.shown = shown;
         self.list(numbers);
         self.measure(numbers);
+        self.follow(numbers);
+    }
+
+    /// Makes anew what only its own view shows.
+    fn follow(&mut self, numbers: &Snapshot) {
+        let (room, lines) = (self.map_room(), layout::page_rows(self.height));
+        match self.tab {
+            Tab::Cpus => self.cpus.observe(numbers, self.shown.now_ns, self.pinned, room),
+            Tab::Events => self.events.observe(self.shown.events.clone(), numbers, lines),
+            _ => {}
+        }
     }
 
     /// Looks at the snapshot with this number; `None` follows the newest.
@@ -319,6 +348,10 @@ impl UiState {
         self.scroll = self.scroll.min(layout::max_scroll(self.table_width()));
         self.show_selected();
         self.measure(now);
+        self.events.show_selected(layout::page_rows(height));
+        if self.tab == Tab::Cpus {
+            self.cpus.resize(now, self.map_room());
+        }
     }
 
     /// No more numbers will come, or they will.
@@ -433,7 +466,12 @@ impl UiState {
 
     /// The filter is being typed.
     pub fn editing(&self) -> bool {
-        self.editing
+        self.editing || self.events.editing()
+    }
+
+    /// The filter that is being typed.
+    pub fn typed(&self) -> &str {
+        if self.events.editing() { self.events.filter() } else { &self.filter }
     }
 
     /// The help is shown, from this line on.
@@ -522,6 +560,41 @@ impl UiState {
         nodes::lines(&nodes::Content { numbers, rates: &self.shown.rates, window: &window }, self.width)
     }
 
+    /// The map of CPUs in lines, or a sentence that says why there is none.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub fn cpus(&self, numbers: &Snapshot) -> Result<Vec<Vec<cpus::Piece>>, String> {
+        match self.cpus.why_not(numbers, self.choice.grouped) {
+            Some(why) => Err(why),
+            None => Ok(self.cpus.lines(numbers, self.map_room())),
+        }
+    }
+
+    /// Where the cursor of the map is.
+    pub fn cpus_place(&self) -> Option<(usize, usize, usize)> {
+        self.cpus.place()
+    }
+
+    /// The events in lines, and which of these is selected.
+    pub fn event_lines(&self, numbers: &Snapshot) -> (Vec<Line>, Option<usize>) {
+        self.events.lines(numbers, self.width, layout::page_rows(self.height))
+    }
+
+    /// How many events are listed, which one is selected, and the first that is shown.
+    pub fn events_place(&self) -> (usize, usize, usize) {
+        self.events.place()
+    }
+
+    /// What listed events match; empty for all.
+    pub fn events_filter(&self) -> &str {
+        self.events.filter()
+    }
+
+    fn map_room(&self) -> cpus::Room {
+        cpus::Room { width: self.width, lines: layout::page_rows(self.height) }
+    }
+
     /// The thread that was opened, or would be.
     pub fn opened(&self) -> Option<ThreadKey> {
         self.opened
@@ -591,6 +664,17 @@ impl UiState {
         }
         (self.tab, self.page_first) = (tab, 0);
         self.measure(snapshot);
+        self.follow(snapshot);
+    }
+
+    /// Shows the detail of a thread, whichever is selected in the list, and selects it there.
+    fn open_thread(&mut self, key: ThreadKey, snapshot: &Snapshot) {
+        // It is in no list of groups.
+        self.choice.grouped = false;
+        (self.pinned, self.opened) = (Some(key), Some(key));
+        (self.tab, self.page_first) = (Tab::Thread, 0);
+        self.list(snapshot);
+        self.measure(snapshot);
     }
 
     /// Counts the lines of what can be scrolled, and scrolls back what has become too long.
@@ -600,7 +684,7 @@ impl UiState {
             Tab::Overview => self.overview(numbers).len(),
             Tab::Thread => self.detail(numbers).map_or(0, |lines| lines.len()),
             Tab::Nodes => self.nodes(numbers).len(),
-            Tab::Threads => 0,
+            Tab::Threads | Tab::Cpus | Tab::Events => 0,
         };
         self.scroll_help(0);
         self.scroll_page(0);
@@ -636,11 +720,14 @@ fn dispatch(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
         Key::WheelUp => mouse::wheel(state, Key::Up, snapshot),
         Key::WheelDown => mouse::wheel(state, Key::Down, snapshot),
         _ if state.editing => edit_filter(state, key, snapshot),
+        _ if state.events.editing() => in_events(state, key, snapshot),
         _ if state.replay.as_ref().is_some_and(|replay| replay.prompt().is_some()) => in_prompt(state, key),
         _ if state.help => in_help(state, key),
         _ => match everywhere(state, key, snapshot) {
             Some(action) => action,
             None if state.tab == Tab::Threads => in_table(state, key, snapshot),
+            None if state.tab == Tab::Cpus => in_cpus(state, key, snapshot),
+            None if state.tab == Tab::Events => in_events(state, key, snapshot),
             None => in_page(state, key, snapshot),
         },
     }
@@ -723,7 +810,7 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
         }
         Key::Tab => state.open(state.tab.step(1), snapshot),
         Key::BackTab => state.open(state.tab.step(Tab::ALL.len() - 1), snapshot),
-        Key::Char(digit @ '1'..='4') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
+        Key::Char(digit @ '1'..='6') => state.open(Tab::ALL[digit as usize - '1' as usize], snapshot),
         _ => return None,
     }
     Some(Action::Draw)
@@ -748,6 +835,25 @@ fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
         Key::Left | Key::Char('h') => state.scroll = state.scroll.saturating_sub(1),
         Key::Right | Key::Char('l') => state.scroll = (state.scroll + 1).min(layout::max_scroll(state.table_width())),
         _ => return move_selection(state, key),
+    }
+    Action::Draw
+}
+
+fn in_cpus(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
+    let (room, now_ns) = (state.map_room(), state.shown.now_ns);
+    match state.cpus.press(key, snapshot, now_ns, state.pinned, room) {
+        cpus::Asked::Nothing => return Action::None,
+        cpus::Asked::Draw => {}
+        cpus::Asked::Open(thread) => state.open_thread(thread, snapshot),
+    }
+    Action::Draw
+}
+
+fn in_events(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
+    match state.events.press(key, snapshot, layout::page_rows(state.height)) {
+        events::Asked::Nothing => return Action::None,
+        events::Asked::Draw => {}
+        events::Asked::Open(thread) => state.open_thread(thread, snapshot),
     }
     Action::Draw
 }

@@ -1,7 +1,10 @@
-//! The names of the views in the header: what is written, and which of them is where. Pure.
+//! The header's line of views: what is written there, and which view's name is where. Pure.
 
-use super::keymap::{Keymap, key_name};
-use super::state::{Key, Tab};
+use super::history::Window;
+use super::keymap::key_name;
+use super::layout;
+use super::state::{Key, Tab, UiState};
+use crate::snapshot::Snapshot;
 use crate::text;
 
 /// How a view is named in the header.
@@ -22,12 +25,38 @@ impl Label {
     }
 }
 
-/// The names, from left to right. Where not all fit, the digits of the others do.
-pub fn labels(width: u16, shown: Tab, keymap: &Keymap) -> Vec<Label> {
-    let key = |digit| keymap.first(Key::Char(digit)).map_or_else(String::new, key_name);
+/// What stands behind the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Which lines of a page are shown, where not all are.
+    pub scrolled: Option<String>,
+    /// Which stretch of time numbers are about.
+    pub window: String,
+    /// Which one rates are about, where that is another.
+    pub rates: String,
+}
+
+/// What stands behind the names of the views.
+pub fn beside(state: &UiState, snapshot: &Snapshot) -> Beside {
+    let ((first, lines), rows) = (state.page(), layout::page_rows(state.height()));
+    let scrolled = (state.tab() != Tab::Threads && lines > rows)
+        .then(|| format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)));
+    let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
+        (Window::Start, 0) => (" since start".into(), String::new()),
+        (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
+        _ => (format!(" {}", state.window_name(snapshot)), String::new()),
+    };
+    Beside { scrolled, window, rates }
+}
+
+/// The names, from left to right. Where not all fit beside what matters more, the keys of the others do.
+pub fn labels(state: &UiState, beside: &Beside) -> Vec<Label> {
+    let key = |digit| state.keymap().first(Key::Char(digit)).map_or_else(String::new, key_name);
     let names: usize = ('1'..).zip(Tab::ALL).map(|(digit, tab)| text::width(&key(digit)) + tab.name().len() + 4).sum();
-    let narrow = names > usize::from(width) + 1;
-    let name = |tab: Tab| match (tab == shown, narrow) {
+    // What numbers are about matters more than the names of other views.
+    let told = beside.window.len() + beside.scrolled.as_ref().map_or(0, String::len);
+    let narrow = names + told > usize::from(state.width()) + 1;
+    let name = |tab: Tab| match (tab == state.tab(), narrow) {
         (true, _) => format!("[{}]", tab.name()),
         (false, true) => String::new(),
         (false, false) => format!(" {} ", tab.name()),
@@ -36,10 +65,10 @@ pub fn labels(width: u16, shown: Tab, keymap: &Keymap) -> Vec<Label> {
     ('1'..).zip(Tab::ALL).map(label).collect()
 }
 
-/// The view whose name is in this column of the header's last line.
-pub fn at(width: u16, shown: Tab, keymap: &Keymap, column: u16) -> Option<Tab> {
+/// The view whose name is in this column of the line.
+pub fn at(state: &UiState, snapshot: &Snapshot, column: u16) -> Option<Tab> {
     let mut end = 0;
-    let mut labels = labels(width, shown, keymap).into_iter();
+    let mut labels = labels(state, &beside(state, snapshot)).into_iter();
     labels.find_map(|label| {
         end += label.width();
         (usize::from(column) < end).then_some(label.tab)
@@ -49,21 +78,24 @@ pub fn at(width: u16, shown: Tab, keymap: &Keymap, column: u16) -> Option<Tab> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::state::update;
 
     #[test]
     fn every_name_is_found_where_it_is_written() {
-        let keymap = Keymap::default();
-        for (width, shown) in [40, 60, 80, 200].into_iter().flat_map(|width| Tab::ALL.map(|tab| (width, tab))) {
+        let snapshot = Snapshot::nothing_yet("pid 1");
+        for (width, digit) in
+            [40, 60, 80, 200].into_iter().flat_map(|width| ['1', '2', '4'].map(|digit| (width, digit)))
+        {
+            let mut state = UiState::new(width, 24);
+            update(&mut state, Key::Char(digit), &snapshot);
             let mut column = 0;
-            for label in labels(width, shown, &keymap) {
+            for label in labels(&state, &beside(&state, &snapshot)) {
                 let end = column + label.width() as u16;
-                assert!(
-                    (column..end).all(|column| at(width, shown, &keymap, column) == Some(label.tab)),
-                    "{width} {label:?}"
-                );
+                let found = |column| at(&state, &snapshot, column) == Some(label.tab);
+                assert!((column..end).all(found), "{width} {label:?}");
                 column = end;
             }
-            assert_eq!(at(width, shown, &keymap, column), None);
+            assert_eq!(at(&state, &snapshot, column), None);
         }
     }
 }

@@ -256,6 +256,35 @@ impl Theme {
         }
     }
 
+    /// The style of the thread with this letter on the map of CPUs: neighbours in the alphabet differ, where there are
+    /// colours; what tells them apart is the letter.
+    pub fn thread(&self, letter: usize) -> Style {
+        use Color::{Blue, Cyan, Green, LightCyan, LightGreen, LightMagenta, LightYellow, Magenta, Red, White, Yellow};
+        let ansi = |colors: &[Color]| colors[letter % colors.len()];
+        let indexed = |colors: &[u8]| Color::Indexed(colors[letter % colors.len()]);
+        let of_rgb = |colors: &[u32]| rgb(colors[letter % colors.len()]);
+        let color = match (self.scheme, self.depth) {
+            (Scheme::None, _) | (_, Depth::Mono) => return self.plain,
+            (Scheme::Dark, Depth::Ansi) => ansi(&[Cyan, Yellow, Green, Magenta, Blue, Red]),
+            (Scheme::Dark, Depth::Indexed) => indexed(&[37, 172, 71, 133, 67, 167, 136, 72, 168, 104]),
+            (Scheme::Dark, Depth::True) => of_rgb(&[
+                0x1fa3a3, 0xd08710, 0x5f9f3f, 0xb06ac8, 0x5289c3, 0xd85f5f, 0x9a8a30, 0x3f9f77, 0xc86298, 0x7a7ad0,
+            ]),
+            (Scheme::Light, Depth::Ansi) => ansi(&[Blue, Magenta, Red, Green, Cyan]),
+            (Scheme::Light, Depth::Indexed) => indexed(&[23, 94, 28, 91, 25, 124, 58, 29, 125, 61]),
+            (Scheme::Light, Depth::True) => of_rgb(&[
+                0x00707a, 0x8f5400, 0x1a7f37, 0x6f42c1, 0x2a5db0, 0xb3261e, 0x6b5d00, 0x006b4f, 0xa02070, 0x5050b0,
+            ]),
+            (Scheme::ColourBlind, Depth::Indexed) => indexed(&[214, 74, 36, 227, 202, 175]),
+            // Okabe and Ito.
+            (Scheme::ColourBlind, Depth::True) => of_rgb(&[0xe69f00, 0x56b4e9, 0x009e73, 0xf0e442, 0xd55e00, 0xcc79a7]),
+            (Scheme::HighContrast | Scheme::ColourBlind, _) => {
+                ansi(&[LightCyan, LightYellow, LightGreen, LightMagenta, White])
+            }
+        };
+        self.plain.fg(color)
+    }
+
     /// The style of a role.
     pub fn of(&self, role: Role) -> Style {
         match role {

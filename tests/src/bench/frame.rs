@@ -25,11 +25,13 @@ use super::table::median;
 use crate::{fixture, workload::os::cpu_time};
 
 /// What can be looked at, and the keys that lead there.
-const VIEWS: [(&str, &[Key]); 5] = [
+const VIEWS: [(&str, &[Key]); 7] = [
     ("overview", &[]),
     ("threads", &[Key::Char('2')]),
     ("thread", &[Key::Char('2'), Key::Enter]),
     ("nodes", &[Key::Char('4')]),
+    ("cpus", &[Key::Char('5')]),
+    ("events", &[Key::Char('6')]),
     ("help", &[Key::Char('?')]),
 ];
 const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];

@@ -28,6 +28,9 @@ const THREADS: [(&str, &str); 8] = [
 const THREAD: [(&str, &str); 5] =
     [("Esc", "list"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
 const NODES: [(&str, &str); 4] = [("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
+const CPUS: [(&str, &str); 6] =
+    [("Enter", "open"), ("arrows", "cell"), ("z", "fold"), ("x", "hide unused"), ("space", "pause"), ("t", "theme")];
+const EVENTS: [(&str, &str); 4] = [("Enter", "thread"), ("/", "filter"), ("space", "pause"), ("up/down", "select")];
 const PAUSED: [(&str, &str); 3] = [("space", "go on"), (", .", "back, forward"), ("< >", "ten at once")];
 const PLAYING: [(&str, &str); 6] =
     [("space", "pause"), ("< >", "10 s"), ("[ ]", "speed"), (":", "go to"), ("w", "worst wait"), (", .", "step")];
@@ -41,6 +44,8 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         Tab::Threads => &THREADS,
         Tab::Thread => &THREAD,
         Tab::Nodes => &NODES,
+        Tab::Cpus => &CPUS,
+        Tab::Events => &EVENTS,
     };
     let about_time: &[(&str, &str)] = match state.replay() {
         Some(replay) if replay.plays() => &PLAYING,
@@ -58,7 +63,7 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
     if state.editing() {
         // The end of a long filter is what is being typed.
         let room = usize::from(area.width).saturating_sub(10);
-        let typed = tail(state.filter(), room);
+        let typed = tail(state.typed(), room);
         line.push("filter: ", theme.key);
         line.push(&format!("{typed}█"), theme.strong);
         line.push_whole("  Enter keeps it, Esc clears it", theme.dim);

@@ -12,10 +12,8 @@ use crate::snapshot::{Loss, Snapshot, Source, SourceState};
 use crate::text;
 use crate::tui::cells;
 use crate::tui::help::state_name;
-use crate::tui::history::Window;
-use crate::tui::layout;
 use crate::tui::recording::Recording;
-use crate::tui::state::{Key, Mode, Status, Tab, UiState};
+use crate::tui::state::{Key, Mode, Status, UiState};
 use crate::tui::tabs;
 use crate::tui::theme::Theme;
 
@@ -82,26 +80,20 @@ fn tag(state: &UiState) -> Option<String> {
 /// The tabs, the one that is shown marked, and which stretch of time the numbers are about.
 fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
     let mut line = Pieces::new(width);
-    for label in tabs::labels(width, state.tab(), state.keymap()) {
+    let beside = tabs::beside(state, snapshot);
+    for label in tabs::labels(state, &beside) {
         line.push(&label.digit, theme.key);
         if !label.name.is_empty() {
             line.push(&label.name, if label.tab == state.tab() { theme.strong } else { theme.dim });
             line.push(" ", theme.plain);
         }
     }
-    let (first, lines) = state.page();
-    let rows = layout::page_rows(state.height());
-    if state.tab() != Tab::Threads && lines > rows {
-        line.push_whole(&format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)), theme.warn);
+    if let Some(scrolled) = beside.scrolled {
+        line.push_whole(&scrolled, theme.warn);
     }
-    let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
-        (Window::Start, 0) => (" since start".into(), String::new()),
-        (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
-        _ => (format!(" {}", state.window_name(snapshot)), String::new()),
-    };
     // Which stretch the numbers are about matters more than that of the rates.
-    if line.push_whole(&window, theme.dim) {
-        line.push_whole(&rates, theme.dim);
+    if line.push_whole(&beside.window, theme.dim) {
+        line.push_whole(&beside.rates, theme.dim);
     }
     if let Some(interval) = state.interval_ns() {
         line.push_whole(&format!(", every {}", text::duration(interval)), theme.dim);

@@ -1,6 +1,8 @@
 //! Drawing: one panel a file, each `render(frame, area, &Snapshot, &UiState, &Theme)`, which changes nothing.
 
+pub mod cpus;
 pub mod detail;
+pub mod events;
 pub mod footer;
 pub mod header;
 pub mod help;
@@ -53,6 +55,8 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
             Tab::Threads => threads::render(frame, body, snapshot, state, theme),
             Tab::Thread => detail::render(frame, body, snapshot, state, theme),
             Tab::Nodes => nodes::render(frame, body, snapshot, state, theme),
+            Tab::Cpus => cpus::render(frame, body, snapshot, state, theme),
+            Tab::Events => events::render(frame, body, snapshot, state, theme),
         }
     }
     footer::render(frame, foot, snapshot, state, theme);

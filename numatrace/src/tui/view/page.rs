@@ -17,7 +17,8 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, lines: Vec<page::Line>, state: 
     frame.render_widget(Paragraph::new(drawn), area);
 }
 
-fn draw(line: page::Line, theme: &Theme) -> Line<'static> {
+/// A line in the styles of the theme.
+pub(super) fn draw(line: page::Line, theme: &Theme) -> Line<'static> {
     Line::from_iter(line.pieces.into_iter().map(|(piece, role)| Span::styled(piece, theme.of(role))))
 }
 

@@ -1,0 +1,88 @@
+//! The last events as a person reads them: see `numatrace_tests::screens`.
+
+use numatrace::tui::app::App;
+use numatrace::tui::state::{Key, Tab};
+use numatrace_tests::fixture;
+use numatrace_tests::screens::{app, check, press, screen, show, type_in};
+
+/// Sizes of terminals.
+const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 10)];
+
+fn events(width: u16, height: u16) -> App {
+    let mut app = app(width, height);
+    (0..=3).for_each(|second| show(&mut app, fixture::snapshot_with_events(second)));
+    app.press(Key::Char('6'));
+    app
+}
+
+#[test]
+fn the_newest_stand_first_with_all_that_is_known() {
+    for (width, height) in SIZES {
+        check(&format!("events-{width}x{height}"), &mut events(width, height), width, height);
+    }
+    let mut app = events(80, 24);
+    press(&mut app, &[Key::PageDown, Key::PageDown]);
+    check("events-page-3-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn a_wide_machine_has_them_too() {
+    let mut app = app(120, 40);
+    show(&mut app, fixture::snapshot_wide(600, 0));
+    app.press(Key::Char('6'));
+    check("events-wide-120x40", &mut app, 120, 40);
+}
+
+#[test]
+fn a_filter_lists_what_matches_all_of_it_and_says_what_it_cannot_read() {
+    let mut app = events(80, 24);
+    press(&mut app, &[Key::Char('/')]);
+    type_in(&mut app, "kind:wait slower:10ms stress");
+    check("events-filter-80x24", &mut app, 80, 24);
+    app.press(Key::Enter);
+    let shown = screen(&mut app, 80, 24);
+    assert!(shown.contains("match 'kind:wait slower:10ms stress'") && !shown.contains("moved CPU"), "{shown}");
+    press(&mut app, &[Key::Esc, Key::Char('/')]);
+    type_in(&mut app, "kind:wiat");
+    let shown = screen(&mut app, 80, 24);
+    assert!(shown.contains("! kind: is one of wait, migration"), "{shown}");
+    press(&mut app, &[Key::Esc, Key::Char('/')]);
+    type_in(&mut app, "tid:1");
+    check("events-no-match-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn an_event_leads_to_its_thread_and_stays_selected_while_others_come() {
+    let mut app = events(80, 24);
+    press(&mut app, &[Key::Down, Key::Down, Key::Down]);
+    let selected = |app: &mut App| {
+        let shown = screen(app, 80, 24);
+        shown.lines().find(|line| line.starts_with('>')).expect("a selected event").to_owned()
+    };
+    let before = selected(&mut app);
+    show(&mut app, fixture::snapshot_with_events(4));
+    assert_eq!(selected(&mut app), before);
+    app.press(Key::Enter);
+    assert_eq!(app.state().tab(), Tab::Thread);
+    let tid = before.split_whitespace().find(|word| word.starts_with("47") || word.starts_with("48")).expect("a tid");
+    assert!(screen(&mut app, 80, 24).contains(&format!("tid {tid}")));
+}
+
+#[test]
+fn paused_the_events_up_to_then_stay() {
+    let mut app = events(80, 24);
+    press(&mut app, &[Key::Char(','), Key::Home]);
+    let before = screen(&mut app, 80, 24);
+    (4..=40).for_each(|second| show(&mut app, fixture::snapshot_with_events(second)));
+    // The first line has how many records came.
+    assert_eq!(screen(&mut app, 80, 24), before);
+}
+
+#[test]
+fn where_there_are_none_it_says_so() {
+    let mut app = app(80, 24);
+    app.press(Key::Char('6'));
+    check("events-nothing-yet-80x24", &mut app, 80, 24);
+    show(&mut app, fixture::snapshot_two_nodes());
+    check("events-none-80x24", &mut app, 80, 24);
+}
