@@ -19,7 +19,6 @@ use super::theme::{Depth, Theme};
 use super::view;
 use crate::replay;
 use crate::snapshot::Snapshot;
-use crate::window;
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
@@ -132,6 +131,7 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
                 Action::Quit => return Ok(app.exit()),
                 Action::Suspend => app.suspend(&mut screen, &signals)?,
                 Action::Repaint => screen.repaint().context("cannot draw on this terminal")?,
+                Action::Copy => screen.copy(app.state().clipboard()).context("cannot write to this terminal")?,
                 _ => {}
             }
         }
@@ -343,16 +343,11 @@ impl App {
         let found = choice.at.or(self.newest()).and_then(|number| {
             Some((number, self.history.time(number)?, self.history.numbers(number, choice.window)?))
         });
-        let Some((number, now_ns, mut found)) = found else {
+        let Some((number, now_ns, found)) = found else {
             let rates = Arc::clone(&self.shown);
             self.state.observe(&self.shown, Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None });
             return;
         };
-        if choice.grouped {
-            let same = Arc::ptr_eq(&found.numbers, &found.rates);
-            found.numbers = Arc::new(window::by_name(&found.numbers));
-            found.rates = if same { Arc::clone(&found.numbers) } else { Arc::new(window::by_name(&found.rates)) };
-        }
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
         let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate };

@@ -5,13 +5,15 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`nodes`], [`page`], [`cells`], [`help`],
+//! [`history`] keeps what came. [`state`], [`table`], [`filter`], [`rows`], [`overview`], [`detail`], [`nodes`], [`page`], [`cells`], [`help`],
 //! [`recording`], [`replay`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
 pub mod app;
 pub mod cells;
+pub mod clipboard;
 pub mod detail;
+pub mod filter;
 mod heat;
 pub mod help;
 pub mod history;
@@ -25,6 +27,7 @@ pub mod replay;
 pub mod rows;
 pub mod signals;
 pub mod state;
+pub mod table;
 pub mod terminal;
 pub mod theme;
 mod touches;
