@@ -1,5 +1,8 @@
+use super::keys::MAX_KEPT;
 use super::*;
 use crate::snapshot::ThreadStats;
+use crate::tui::layout::COLUMNS;
+use crate::tui::state::Key;
 use crate::units::Tid;
 
 fn thread(tid: u32, comm: &str, cgroup: &str, wait_ns: u64) -> Thread {
