@@ -13,7 +13,7 @@ mod touches;
 
 use std::collections::HashMap;
 
-pub use self::groups::{by_name, grouped};
+pub use self::groups::{group, grouped};
 pub use self::select::select;
 pub use self::stretch::stretch;
 pub(crate) use self::touches::cost_factor;
@@ -25,12 +25,12 @@ use crate::snapshot::{
 use crate::units::{Tid, sum};
 
 /// What tells a thread from all others of a run: its id, and when it was first heard of, for ids are reused. Threads
-/// that stand for a group are told apart by their name.
+/// that stand for a group are told apart by their name, or their cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ThreadKey {
     /// Thread id.
     pub tid: Tid,
-    /// When it was first heard of; a hash of the name of a group.
+    /// When it was first heard of; a hash of the name or the cgroup of a group.
     pub born: u64,
 }
 
@@ -41,7 +41,9 @@ pub fn key(thread: &Thread) -> ThreadKey {
     }
     // FNV-1a.
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    ThreadKey { tid: Tid(u32::MAX), born: thread.comm.bytes().fold(0xcbf2_9ce4_8422_2325, hash) }
+    // No text has a byte 0xff.
+    let cgroup = thread.cgroup.iter().flat_map(|path| std::iter::once(0xff).chain(path.bytes()));
+    ThreadKey { tid: Tid(u32::MAX), born: thread.comm.bytes().chain(cgroup).fold(0xcbf2_9ce4_8422_2325, hash) }
 }
 
 /// Each thread with its key, in the order of the snapshot.

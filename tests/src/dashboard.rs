@@ -142,7 +142,10 @@ impl<'a> Dashboard<'a> {
     pub fn to_view(&self, digit: &str) -> Result<Screen> {
         let screen = self.pane.screen()?;
         if is_editing(&screen) {
-            self.press_for("Enter", "the end of typing", |screen| !is_editing(screen))?;
+            // What is typed halfway is no filter, which Enter would not keep.
+            self.press_for("Escape", "the end of typing", |screen| !is_editing(screen))?;
+        } else if is_choosing(&screen) {
+            self.press_for("Enter", "the end of the list of columns", |screen| !is_choosing(screen))?;
         } else if is_help(&screen) {
             self.press_for("?", "the end of the help", |screen| !is_help(screen))?;
         }
@@ -235,6 +238,11 @@ pub fn views() -> Result<[&'static str; 6]> {
 /// Whether the help is shown.
 pub fn is_help(screen: &Screen) -> bool {
     screen.0.iter().any(|line| line.starts_with("Help"))
+}
+
+/// Whether columns are being chosen.
+pub fn is_choosing(screen: &Screen) -> bool {
+    screen.0.iter().any(|line| line.starts_with("Columns "))
 }
 
 /// Whether a filter or a time is being typed.

@@ -334,6 +334,8 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         ];
         parts.into_iter().for_each(|(sum, part)| add(sum, part));
     }
+    let runq = &mut totals.runq;
+    [&mut runq.wakeup, &mut runq.preempted, &mut runq.all].into_iter().for_each(merge_buckets);
     let crossed = totals.migrations.cross_node;
     let stayed = totals.migrations.total() - crossed;
     Snapshot {
@@ -384,8 +386,13 @@ fn add(sum: &mut Latency, part: &Latency) {
     sum.p99_ns = sum.p99_ns.max(part.p99_ns);
     sum.p999_ns = sum.p999_ns.max(part.p999_ns);
     sum.max_ns = sum.max_ns.max(part.max_ns);
-    let mut buckets: std::collections::BTreeMap<u64, u64> = sum.buckets.iter().copied().collect();
-    part.buckets.iter().for_each(|(edge, count)| *buckets.entry(*edge).or_default() += count);
+    sum.buckets.extend(&part.buckets);
+}
+
+/// One bucket for each edge.
+fn merge_buckets(sum: &mut Latency) {
+    let mut buckets: std::collections::BTreeMap<u64, u64> = std::collections::BTreeMap::new();
+    sum.buckets.iter().for_each(|(edge, count)| *buckets.entry(*edge).or_default() += count);
     sum.buckets = buckets.into_iter().collect();
 }
 

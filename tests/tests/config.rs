@@ -89,7 +89,7 @@ fn without_a_file_all_is_default() {
 #[test]
 fn what_is_printed_can_be_the_file() {
     let mine = "theme = 'colour-blind'\nascii = true\n[dashboard]\ntab = 'threads'\nwindow = '10s'\ninterval = '500ms'\n\
-                sort = 'rq p99'\nmouse = true\n[keys]\nquit = ['x', 'f10']\nrecord = []\npause = 'ctrl-p'\n";
+                sort = 'runq.p99'\ncolumns = ['tid', 'name', 'runq.p99']\nmouse = true\n[keys]\nquit = ['x', 'f10']\nrecord = []\npause = 'ctrl-p'\n";
     let home = Home::with(mine);
     let printed = home.prints(&[], &[]);
     golden::check("config/mine.toml", &printed);

@@ -480,8 +480,8 @@ proptest! {
         scene.settle();
         // Back to the window that is compared, without groups.
         scene.app.press(Key::Esc);
-        while scene.app.state().choice().window != Window::Start || scene.app.state().choice().grouped {
-            let key = if scene.app.state().choice().grouped { 'g' } else { 'i' };
+        while scene.app.state().choice().window != Window::Start || scene.app.state().choice().grouping.is_some() {
+            let key = if scene.app.state().choice().grouping.is_some() { 'g' } else { 'i' };
             scene.app.press(Key::Esc);
             scene.app.press(Key::Char(key));
         }

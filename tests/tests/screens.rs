@@ -233,11 +233,14 @@ fn groups() {
     show(&mut app, snapshot);
     app.press(Key::Char('g'));
     check("groups-120x40", &mut app, 120, 40);
-    assert_eq!(app.state().thread_count(), 3);
-    app.press(Key::Enter);
+    assert_eq!((app.state().order().len(), app.state().thread_count()), (3, 12));
+    app.press(Key::Char('d'));
     check("group-detail-120x40", &mut app, 120, 40);
-    press(&mut app, &[Key::Char('g')]);
-    assert_eq!((app.state().tab(), app.state().thread_count()), (Tab::Threads, 12));
+    // A group is not there any more when it is gone from the list; a thread is.
+    press(&mut app, &[Key::Char('g'), Key::Char('g')]);
+    assert_eq!((app.state().tab(), app.state().order().len()), (Tab::Threads, 12));
+    press(&mut app, &[Key::Enter, Key::Char('g')]);
+    assert_eq!((app.state().tab(), app.state().order().len()), (Tab::Thread, 3));
 }
 
 #[test]
@@ -723,7 +726,7 @@ fn every_column_sorts_with_ties_by_thread_id_and_absent_values_last() {
             _ => assert_eq!(tids.len(), 50),
         }
     }
-    assert!(layout::COLUMNS.iter().all(|spec| seen.contains(&spec.column)));
+    assert!(app.state().columns().iter().all(|placed| seen.contains(&placed.column)));
 }
 
 #[test]

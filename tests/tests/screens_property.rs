@@ -1,20 +1,23 @@
 //! Whatever happens to a dashboard, in whatever order, it neither panics nor shows what is not there.
 
+use std::collections::HashSet;
 use std::sync::mpsc::channel;
 
 use numatrace::replay::{Motion, Speed, Status, Worst};
-use numatrace::snapshot::TRACK_SLOTS;
+use numatrace::snapshot::{Snapshot, TRACK_SLOTS};
 use numatrace::tui::UiMessage;
 use numatrace::tui::layout;
 use numatrace::tui::state::{Key, UiState};
 use numatrace_tests::fixture;
-use numatrace_tests::screens::{app, draw, replay, show, standing};
+use numatrace_tests::screens::{app, draw, replay, show, standing, type_in};
 use proptest::prelude::*;
 
 /// One thing that can happen to a dashboard.
 #[derive(Clone, Debug)]
 enum Happening {
     Press(Key),
+    /// A filter, or nearly one, is typed.
+    Type(&'static str),
     Resize(u16, u16),
     /// How many threads, how much later.
     Numbers(u32, u64),
@@ -62,14 +65,15 @@ fn happening() -> impl Strategy<Value = Happening> {
         Key::Ctrl('x'),
         Key::Function(5),
     ]);
-    let chars = prop::sample::select("?/sSqhjkl 123456wor,.<>igtpM+-[]:w:zx56zx!k:d".chars().collect::<Vec<_>>())
-        .prop_map(Key::Char);
+    let letters = "?/sSqhjkl 123456wor,.<>igtpM+-[]:w:zx56zx!k:dgcmuyzZdJK0!\"";
+    let chars = prop::sample::select(letters.chars().collect::<Vec<_>>()).prop_map(Key::Char);
     let clicks = (0u16..220, 0u16..64).prop_map(|(column, row)| Key::Click { column, row });
     prop_oneof![
         2 => clicks.prop_map(Happening::Press),
         6 => named.prop_map(Happening::Press),
         6 => chars.prop_map(Happening::Press),
         1 => any::<char>().prop_map(|c| Happening::Press(Key::Char(c))),
+        1 => prop::sample::select(FILTERS.to_vec()).prop_map(Happening::Type),
         2 => (0u16..220, 0u16..64).prop_map(|(width, height)| Happening::Resize(width, height)),
         3 => (0u32..60, 0u64..2_000_000_000).prop_map(|(threads, later)| Happening::Numbers(threads, later)),
         1 => Just(Happening::End),
@@ -77,8 +81,19 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+const FILTERS: [&str; 8] = [
+    "/marked",
+    "/wait>10% runq.p99>1us",
+    "/node:1 !name:1",
+    "/runq.p98>1ms",
+    "/cgroup:slice node_moves>=1",
+    "/漢 \"not closed",
+    "/state:blocked tid:1000-1020",
+    "/!marked cpu<",
+];
+
 /// Nothing is selected or shown that is not there.
-fn check_state(state: &UiState, height: u16) {
+fn check_state(state: &UiState, numbers: &Snapshot, width: u16, height: u16) {
     let listed = state.order().len();
     match state.selected() {
         None => assert_eq!(listed, 0),
@@ -88,12 +103,29 @@ fn check_state(state: &UiState, height: u16) {
             assert!(first <= selected && selected < first + layout::table_rows(height), "{first} {selected} {height}");
         }
     }
+    // Threads and groups alike have a row, each once; groups are there with their threads alone.
+    let table = state.table();
+    assert!((0..listed).all(|place| table.entry(place, numbers).is_some()));
     assert!(state.order().iter().all(|at| state.row(*at).is_some()));
     if let Some((row, rows, age)) = state.cpus_place() {
         assert!(row < rows && age < TRACK_SLOTS, "row {row} of {rows}, {age} slots ago");
     }
     let (events, selected, first_event) = state.events_place();
     assert!(selected < events.max(1) && first_event <= selected, "{first_event} {selected} {events}");
+    let once: HashSet<usize> = state.order().iter().copied().collect();
+    assert_eq!(once.len(), listed);
+    assert!(state.choice().grouping.is_some() || listed == table.matching());
+    assert!(table.matching() <= table.thread_count() && table.marked() <= table.thread_count());
+    let used: usize = state.columns().iter().map(|placed| usize::from(placed.width) + 1).sum();
+    // On smaller ones no table is drawn.
+    if width >= layout::MIN_WIDTH {
+        assert!((1..=usize::from(width)).contains(&used), "{used} of {width}");
+    }
+    if let Some(chooser) = table.chooser() {
+        let (first, at, lines) = (chooser.first(), chooser.at(), layout::table_rows(height));
+        assert!(first <= at && at < first + lines && at < chooser.entries().len());
+        assert!(state.own_columns().is_none_or(|own| own == chooser.chosen()));
+    }
     let (first, lines) = state.page();
     assert!(first <= lines.saturating_sub(layout::page_rows(height)), "{first} of {lines} lines");
 }
@@ -116,6 +148,10 @@ proptest! {
         for one in all {
             match one {
                 Happening::Press(key) => _ = app.press(key),
+                Happening::Type(text) => {
+                    type_in(&mut app, text);
+                    app.press(Key::Enter);
+                }
                 Happening::Resize(w, h) => {
                     (width, height) = (w, h);
                     app.resize(w, h);
@@ -130,12 +166,16 @@ proptest! {
                         _ => fixture::snapshot_of_threads(threads),
                     };
                     snapshot.duration_ns = time;
+                    for thread in &mut snapshot.threads {
+                        let tid = thread.tid.0;
+                        thread.cgroup = (tid % 4 > 0).then(|| format!("/a.slice/b-{}.slice{}", tid % 3, "/c".repeat(tid as usize % 5)));
+                    }
                     show(&mut app, snapshot);
                 }
                 Happening::Replay(status) => app.tell(UiMessage::Replay(status)),
                 Happening::End => app.tell(UiMessage::Ended("the target has exited".into())),
             }
-            check_state(app.state(), height);
+            check_state(app.state(), app.numbers(), width, height);
             draw(&mut app, width, height);
         }
     }

@@ -42,6 +42,14 @@ fn main() -> ExitCode {
                 "end: Quit",
             )
         }),
+        trial("y_hands_the_row_to_the_terminal_for_its_clipboard", || {
+            ends_restored(
+                "feed",
+                // `tid` and `name`, as base64 has them.
+                |t| t.send(b"2y").and_then(|()| t.wait_for("\x1b]52;c;IHRpZCAgbmFtZ")).and_then(|()| t.send(b"q")),
+                "end: Quit",
+            )
+        }),
     ];
     for (name, signal) in [("sigterm", libc::SIGTERM), ("sigint", libc::SIGINT), ("sighup", libc::SIGHUP)] {
         trials.push(trial(&format!("{name}_restores"), move || {

@@ -64,6 +64,9 @@ pub struct Dashboard {
     /// Sorted by this column.
     #[serde(deserialize_with = "sort")]
     pub sort: Option<Column>,
+    /// With these columns in this order; none for those that fit.
+    #[serde(deserialize_with = "columns")]
+    pub columns: Option<Vec<Column>>,
     /// Taking clicks and the wheel.
     #[serde(deserialize_with = "mouse")]
     pub mouse: Option<bool>,
@@ -162,8 +165,29 @@ fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Window>, 
 }
 
 fn sort<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Column>, D::Error> {
-    let columns: Vec<(String, Column)> = COLUMNS.iter().map(|spec| (spec.column.name(), spec.column)).collect();
+    let columns: Vec<(String, Column)> = COLUMNS.iter().map(|spec| (spec.key.to_owned(), spec.column)).collect();
     word(deserializer, "column", &columns)
+}
+
+fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Column>>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let Some(names) = value.as_array() else {
+        let why = format!("columns is a list, such as [\"name\", \"runq.p99\"], not {}", kind(&value));
+        return Err(D::Error::custom(why));
+    };
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(column) = name.as_str().and_then(Column::parse) else {
+            let known: Vec<String> = COLUMNS.iter().map(|spec| format!("\"{}\"", spec.key)).collect();
+            let why = format!("there is no column {}: it is one of {}", kind(name), known.join(", "));
+            return Err(D::Error::custom(why));
+        };
+        if columns.contains(&column) {
+            return Err(D::Error::custom(format!("columns has {} twice", kind(name))));
+        }
+        columns.push(column);
+    }
+    Ok(Some(columns))
 }
 
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

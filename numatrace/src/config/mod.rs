@@ -184,6 +184,8 @@ pub struct Config {
     pub interval: Setting<Duration>,
     /// What threads are sorted by at first.
     pub sort: Setting<Column>,
+    /// The columns of threads in their order; none for those that fit.
+    pub columns: Setting<Vec<Column>>,
     /// Take clicks and the wheel.
     pub mouse: Setting<bool>,
     /// Which keys do what.
@@ -247,6 +249,7 @@ impl Config {
             window: Setting::of(None, dashboard.window, Window::default()),
             interval: Setting::of(flags.interval, dashboard.interval, INTERVAL),
             sort: Setting::of(flags.sort, dashboard.sort, Sort::default().column),
+            columns: Setting::of(None, dashboard.columns, Vec::new()),
             mouse: Setting::of(None, dashboard.mouse, false),
             keymap: Arc::new(file.keys.map),
             bound: file.keys.bound,
@@ -266,6 +269,7 @@ impl Config {
             tab: self.tab.value,
             window: self.window.value,
             sort: Sort::by(self.sort.value),
+            columns: self.columns.value.clone(),
             mouse: self.mouse.value,
         }
     }

@@ -33,7 +33,10 @@ pub fn toml(config: &Config) -> String {
     file.word("window", config.window.value.name(), &origin(config.window.origin));
     let interval = humantime::format_duration(config.interval.value).to_string();
     file.word("interval", &interval, &origin(config.interval.origin));
-    file.word("sort", &config.sort.value.name(), &origin(config.sort.origin));
+    file.word("sort", config.sort.value.key(), &origin(config.sort.origin));
+    let columns = config.columns.value.iter().map(|column| Value::String(column.key().into())).collect();
+    let fitting = if config.columns.value.is_empty() { "; those that fit" } else { "" };
+    file.set("columns", &Value::Array(columns), &format!("{}{fitting}", origin(config.columns.origin)));
     let Setting { value: mouse, origin: from } = config.mouse;
     file.set("mouse", &Value::Boolean(mouse), &origin(from));
     file.line("\n[keys]");

@@ -24,7 +24,6 @@ use super::theme::{Depth, Scheme, Theme};
 use super::view;
 use crate::replay;
 use crate::snapshot::Snapshot;
-use crate::window;
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
@@ -154,6 +153,7 @@ fn drive(feed: &Receiver<UiMessage>, options: &Options, input: &mut Input) -> an
                 Action::Picture => app.save(&Zoned::now()),
                 Action::Mouse => screen.set_mouse(app.mouse).context("cannot draw on this terminal")?,
                 Action::Repaint => screen.repaint().context("cannot draw on this terminal")?,
+                Action::Copy => screen.copy(app.state().clipboard()).context("cannot write to this terminal")?,
                 _ => {}
             }
         }
@@ -410,7 +410,7 @@ impl App {
         let found = choice.at.or(self.newest()).and_then(|number| {
             Some((number, self.history.time(number)?, self.history.numbers(number, choice.window)?))
         });
-        let Some((number, now_ns, mut found)) = found else {
+        let Some((number, now_ns, found)) = found else {
             let rates = Arc::clone(&self.shown);
             self.state.observe(
                 &self.shown,
@@ -418,11 +418,6 @@ impl App {
             );
             return;
         };
-        if choice.grouped {
-            let same = Arc::ptr_eq(&found.numbers, &found.rates);
-            found.numbers = Arc::new(window::by_name(&found.numbers));
-            found.rates = if same { Arc::clone(&found.numbers) } else { Arc::new(window::by_name(&found.rates)) };
-        }
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
         let events = self.history.events(number);

@@ -649,10 +649,7 @@ impl Cpus {
     }
 
     /// Why there is no map, in a sentence.
-    pub fn why_not(&self, numbers: &Snapshot, grouped: bool) -> Option<String> {
-        if grouped {
-            return Some("Threads of one name are one: where each ran is shown when g ungroups them.".into());
-        }
+    pub fn why_not(&self, numbers: &Snapshot) -> Option<String> {
         if self.picture.rows.is_empty() {
             return Some("Which CPUs this machine has is not known yet.".into());
         }

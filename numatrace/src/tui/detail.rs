@@ -3,7 +3,7 @@
 use super::cells;
 use super::overview::{culprit_table, latency_table, migration_table, named, why_empty};
 use super::page::{self, Block, Line, Role, bar, column_width};
-use super::rows::{state_name, weigh_latency, weigh_share};
+use super::rows::{self, state_name, weigh_latency, weigh_share};
 use super::touches;
 use crate::snapshot::{Host, Latency, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadStats};
 use crate::text;
@@ -44,11 +44,16 @@ fn identity(content: &Content<'_>, columns: usize) -> Block {
     let (thread, stats) = (content.thread, &content.thread.stats);
     let beside = if thread.members > 0 {
         let threads = if thread.members == 1 { "thread" } else { "threads" };
-        format!("{} {threads} of this name", text::count(u64::from(thread.members)))
+        let common = if thread.cgroup.is_some() { "cgroup and those below it" } else { "name" };
+        format!("{} {threads} of this {common}", text::count(u64::from(thread.members)))
     } else {
         format!("tid {}, pid {}", thread.tid, thread.pid)
     };
-    let mut block = Block::new(&thread.comm, &beside);
+    let name = match rows::name(thread) {
+        "" if thread.members > 0 => "(not known)",
+        name => name,
+    };
+    let mut block = Block::new(name, &beside);
     let field = |name: &str| Line::default().left(name, 12, Role::Dim);
     let state = state_name(thread);
     let now = match (stats.waiting_now_ns, thread.cpu) {
@@ -73,7 +78,7 @@ fn identity(content: &Content<'_>, columns: usize) -> Block {
 
 fn scheduling(thread: &Thread) -> String {
     if thread.members > 0 {
-        return "of each thread: ungroup with g, then Enter on it".into();
+        return "of each thread: unfold the group with z, then Enter on it".into();
     }
     let Some(sched) = &thread.sched else {
         let gone = "not known: the thread ended before it could be asked for";
@@ -236,7 +241,7 @@ fn track(content: &Content<'_>) -> Block {
     let mut block = Block::new("CPU track", &format!("last {seconds} seconds, one column each 250ms"));
     let track = &content.thread.track;
     if content.thread.members > 0 {
-        block.push(Line::of("Of each thread: ungroup with g, then Enter on it.", Role::Plain));
+        block.push(Line::of("Of each thread: unfold the group with z, then Enter on it.", Role::Plain));
         return block;
     }
     // CPUs in the order of their nodes: a hop between nodes crosses a gap that one within a node does not.

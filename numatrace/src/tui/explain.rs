@@ -123,5 +123,91 @@ pub const fn explain(column: Column) -> Explained {
             SWITCH,
             "From records: too low where some were lost.",
         ),
+        Column::Pid => {
+            of_scheduler("The process that the thread is of.", "every record", "The id of its first thread.")
+        }
+        Column::P90 => of_scheduler(
+            "Run-queue latency, from runnable to on a CPU: 90 of 100 waits were at most so long.",
+            WAITS,
+            PERCENTILES,
+        ),
+        Column::P999 => of_scheduler(
+            "Run-queue latency, from runnable to on a CPU: 999 of 1,000 waits were at most so long.",
+            WAITS,
+            PERCENTILES,
+        ),
+        Column::WakeupP99 => of_scheduler(
+            "Run-queue latency of the waits that began with a wakeup: 99 of 100 were at most so long.",
+            WAITS,
+            PERCENTILES,
+        ),
+        Column::PreemptedP99 => of_scheduler(
+            "Run-queue latency of the waits that began on a CPU that was taken away: 99 of 100 were at most so long.",
+            SWITCH,
+            PERCENTILES,
+        ),
+        Column::Waits => of_scheduler(
+            "Waits for a CPU a second, after wakeups and after preemption.",
+            WAITS,
+            "A wait counts when the turn that it led to ends.",
+        ),
+        Column::LastCpu => {
+            of_scheduler("The CPU of its current or last turn.", SWITCH, "At the tick; of a group none.")
+        }
+        Column::Node => of_scheduler(
+            "The node of the CPU of its current or last turn.",
+            SWITCH,
+            "At the tick; of a group none. By the topology as it was when tracing began.",
+        ),
+        Column::HintFaults => Explained {
+            counts: "NUMA hint faults a second: samples that automatic NUMA balancing takes of who uses what.",
+            from: "task_numa_fault",
+            limits: "The kernel takes samples at its own pace: compare shares, not numbers over time.",
+            sources: &sources::HINT_FAULTS,
+        },
+        Column::HintRemote => Explained {
+            counts: "Remote / all NUMA hint faults: of the accesses that were sampled, those from another node than the page's.",
+            from: "task_numa_fault",
+            limits: "Samples of memory in use. `-` where there were none.",
+            sources: &sources::HINT_FAULTS,
+        },
+        Column::PagesMoved => Explained {
+            counts: "Pages that automatic NUMA balancing moved in the thread's hint faults.",
+            from: "mm_migrate_pages",
+            limits: "Base pages, as numa_pages_migrated in /proc/vmstat. Moves by others, such as migratepages, are not in it.",
+            sources: &sources::MIGRATED,
+        },
+        Column::Expected => Explained {
+            counts: "The remote share if the thread accessed all resident pages of its process alike.",
+            from: "sched_switch (where it ran) and /proc/PID/pagemap (where pages lie)",
+            limits: "An estimate, not a measurement. As old as the scan of its process.",
+            sources: &sources::PLACEMENT,
+        },
+        Column::Cost => Explained {
+            counts: "Mean distance from the CPU's node to the page's over its page touches, / 10: 1.00 is all local.",
+            from: "the end of page faults (perf:page-faults), and the firmware's distances",
+            limits: "Distances are what the firmware says, not measured latencies.",
+            sources: &sources::TOUCHES,
+        },
+        Column::Policy => of_scheduler(
+            "Scheduling policy, with its priority where that is a real-time one.",
+            "sched_getattr, asked at each tick",
+            "Of 256 threads a tick in turn; `-` until asked. Changes between two ticks are not seen.",
+        ),
+        Column::Nice => of_scheduler(
+            "Nice value.",
+            "sched_getattr, asked at each tick",
+            "`-` for policies in which it has no effect, and until asked.",
+        ),
+        Column::Allowed => of_scheduler(
+            "CPUs that it may use.",
+            "sched_getaffinity, asked at each tick",
+            "CPUs that are offline are left out.",
+        ),
+        Column::Cgroup => of_scheduler(
+            "The cgroup that holds its CPU quota.",
+            "/proc/PID/task/TID/cgroup, read at each tick",
+            "Of 64 threads a tick in turn; threads that live for less than an interval have none.",
+        ),
     }
 }

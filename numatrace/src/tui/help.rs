@@ -9,11 +9,11 @@ use crate::text;
 use crate::words;
 
 /// Keys of every dashboard, and what they do.
-const ALWAYS: [Entry; 15] = [
+const ALWAYS: [Entry; 22] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this help, on and off"),
     ("Tab, 1 2 3 4 5 6", "the next view; Overview, Threads, Thread, Nodes, CPUs, Events"),
-    ("Enter", "from the Overview to the threads, from a thread to its detail"),
+    ("Enter", "from the Overview to the threads, from a thread to its detail; fold or unfold a group"),
     ("Esc", "back to the list; clear the filter, close the help"),
     ("up/down, k/j", "select a thread, which stays selected when the order changes; scroll a page"),
     ("PgUp/PgDn", "a page up or down"),
@@ -22,8 +22,15 @@ const ALWAYS: [Entry; 15] = [
     ("left/right, h/l", "scroll the columns that did not fit; in the detail: the thread above or below"),
     ("s", "sort by the next column"),
     ("S", "reverse the order"),
-    ("/", "filter by name or thread id; Enter keeps the filter, Esc clears it"),
-    ("g", "group threads of one name, on and off"),
+    ("/", "filter: name:worker runq.p99>1ms node:1 !state:exited; a word alone is looked for in names and ids"),
+    ("g", "group threads by name, by cgroup, not at all"),
+    ("z", "fold or unfold the group, or that of the thread"),
+    ("Z", "unfold all groups, or fold them"),
+    ("d", "the detail of the selected thread or group"),
+    ("m", "mark the thread, or all threads of the group; again: unmark. The filter word 'marked' lists them"),
+    ("u", "unmark all"),
+    ("y", "copy the row, or all marked ones, as text (OSC 52)"),
+    ("c", "choose the columns and their order"),
     ("i", "window of the numbers: since the start, last interval, last 10 s, last minute"),
 ];
 

@@ -5,18 +5,20 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`rows`], [`overview`], [`detail`], [`nodes`], [`cpus`], [`events`], [`page`], [`cells`], [`help`],
-//! [`recording`], [`replay`], [`keymap`], [`preferences`] and [`layout`] are pure and know neither clock nor terminal; [`view`] draws without changing anything, and [`ascii`] takes
-//! out of the frame what the terminal cannot show; [`terminal`], [`signals`] and
+//! [`history`] keeps what came. [`state`], [`table`], [`filter`], [`rows`], [`overview`], [`detail`], [`nodes`], [`cpus`], [`events`], [`page`],
+//! [`cells`], [`help`], [`recording`], [`replay`], [`keymap`], [`preferences`] and [`layout`] are pure and know neither clock nor terminal; [`view`]
+//! draws without changing anything, and [`ascii`] takes out of the frame what the terminal cannot show; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
 pub mod app;
 pub mod ascii;
 pub mod cells;
+pub mod clipboard;
 pub mod cpus;
 pub mod detail;
 pub mod events;
 mod explain;
+pub mod filter;
 mod heat;
 pub mod help;
 pub mod history;
@@ -35,6 +37,7 @@ pub mod rows;
 pub mod save;
 pub mod signals;
 pub mod state;
+pub mod table;
 pub mod tabs;
 pub mod terminal;
 pub mod theme;

@@ -11,7 +11,11 @@ const WHEEL: usize = 3;
 /// A click: on a view's name shows it, on the head of a column sorts by it (again: the other way), on a row selects it (again:
 /// opens it).
 pub(super) fn click(state: &mut UiState, column: u16, row: u16, snapshot: &Snapshot) -> Action {
-    if state.takes_text() || state.help().is_some() || !layout::fits(state.width(), state.height()) {
+    if state.takes_text()
+        || state.table().chooser().is_some()
+        || state.help().is_some()
+        || !layout::fits(state.width(), state.height())
+    {
         return Action::None;
     }
     if row.saturating_add(1) == layout::HEADER_LINES {
@@ -24,14 +28,16 @@ pub(super) fn click(state: &mut UiState, column: u16, row: u16, snapshot: &Snaps
     }
     match row.checked_sub(layout::HEADER_LINES + layout::TABLE_HEAD_LINES) {
         None if row.saturating_add(1) == layout::HEADER_LINES + layout::TABLE_HEAD_LINES => {
-            let Some(clicked) = layout::column_at(&state.columns(), column) else { return Action::None };
-            state.sort_by(clicked, snapshot);
+            let Some(clicked) = layout::column_at(&state.columns(), state.table().mark_width(), column) else {
+                return Action::None;
+            };
+            state.table_mut().sort_by(clicked, snapshot);
         }
         Some(line) if usize::from(line) < layout::table_rows(state.height()) => {
             let position = state.first() + usize::from(line);
             match state.selected() {
                 Some(selected) if selected == position => return update(state, Key::Enter, snapshot),
-                Some(_) if position < state.order().len() => state.select(position),
+                Some(_) if position < state.order().len() => state.table_mut().select(position),
                 _ => return Action::None,
             }
         }

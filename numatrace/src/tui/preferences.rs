@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::history::Window;
 use super::keymap::Keymap;
+use super::layout::Column;
 use super::rows::Sort;
 use super::state::Tab;
 
@@ -20,6 +21,8 @@ pub struct Preferences {
     pub window: Window,
     /// How the threads are sorted at first.
     pub sort: Sort,
+    /// Columns of threads in their order; none for those that fit.
+    pub columns: Vec<Column>,
     /// Take clicks and the wheel from the terminal.
     pub mouse: bool,
 }

@@ -1,11 +1,12 @@
-//! The rows of the threads table: rates, weights, sorting and filtering. Pure.
+//! The rows of the threads table: rates, weights, and what a column is sorted by. Pure.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::layout::Column;
 use super::page::Role;
-use crate::snapshot::{Latency, Snapshot, Thread, ThreadState, ThreadStats};
+use crate::snapshot::{Host, Latency, Snapshot, Thread, ThreadState, ThreadStats};
+use crate::units::sum;
 use crate::window::{ThreadKey, keyed};
 
 /// What the table shows of a thread and the snapshot does not hold as such. Absent is not known.
@@ -27,20 +28,47 @@ pub struct Row {
     pub cross_node: Option<f64>,
     /// Page touches a second.
     pub touches: Option<f64>,
+    /// Waits that ended, a second.
+    pub waits: Option<f64>,
+    /// NUMA hint faults a second.
+    pub hint_faults: Option<f64>,
+    /// The kernel's number of the node of its current or last turn.
+    pub node: Option<u32>,
 }
 
 /// One row for each thread of `numbers`, in its order, with the rates of `rates`: what happened in some stretch of
 /// time. A thread that is not in there has no rates.
 pub fn rows(numbers: &Snapshot, rates: &Snapshot) -> Vec<Row> {
-    let seconds = (rates.duration_ns > 0).then(|| rates.duration_ns as f64 / 1e9);
     let by_key: HashMap<ThreadKey, &ThreadStats> =
         keyed(&rates.threads).map(|(key, thread)| (key, &thread.stats)).collect();
-    let of = |key: &ThreadKey| by_key.get(key).copied().zip(seconds);
-    keyed(&numbers.threads).map(|(key, thread)| row(key, &thread.stats, of(&key))).collect()
+    let nodes = nodes(&numbers.host);
+    let of = |(key, thread): (ThreadKey, &Thread)| {
+        let node = thread.cpu.and_then(|cpu| nodes.get(cpu as usize).copied().flatten());
+        Row { node, ..row(key, &thread.stats, by_key.get(&key).copied(), rates.duration_ns) }
+    };
+    keyed(&numbers.threads).map(of).collect()
 }
 
-fn row(key: ThreadKey, now: &ThreadStats, rates: Option<(&ThreadStats, f64)>) -> Row {
+/// The kernel's number of the node of each CPU, by number of the CPU.
+fn nodes(host: &Host) -> Vec<Option<u32>> {
+    /// The kernel has fewer CPUs; a recording that somebody made up can name any.
+    const MOST: usize = 1 << 16;
+    let mut nodes = Vec::new();
+    for node in &host.nodes {
+        for cpu in node.cpus.iter().map(|cpu| *cpu as usize).filter(|cpu| *cpu < MOST) {
+            if cpu >= nodes.len() {
+                nodes.resize(cpu + 1, None);
+            }
+            nodes[cpu] = Some(node.id.0);
+        }
+    }
+    nodes
+}
+
+/// The row of somebody with these numbers, and these in the stretch of time that rates are over.
+pub(super) fn row(key: ThreadKey, now: &ThreadStats, rates: Option<&ThreadStats>, stretch_ns: u64) -> Row {
     let lifetime = now.cpu_ns as f64 + now.wait_ns as f64 + now.blocked_ns as f64;
+    let rates = rates.filter(|_| stretch_ns > 0).map(|stats| (stats, stretch_ns as f64 / 1e9));
     let rate = |count: fn(&ThreadStats) -> u64| rates.map(|(stats, seconds)| count(stats) as f64 / seconds);
     Row {
         key,
@@ -51,6 +79,11 @@ fn row(key: ThreadKey, now: &ThreadStats, rates: Option<(&ThreadStats, f64)>) ->
         migrations: rate(|stats| stats.migrations.total()),
         cross_node: rate(|stats| stats.migrations.cross_node),
         touches: rates.and_then(|(stats, seconds)| stats.touches.map(|touches| touches.total().all() as f64 / seconds)),
+        waits: rate(|stats| stats.runq.all.count),
+        hint_faults: rates.and_then(|(stats, seconds)| {
+            stats.hint_faults.map(|faults| sum([&faults.local, &faults.remote]) as f64 / seconds)
+        }),
+        node: None,
     }
 }
 
@@ -136,68 +169,124 @@ impl Default for Sort {
     }
 }
 
-/// Positions of the threads that match `filter`, sorted. Threads that ended come last in any order, and before them
-/// those without a value; equal ones come in order of thread id, so that rows do not dance.
-pub fn order(snapshot: &Snapshot, rows: &[Row], sort: Sort, filter: &str) -> Vec<usize> {
-    let needle = filter.to_lowercase();
-    let mut order: Vec<usize> = snapshot
-        .threads
-        .iter()
-        .zip(rows)
-        .enumerate()
-        .filter(|(_, (thread, _))| matches(thread, &needle))
-        .map(|(at, _)| at)
-        .collect();
-    order.sort_by(|a, b| {
-        let value = |at: usize| value(sort.column, &snapshot.threads[at], &rows[at]);
-        // Threads that ended come last in any order: they would bury the living.
-        let ended = |at: usize| snapshot.threads[at].exited;
-        ended(*a)
-            .cmp(&ended(*b))
-            .then_with(|| compare(value(*a), value(*b), sort.descending))
-            .then_with(|| rows[*a].key.cmp(&rows[*b].key))
-    });
-    order
-}
-
-fn matches(thread: &Thread, needle: &str) -> bool {
-    let by_id = || thread.members == 0 && thread.tid.to_string().contains(needle);
-    needle.is_empty() || thread.comm.to_lowercase().contains(needle) || by_id()
-}
-
-/// What a column is sorted by.
+/// What a column is sorted by, and compared with in a filter.
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+pub enum Value<'a> {
+    /// A ratio or a rate.
     Number(Option<f64>),
+    /// A count, or ns.
     Count(Option<u64>),
+    /// Text.
     Text(&'a str),
 }
 
-fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
-    let all = &thread.stats.runq.all;
+impl Value<'_> {
+    /// As a number, where it is one and known.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Value::Number(number) => number,
+            Value::Count(count) => count.map(|count| count as f64),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+/// What a thread, or a group of threads, has in a column.
+pub fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
+    let stats = &thread.stats;
+    let known = |latency: &Latency, ns: u64| Value::Count(known_latency(latency, ns));
+    let all = &stats.runq.all;
+    let sched = thread.sched.as_ref();
     match column {
         Column::Tid if thread.members > 0 => Value::Count(Some(u64::from(thread.members))),
         Column::Tid => Value::Count(Some(u64::from(thread.tid.0))),
-        Column::Name => Value::Text(&thread.comm),
+        Column::Name => Value::Text(name(thread)),
         Column::State => Value::Count(Some(thread.state as u64)),
         Column::Cpu => Value::Number(row.cpu),
-        Column::P50 => Value::Count(known_latency(all, all.p50_ns)),
-        Column::P99 => Value::Count(known_latency(all, all.p99_ns)),
-        Column::Max => Value::Count(known_latency(all, all.max_ns)),
+        Column::P50 => known(all, all.p50_ns),
+        Column::P90 => known(all, all.p90_ns),
+        Column::P99 => known(all, all.p99_ns),
+        Column::P999 => known(all, all.p999_ns),
+        Column::Max => known(all, all.max_ns),
+        Column::WakeupP99 => known(&stats.runq.wakeup, stats.runq.wakeup.p99_ns),
+        Column::PreemptedP99 => known(&stats.runq.preempted, stats.runq.preempted.p99_ns),
         Column::Wait => Value::Number(row.wait),
+        Column::Waits => Value::Number(row.waits),
         Column::Voluntary => Value::Number(row.voluntary),
         Column::Involuntary => Value::Number(row.involuntary),
         Column::Migrations => Value::Number(row.migrations),
         Column::CrossNode => Value::Number(row.cross_node),
-        Column::NodeMoves => Value::Count(Some(thread.stats.node_moves)),
+        Column::NodeMoves => Value::Count(Some(stats.node_moves)),
         Column::Touches => Value::Number(row.touches),
-        Column::Remote => Value::Number(thread.stats.remote_share),
-        Column::Running => Value::Count(Some(thread.stats.cpu_ns)),
-        Column::Waited => Value::Count(Some(thread.stats.wait_ns)),
-        Column::Blocked => Value::Count(Some(thread.stats.blocked_ns)),
-        Column::WaitingNow => Value::Count(thread.stats.waiting_now_ns),
-        Column::Residency => Value::Number(largest_share(&thread.stats.residency_ns)),
+        Column::Remote => Value::Number(stats.remote_share),
+        Column::Running => Value::Count(Some(stats.cpu_ns)),
+        Column::Waited => Value::Count(Some(stats.wait_ns)),
+        Column::Blocked => Value::Count(Some(stats.blocked_ns)),
+        Column::WaitingNow => Value::Count(stats.waiting_now_ns),
+        Column::Residency => Value::Number(largest_share(&stats.residency_ns)),
+        // Of a group its first member's would be: none has one of its own.
+        Column::Pid if thread.members > 0 => Value::Count(None),
+        Column::Pid => Value::Count(Some(u64::from(thread.pid.0))),
+        Column::HintFaults => Value::Number(row.hint_faults),
+        Column::HintRemote => Value::Number(hint_remote(stats)),
+        Column::PagesMoved => Value::Count(stats.pages_migrated),
+        Column::Expected => Value::Number(stats.expected_remote_share),
+        Column::Cost => Value::Number(stats.cost_factor),
+        Column::LastCpu => Value::Count(thread.cpu.map(u64::from)),
+        Column::Node => Value::Count(row.node.map(u64::from)),
+        Column::Nice => Value::Number(sched.and_then(|sched| sched.nice).map(f64::from)),
+        Column::Policy => Value::Text(sched.map_or("", |sched| &sched.policy)),
+        Column::Allowed => Value::Text(sched.map_or("", |sched| &sched.allowed_cpus)),
+        Column::Cgroup => Value::Text(thread.cgroup.as_deref().unwrap_or_default()),
     }
+}
+
+/// What a thread or a group is called; empty where it is not known. A group of a cgroup has the path.
+pub fn name(thread: &Thread) -> &str {
+    match &thread.cgroup {
+        Some(path) if thread.members > 0 => path,
+        _ => &thread.comm,
+    }
+}
+
+/// remote / (local + remote) of NUMA hint faults; `None` where there are none, or nothing measures them.
+pub fn hint_remote(stats: &ThreadStats) -> Option<f64> {
+    let faults = stats.hint_faults?;
+    let all = sum([&faults.local, &faults.remote]);
+    (all > 0).then(|| faults.remote as f64 / all as f64)
+}
+
+/// What a row is sorted by: what is costly to find out is found out once.
+struct SortKey<'a> {
+    ended: bool,
+    is_thread: bool,
+    value: Value<'a>,
+    key: ThreadKey,
+    at: usize,
+}
+
+/// Sorts `rows`, positions of threads and groups that `of` finds. Threads that ended come last in any order, and before them
+/// those without a value; equal ones come in order of thread id, so that rows do not dance. Groups come before threads.
+pub fn sort<'a>(rows: &mut [usize], sort: Sort, of: impl Fn(usize) -> Option<(&'a Thread, &'a Row)>) {
+    let key = |at: &usize| {
+        of(*at).map(|(thread, row)| SortKey {
+            ended: thread.exited,
+            is_thread: thread.members == 0,
+            value: value(sort.column, thread, row),
+            key: row.key,
+            at: *at,
+        })
+    };
+    let mut keys: Vec<SortKey<'_>> = rows.iter().filter_map(key).collect();
+    debug_assert_eq!(keys.len(), rows.len());
+    // No two are equal: the key of a thread is its own, and the position tells the rest apart.
+    keys.sort_unstable_by(|a, b| {
+        (a.ended, a.is_thread)
+            .cmp(&(b.ended, b.is_thread))
+            .then_with(|| compare(a.value, b.value, sort.descending))
+            .then_with(|| (a.key, a.at).cmp(&(b.key, b.at)))
+    });
+    rows.iter_mut().zip(keys).for_each(|(row, key)| *row = key.at);
 }
 
 fn largest_share(times: &[u64]) -> Option<f64> {
@@ -212,6 +301,7 @@ fn compare(a: Value<'_>, b: Value<'_>, descending: bool) -> Ordering {
         (Value::Number(a), Value::Number(b)) => (b.is_some().cmp(&a.is_some()), true),
         (Value::Count(Some(a)), Value::Count(Some(b))) => (a.cmp(&b), false),
         (Value::Count(a), Value::Count(b)) => (b.is_some().cmp(&a.is_some()), true),
+        (Value::Text(a), Value::Text(b)) if a.is_empty() || b.is_empty() => (a.is_empty().cmp(&b.is_empty()), true),
         (Value::Text(a), Value::Text(b)) => (a.cmp(b), false),
         // One column has one kind of value.
         _ => (Ordering::Equal, true),

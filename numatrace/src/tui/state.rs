@@ -9,15 +9,14 @@ use super::page::Line;
 use super::preferences::Preferences;
 use super::recording::Recording;
 use super::replay::{self, Replay};
-use super::rows::{self, Row, Sort};
+use super::rows::{Row, Sort};
+use super::table::{Asked, Table};
 use super::{cpus, detail, events, help, mouse, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
-use crate::snapshot::{Interval, Snapshot, Thread};
+use crate::snapshot::{GroupBy, Interval, Snapshot, Thread, ThreadStats};
 use crate::text;
 use crate::window::ThreadKey;
 
-/// Longest filter; command names have 15 bytes, escaped they are longer.
-const MAX_FILTER: usize = 64;
 /// How many snapshots `<` and `>` go at once.
 const STRIDE: i64 = 10;
 
@@ -102,6 +101,8 @@ pub enum Action {
     Picture,
     /// Take clicks and the wheel from the terminal, or leave them to it.
     Mouse,
+    /// Put [`UiState::clipboard`] on the clipboard.
+    Copy,
     /// Tell the player of the recording.
     Player(Command),
     /// End.
@@ -127,6 +128,15 @@ pub enum Notice {
     Done(String),
     /// It could not be done; why.
     Failed(String),
+}
+
+impl Notice {
+    /// The words alone.
+    pub fn words(&self) -> &str {
+        match self {
+            Notice::Done(words) | Notice::Failed(words) => words,
+        }
+    }
 }
 
 /// Where the numbers come from: keys that have no meaning there do nothing, and the help does not name them.
@@ -183,8 +193,8 @@ impl Tab {
 pub struct Choice {
     /// Which stretch of time.
     pub window: Window,
-    /// Threads of one name are one row.
-    pub grouped: bool,
+    /// In which groups threads are listed, if in any.
+    pub grouping: Option<GroupBy>,
     /// The snapshot that is looked at, by its number; `None` follows the newest.
     pub at: Option<u64>,
 }
@@ -214,25 +224,10 @@ pub struct UiState {
     tab: Tab,
     choice: Choice,
     shown: Shown,
-    /// One for each thread of the snapshot, in its order.
-    rows: Vec<Row>,
-    /// Page touches are measured.
-    touches: bool,
-    /// Positions of the threads that are listed, in order.
-    order: Vec<usize>,
-    /// Position in `order` of the selected thread; 0 when there is none.
-    selected: usize,
-    /// The thread that stays selected across sorting; `None` until the user chooses one: then the top row is.
-    pinned: Option<ThreadKey>,
+    /// The table of threads.
+    table: Table,
     /// The thread whose detail is shown.
     opened: Option<ThreadKey>,
-    /// Position in `order` of the first row shown.
-    first: usize,
-    /// How far the columns are scrolled.
-    scroll: usize,
-    sort: Sort,
-    filter: String,
-    editing: bool,
     help: bool,
     help_first: usize,
     help_lines: usize,
@@ -247,6 +242,8 @@ pub struct UiState {
     recording: Option<Recording>,
     /// What came of the last key, until the next one.
     notice: Option<Notice>,
+    /// What was copied last.
+    clipboard: String,
     keymap: Arc<Keymap>,
     cpus: cpus::Cpus,
     events: events::Events,
@@ -267,17 +264,8 @@ impl UiState {
                 record_rate: None,
                 events: Vec::new(),
             },
-            rows: Vec::new(),
-            touches: false,
-            order: Vec::new(),
-            selected: 0,
-            pinned: None,
+            table: Table::new(width, height),
             opened: None,
-            first: 0,
-            scroll: 0,
-            sort: Sort::default(),
-            filter: String::new(),
-            editing: false,
             help: false,
             help_first: 0,
             help_lines: 0,
@@ -288,6 +276,7 @@ impl UiState {
             replay: None,
             recording: None,
             notice: None,
+            clipboard: String::new(),
             keymap: Arc::default(),
             cpus: cpus::Cpus::default(),
             events: events::Events::default(),
@@ -304,7 +293,8 @@ impl UiState {
         self.keymap = Arc::clone(&preferences.keymap);
         self.tab = preferences.tab;
         self.choice.window = preferences.window;
-        self.sort = preferences.sort;
+        self.table.sort_first_by(preferences.sort);
+        self.table.set_columns(preferences.columns.clone());
     }
 
     /// Which keys do what.
@@ -319,10 +309,8 @@ impl UiState {
 
     /// `numbers` are shown from here on.
     pub fn observe(&mut self, numbers: &Snapshot, shown: Shown) {
-        self.rows = rows::rows(numbers, &shown.rates);
-        self.touches = numbers.totals.touches.is_some();
+        self.table.observe(numbers, &shown.rates, self.choice.grouping);
         self.shown = shown;
-        self.list(numbers);
         self.measure(numbers);
         self.follow(numbers);
     }
@@ -331,7 +319,7 @@ impl UiState {
     fn follow(&mut self, numbers: &Snapshot) {
         let (room, lines) = (self.map_room(), layout::page_rows(self.height));
         match self.tab {
-            Tab::Cpus => self.cpus.observe(numbers, self.shown.now_ns, self.pinned, room),
+            Tab::Cpus => self.cpus.observe(numbers, self.shown.now_ns, self.table.chosen_thread(), room),
             Tab::Events => self.events.observe(self.shown.events.clone(), numbers, lines),
             _ => {}
         }
@@ -345,8 +333,7 @@ impl UiState {
     /// The terminal has another size; `now` is the snapshot that was observed last.
     pub fn resize(&mut self, width: u16, height: u16, now: &Snapshot) {
         (self.width, self.height) = (width, height);
-        self.scroll = self.scroll.min(layout::max_scroll(self.table_width()));
-        self.show_selected();
+        self.table.resize(width, height);
         self.measure(now);
         self.events.show_selected(layout::page_rows(height));
         if self.tab == Tab::Cpus {
@@ -424,54 +411,79 @@ impl UiState {
         &self.shown
     }
 
-    /// Positions in `Snapshot::threads` of the listed threads, in order.
-    pub fn order(&self) -> &[usize] {
-        &self.order
+    /// The same, to be changed.
+    pub(super) fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
     }
 
-    /// The rates of the thread at this position of `Snapshot::threads`.
-    pub fn row(&self, thread: usize) -> Option<&Row> {
-        self.rows.get(thread)
+    /// The table of threads.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Positions of what the table lists, in order: threads have those of `Snapshot::threads`, groups the ones that follow.
+    pub fn order(&self) -> &[usize] {
+        self.table.order()
+    }
+
+    /// The rates of the thread or the group at this position.
+    pub fn row(&self, at: usize) -> Option<&Row> {
+        self.table.row(at)
     }
 
     /// How many threads the snapshot has.
     pub fn thread_count(&self) -> usize {
-        self.rows.len()
+        self.table.thread_count()
     }
 
-    /// Position in [`UiState::order`] of the selected thread; `None` when none is listed.
+    /// Position in [`UiState::order`] of the selected row; `None` when nothing is listed.
     pub fn selected(&self) -> Option<usize> {
-        (!self.order.is_empty()).then_some(self.selected)
+        self.table.selected()
     }
 
-    /// Position in [`UiState::order`] of the first thread that is shown.
+    /// Position in [`UiState::order`] of the first row that is shown.
     pub fn first(&self) -> usize {
-        self.first
+        self.table.first()
     }
 
     /// The columns that are shown.
     pub fn columns(&self) -> Vec<layout::Placed> {
-        layout::columns(self.table_width(), self.scroll, self.touches)
+        self.table.columns()
+    }
+
+    /// Shows these columns in this order; those that fit where there are none.
+    pub fn set_columns(&mut self, columns: Vec<Column>) {
+        self.table.set_columns(columns);
+    }
+
+    /// The user's own choice of columns; `None` for those that fit.
+    pub fn own_columns(&self) -> Option<&[Column]> {
+        self.table.own_columns()
     }
 
     /// How the list is sorted.
     pub fn sort(&self) -> Sort {
-        self.sort
+        self.table.sort()
     }
 
-    /// What names or thread ids must contain; empty for all.
+    /// The filter that is in force, as it was typed; empty for all.
     pub fn filter(&self) -> &str {
-        &self.filter
+        self.table.filter_text()
     }
 
     /// The filter is being typed.
     pub fn editing(&self) -> bool {
-        self.editing || self.events.editing()
+        self.typed().is_some()
     }
 
-    /// The filter that is being typed.
-    pub fn typed(&self) -> &str {
-        if self.events.editing() { self.events.filter() } else { &self.filter }
+    /// The filter that is being typed, and what is wrong with it.
+    pub fn typed(&self) -> Option<(&str, Option<&str>)> {
+        if self.events.editing() { Some((self.events.filter(), None)) } else { self.table.typed() }
+    }
+
+    /// What was copied last.
+    pub fn clipboard(&self) -> &str {
+        &self.clipboard
     }
 
     /// The help is shown, from this line on.
@@ -482,7 +494,7 @@ impl UiState {
     /// The help in lines.
     pub fn help_text(&self, numbers: &Snapshot) -> Vec<help::HelpLine> {
         let incomplete = self.replay.as_ref().and_then(Replay::incomplete);
-        let sorted_by = (self.tab == Tab::Threads).then_some(self.sort.column);
+        let sorted_by = (self.tab == Tab::Threads).then_some(self.table.sort().column);
         help::lines_with(&self.keymap, self.mode(), incomplete, sorted_by, numbers, self.width)
     }
 
@@ -539,13 +551,18 @@ impl UiState {
 
     /// The detail of the opened thread in lines; `None` when it is not there (any more).
     pub fn detail(&self, numbers: &Snapshot) -> Option<Vec<Line>> {
-        let thread = self.opened_thread(numbers)?;
-        let nothing = Thread::default();
-        let rates = self.opened_thread(&self.shown.rates).unwrap_or(&nothing);
+        let nothing = ThreadStats::default();
+        let (thread, rates) = match self.opened.and_then(|key| self.table.group(key)) {
+            Some(group) => (&group.thread, &group.rates),
+            None => {
+                let rates = self.opened_thread(&self.shown.rates).map_or(&nothing, |thread| &thread.stats);
+                (self.opened_thread(numbers)?, rates)
+            }
+        };
         let window = self.window_name(numbers);
         let content = detail::Content {
             thread,
-            rates: &rates.stats,
+            rates,
             stretch: &self.shown.rates,
             host: &numbers.host,
             now_ns: self.shown.now_ns,
@@ -565,7 +582,7 @@ impl UiState {
     /// # Errors
     /// The sentence.
     pub fn cpus(&self, numbers: &Snapshot) -> Result<Vec<Vec<cpus::Piece>>, String> {
-        match self.cpus.why_not(numbers, self.choice.grouped) {
+        match self.cpus.why_not(numbers) {
             Some(why) => Err(why),
             None => Ok(self.cpus.lines(numbers, self.map_room())),
         }
@@ -605,62 +622,11 @@ impl UiState {
         crate::window::keyed(&snapshot.threads).find(|(key, _)| *key == opened).map(|(_, thread)| thread)
     }
 
-    /// Width of the table without the mark of the selected row.
-    fn table_width(&self) -> u16 {
-        self.width.saturating_sub(1)
-    }
-
-    fn table_page(&self) -> usize {
-        layout::table_rows(self.height)
-    }
-
-    /// Sorts by this column, the other way where that is how it is sorted already.
-    pub(super) fn sort_by(&mut self, column: Column, snapshot: &Snapshot) {
-        let reversed = self.sort.column == column && self.sort.descending == column.spec().descending;
-        self.sort = Sort { column, descending: column.spec().descending != reversed };
-        self.list(snapshot);
-    }
-
-    /// Filters and sorts anew, and finds the selected thread again.
-    fn list(&mut self, snapshot: &Snapshot) {
-        self.order = rows::order(snapshot, &self.rows, self.sort, &self.filter);
-        match self.pinned {
-            // A thread that is filtered away is found again when the filter goes.
-            Some(key) => {
-                if let Some(at) = self.order.iter().position(|row| self.rows[*row].key == key) {
-                    self.selected = at;
-                }
-            }
-            None => (self.selected, self.first) = (0, 0),
-        }
-        self.show_selected();
-    }
-
-    /// Clamps the selection, and scrolls so that it is shown.
-    fn show_selected(&mut self) {
-        let page = self.table_page();
-        self.selected = self.selected.min(self.order.len().saturating_sub(1));
-        self.first = self.first.min(self.order.len().saturating_sub(page));
-        self.first = self.first.clamp((self.selected + 1).saturating_sub(page), self.selected);
-    }
-
-    /// Chooses the thread at this position of [`UiState::order`].
-    pub(super) fn select(&mut self, position: usize) {
-        self.selected = position;
-        self.show_selected();
-        // What is filtered away stays chosen.
-        self.pinned = self.selected_key().or(self.pinned);
-    }
-
-    fn selected_key(&self) -> Option<ThreadKey> {
-        self.order.get(self.selected).map(|row| self.rows[*row].key)
-    }
-
     /// Shows a view. The detail is that of the selected thread, which then stays selected.
     pub(super) fn open(&mut self, tab: Tab, snapshot: &Snapshot) {
         if tab == Tab::Thread {
-            self.pinned = self.selected_key().or(self.pinned);
-            self.opened = self.pinned;
+            self.table.pin();
+            self.opened = self.table.selected_key();
         }
         (self.tab, self.page_first) = (tab, 0);
         self.measure(snapshot);
@@ -669,11 +635,9 @@ impl UiState {
 
     /// Shows the detail of a thread, whichever is selected in the list, and selects it there.
     fn open_thread(&mut self, key: ThreadKey, snapshot: &Snapshot) {
-        // It is in no list of groups.
-        self.choice.grouped = false;
-        (self.pinned, self.opened) = (Some(key), Some(key));
+        self.table.pin_to(key, snapshot);
+        self.opened = Some(key);
         (self.tab, self.page_first) = (Tab::Thread, 0);
-        self.list(snapshot);
         self.measure(snapshot);
     }
 
@@ -719,7 +683,9 @@ fn dispatch(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
         Key::Click { column, row } => mouse::click(state, column, row, snapshot),
         Key::WheelUp => mouse::wheel(state, Key::Up, snapshot),
         Key::WheelDown => mouse::wheel(state, Key::Down, snapshot),
-        _ if state.editing => edit_filter(state, key, snapshot),
+        // The list of columns is no place to type: it can be left for good.
+        Key::Char('q') if state.table.chooser().is_some() => Action::Quit,
+        _ if state.table.takes_all_keys() => in_table(state, key, snapshot),
         _ if state.events.editing() => in_events(state, key, snapshot),
         _ if state.replay.as_ref().is_some_and(|replay| replay.prompt().is_some()) => in_prompt(state, key),
         _ if state.help => in_help(state, key),
@@ -731,23 +697,6 @@ fn dispatch(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
             None => in_page(state, key, snapshot),
         },
     }
-}
-
-fn edit_filter(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
-    match key {
-        Key::Char(c) if !c.is_control() && state.filter.chars().count() < MAX_FILTER => state.filter.push(c),
-        Key::Backspace if state.filter.is_empty() => state.editing = false,
-        Key::Backspace => _ = state.filter.pop(),
-        Key::Enter => state.editing = false,
-        Key::Esc => {
-            state.editing = false;
-            state.filter.clear();
-        }
-        Key::Up | Key::Down | Key::PageUp | Key::PageDown => return move_selection(state, key),
-        _ => return Action::None,
-    }
-    state.list(snapshot);
-    Action::Draw
 }
 
 fn in_help(state: &mut UiState, key: Key) -> Action {
@@ -801,11 +750,17 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
         Key::Char('?') => (state.help, state.help_first) = (true, 0),
         Key::Char('i') => state.choice.window = state.choice.window.next(),
         Key::Char('g') => {
-            state.choice.grouped = !state.choice.grouped;
-            // What was selected is no row of the other list.
-            (state.pinned, state.opened) = (None, None);
-            if state.tab == Tab::Thread {
-                state.tab = Tab::Threads;
+            state.choice.grouping = match state.choice.grouping {
+                None => Some(GroupBy::Comm),
+                Some(GroupBy::Comm) => Some(GroupBy::Cgroup),
+                Some(GroupBy::Cgroup) => None,
+            };
+            // A group is no row of another list.
+            if !state.table.regroup(state.opened) {
+                state.opened = None;
+                if state.tab == Tab::Thread {
+                    state.tab = Tab::Threads;
+                }
             }
         }
         Key::Tab => state.open(state.tab.step(1), snapshot),
@@ -817,31 +772,31 @@ fn everywhere(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Acti
 }
 
 fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
-    match key {
-        Key::Char('/') => state.editing = true,
-        Key::Enter if state.selected().is_some() => state.open(Tab::Thread, snapshot),
-        Key::Esc if !state.filter.is_empty() => {
-            state.filter.clear();
-            state.list(snapshot);
+    match state.table.press(key, snapshot) {
+        Asked::Nothing => Action::None,
+        Asked::Draw => Action::Draw,
+        Asked::Open => {
+            state.open(Tab::Thread, snapshot);
+            Action::Draw
         }
-        Key::Char('s') => {
-            sort_by_next(state);
-            state.list(snapshot);
+        Asked::Copy => {
+            let copied = state.table.copied(snapshot);
+            let rows =
+                |count: usize| if count == 1 { "1 row".into() } else { format!("{} rows", text::count(count as u64)) };
+            state.notice = Some(Notice::Done(if copied.rows == copied.of {
+                format!("copied {}", rows(copied.rows))
+            } else {
+                format!("copied {} of {}", text::count(copied.rows as u64), rows(copied.of))
+            }));
+            state.clipboard = copied.text;
+            Action::Copy
         }
-        Key::Char('S') => {
-            state.sort.descending = !state.sort.descending;
-            state.list(snapshot);
-        }
-        Key::Left | Key::Char('h') => state.scroll = state.scroll.saturating_sub(1),
-        Key::Right | Key::Char('l') => state.scroll = (state.scroll + 1).min(layout::max_scroll(state.table_width())),
-        _ => return move_selection(state, key),
     }
-    Action::Draw
 }
 
 fn in_cpus(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     let (room, now_ns) = (state.map_room(), state.shown.now_ns);
-    match state.cpus.press(key, snapshot, now_ns, state.pinned, room) {
+    match state.cpus.press(key, snapshot, now_ns, state.table.chosen_thread(), room) {
         cpus::Asked::Nothing => return Action::None,
         cpus::Asked::Draw => {}
         cpus::Asked::Open(thread) => state.open_thread(thread, snapshot),
@@ -880,34 +835,7 @@ fn in_page(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
 /// The detail of the thread above or below in the list.
 fn open_neighbour(state: &mut UiState, by: isize, snapshot: &Snapshot) {
     let first = state.page_first;
-    state.select(state.selected.saturating_add_signed(by));
+    state.table.step(by);
     state.open(Tab::Thread, snapshot);
     state.scroll_page(first as isize);
-}
-
-/// The next of the columns that are shown; the first one when the current one is not.
-fn sort_by_next(state: &mut UiState) {
-    let columns = state.columns();
-    let at = columns.iter().position(|placed| placed.column == state.sort.column);
-    let next = at.map_or(0, |at| at + 1);
-    if let Some(placed) = columns.get(next).or(columns.first()) {
-        state.sort = Sort { column: placed.column, descending: placed.column.spec().descending };
-    }
-}
-
-fn move_selection(state: &mut UiState, key: Key) -> Action {
-    let (at, page) = (state.selected, state.table_page());
-    match key {
-        Key::Up | Key::Char('k') => state.select(at.saturating_sub(1)),
-        Key::Down | Key::Char('j') => state.select(at.saturating_add(1)),
-        Key::PageUp => state.select(at.saturating_sub(page)),
-        Key::PageDown => state.select(at.saturating_add(page)),
-        Key::End => state.select(usize::MAX),
-        Key::Home => {
-            state.select(0);
-            state.pinned = None;
-        }
-        _ => return Action::None,
-    }
-    Action::Draw
 }

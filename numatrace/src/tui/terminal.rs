@@ -12,6 +12,8 @@ use crossterm::terminal::{EnterAlternateScreen, disable_raw_mode, enable_raw_mod
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
+use super::clipboard;
+
 /// The terminal is ours now: raw, on its alternate screen.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Some thread panicked while the terminal was ours.
@@ -93,6 +95,16 @@ impl Screen {
         self.ask_for_mouse()?;
         self.repaint()?;
         result
+    }
+
+    /// Asks the terminal to put `text` on the clipboard.
+    ///
+    /// # Errors
+    /// When the terminal does not take it.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        let output = self.terminal.backend_mut();
+        output.write_all(clipboard::sequence(text).as_bytes())?;
+        output.flush()
     }
 
     /// Clears the screen and forgets what was drawn, so that the next frame draws every cell.

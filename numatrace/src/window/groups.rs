@@ -6,21 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Depth, touches, with_percentiles, with_stats, without_threads};
+use super::{Depth, touches, with_percentiles, with_stats};
 use crate::snapshot::{
     Culprit, GroupBy, Groups, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Thread, ThreadState,
     ThreadStats, Waker,
 };
 use crate::units::Tid;
-
-/// Threads with the same name as one, in place of themselves: sums, the longest open wait, and the id of the first
-/// of them. How many each stands for is in `Thread::members`.
-pub fn by_name(snapshot: &Snapshot) -> Snapshot {
-    let mut made = without_threads(snapshot);
-    made.totals = snapshot.totals.clone();
-    made.threads = groups(snapshot, GroupBy::Comm);
-    made
-}
 
 /// The same snapshot, its threads also in groups.
 pub fn grouped(snapshot: Snapshot, by: GroupBy) -> Snapshot {
@@ -44,7 +35,9 @@ fn groups(snapshot: &Snapshot, by: GroupBy) -> Vec<Thread> {
     all
 }
 
-fn group(members: &[&Thread], by: GroupBy, distances: &[Vec<u32>]) -> Option<Thread> {
+/// Threads as one, on a machine with these distances between nodes: sums, the longest open wait, and the id of the first of
+/// them, whose name or cgroup it has. How many it stands for is in `Thread::members`. `None` for no threads.
+pub fn group(members: &[&Thread], by: GroupBy, distances: &[Vec<u32>]) -> Option<Thread> {
     let first = *members.first()?;
     let mut sum = with_stats(first, sum_of(members, distances), Depth::All);
     sum.members = members.len() as u32;

@@ -15,15 +15,41 @@ use crate::tui::theme::Theme;
 const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
 const OVERVIEW: [(&str, &str); 5] =
     [("Enter", "threads"), ("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
-const THREADS: [(&str, &str); 8] = [
+const THREADS: [(&str, &str); 11] = [
     ("Enter", "open"),
     ("/", "filter"),
     ("s", "sort"),
     ("S", "reverse"),
     ("g", "group"),
+    ("c", "columns"),
+    ("m", "mark"),
+    ("y", "copy"),
     ("i", "window"),
     ("space", "pause"),
-    ("left/right", "columns"),
+    ("left/right", "scroll"),
+];
+/// What differs where threads are in groups.
+const GROUPS: [(&str, &str); 12] = [
+    ("Enter", "fold, open"),
+    ("d", "detail"),
+    ("Z", "fold all"),
+    ("g", "group"),
+    ("/", "filter"),
+    ("s", "sort"),
+    ("S", "reverse"),
+    ("c", "columns"),
+    ("m", "mark"),
+    ("y", "copy"),
+    ("i", "window"),
+    ("space", "pause"),
+];
+const CHOOSER: [(&str, &str); 6] = [
+    ("q", "quit"),
+    ("space", "on, off"),
+    ("J/K", "down, up"),
+    ("0", "what fits"),
+    ("Enter", "done"),
+    ("up/down", "go"),
 ];
 const THREAD: [(&str, &str); 5] =
     [("Esc", "list"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
@@ -39,8 +65,12 @@ const STANDING: [(&str, &str); 6] =
 
 /// The keys that matter most now.
 fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let choosing = state.help().is_none() && state.table().chooser().is_some();
+    let always: &[(&str, &str)] = if choosing { &[] } else { &EVERYWHERE };
     let of_view: &[(&str, &str)] = match state.tab() {
+        _ if choosing => &CHOOSER,
         Tab::Overview => &OVERVIEW,
+        Tab::Threads if state.choice().grouping.is_some() => &GROUPS,
         Tab::Threads => &THREADS,
         Tab::Thread => &THREAD,
         Tab::Nodes => &NODES,
@@ -48,25 +78,21 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         Tab::Events => &EVENTS,
     };
     let about_time: &[(&str, &str)] = match state.replay() {
+        _ if choosing => &[],
         Some(replay) if replay.plays() => &PLAYING,
         Some(_) => &STANDING,
         None if state.paused() => &PAUSED,
         None => &[],
     };
     let of_view = of_view.iter().filter(|(key, _)| about_time.is_empty() || *key != "space");
-    EVERYWHERE.iter().chain(about_time).chain(of_view)
+    always.iter().chain(about_time).chain(of_view)
 }
 
 /// Draws the footer.
 pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &UiState, theme: &Theme) {
     let mut line = Pieces::new(area.width);
-    if state.editing() {
-        // The end of a long filter is what is being typed.
-        let room = usize::from(area.width).saturating_sub(10);
-        let typed = tail(state.typed(), room);
-        line.push("filter: ", theme.key);
-        line.push(&format!("{typed}█"), theme.strong);
-        line.push_whole("  Enter keeps it, Esc clears it", theme.dim);
+    if let Some((typed, wrong)) = state.typed() {
+        draw_filter(&mut line, area.width, typed, wrong, theme);
         frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
         return;
     }
@@ -101,6 +127,23 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, _snapshot: &Snapshot, state: &U
         line.push(&format!(" {what}  "), theme.dim);
     }
     frame.render_widget(Paragraph::new(Line::from(line.spans)), area);
+}
+
+/// The end of a long filter is what is being typed; what is wrong with it matters more.
+fn draw_filter(line: &mut Pieces, width: u16, typed: &str, wrong: Option<&str>, theme: &Theme) {
+    const LEAST: usize = 10;
+    let room = line.left.saturating_sub(10);
+    line.push("filter: ", theme.key);
+    // A narrow terminal has it above the table.
+    let beside = wrong.filter(|_| width >= super::threads::NARROW);
+    let needed = beside.map_or(0, |wrong| text::width(wrong) + 2);
+    let typed = tail(typed, room.saturating_sub(needed).max(room.min(LEAST)));
+    line.push(&format!("{typed}█"), theme.strong);
+    match (wrong, beside) {
+        (Some(_), None) => {}
+        (_, Some(wrong)) => line.push(&format!("  {wrong}"), theme.bad),
+        (None, None) => _ = line.push_whole("  Enter keeps it, Esc clears it", theme.dim),
+    }
 }
 
 /// What is wrong matters more than the whole of what was typed.

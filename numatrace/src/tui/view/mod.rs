@@ -1,5 +1,6 @@
 //! Drawing: one panel a file, each `render(frame, area, &Snapshot, &UiState, &Theme)`, which changes nothing.
 
+pub mod chooser;
 pub mod cpus;
 pub mod detail;
 pub mod events;
@@ -49,6 +50,8 @@ pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &Ui
     header::render(frame, head, snapshot, state, theme);
     if state.help().is_some() {
         help::render(frame, body, snapshot, state, theme);
+    } else if let Some(chooser) = state.table().chooser() {
+        chooser::render(frame, body, state.table(), chooser, theme);
     } else {
         match state.tab() {
             Tab::Overview => overview::render(frame, body, snapshot, state, theme),

@@ -1,37 +1,35 @@
-//! The threads table: title, column heads, one row a thread.
+//! The threads table: title, column heads, one row a thread or a group of threads.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::Pieces;
-use crate::snapshot::{Snapshot, Thread};
+use crate::snapshot::{GroupBy, Host, Snapshot};
 use crate::text;
-use crate::tui::layout::{COLUMNS, Column, Placed, TABLE_HEAD_LINES};
-use crate::tui::rows::{Row, known_latency, state_name, weigh_hops, weigh_latency, weigh_remote, weigh_share};
+use crate::tui::layout::{Placed, TABLE_HEAD_LINES};
 use crate::tui::state::{Key, UiState};
+use crate::tui::table::{Entry, Marked, Table, cell};
 use crate::tui::theme::Theme;
-use crate::tui::{cells, overview};
+
+/// Narrower terminals have what is wrong with a filter above the table: beside what is typed there is no room.
+pub(super) const NARROW: u16 = 64;
 
 /// Draws the table, or a sentence where it would be empty.
 pub fn render(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, state: &UiState, theme: &Theme) {
-    let columns = state.columns();
-    let mut lines = vec![title(area.width, snapshot, state, &columns, theme)];
+    let table = state.table();
+    let columns = table.columns();
+    let mut lines = vec![title(area.width, snapshot, state, theme)];
     if let Some(sentence) = empty(state) {
         lines.extend([Line::default(), Line::styled(sentence, theme.plain)]);
         frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), area);
         return;
     }
-    lines.push(heads(&columns, state, theme));
+    lines.push(heads(&columns, table, theme));
     let room = usize::from(area.height.saturating_sub(TABLE_HEAD_LINES));
-    for (at, thread) in state.order().iter().enumerate().skip(state.first()).take(room) {
-        if let (Some(thread), Some(row)) = (snapshot.threads.get(*thread), state.row(*thread)) {
-            let selected = state.selected() == Some(at);
-            lines.push(thread_line(&columns, snapshot, thread, row, selected, theme));
-        }
-    }
+    let entries = (table.first()..).take(room).map_while(|place| table.entry(place, snapshot));
+    lines.extend(entries.map(|entry| line(&columns, &snapshot.host, table, &entry, theme)));
     frame.render_widget(Paragraph::new(lines), area);
 }
 
@@ -47,14 +45,22 @@ fn empty(state: &UiState) -> Option<String> {
     }
 }
 
-fn title(width: u16, snapshot: &Snapshot, state: &UiState, columns: &[Placed], theme: &Theme) -> Line<'static> {
+fn title(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line<'static> {
+    let table = state.table();
     let mut line = Pieces::new(width);
-    let (listed, all) = (state.order().len() as u64, state.thread_count() as u64);
-    line.push(if state.choice().grouped { "Threads by name " } else { "Threads " }, theme.strong);
-    if listed == all {
-        line.push(&text::count(all), theme.plain);
-    } else {
-        line.push(&format!("{} of {}", text::count(listed), text::count(all)), theme.plain);
+    if let Some((_, Some(wrong))) = table.typed().filter(|_| width < NARROW) {
+        line.push(&format!("! {wrong}"), theme.bad);
+        return Line::from(line.spans);
+    }
+    let name = match state.choice().grouping {
+        None => "Threads ",
+        Some(GroupBy::Comm) => "Threads by name ",
+        Some(GroupBy::Cgroup) => "Threads by cgroup ",
+    };
+    line.push(name, theme.strong);
+    line.push(&counts(table), theme.plain);
+    if table.marked() > 0 {
+        line.push(&format!("  {} marked", text::count(table.marked() as u64)), theme.strong);
     }
     if !state.filter().is_empty() {
         line.push(&format!("  filter '{}'", text::fit(state.filter(), 24)), theme.warn);
@@ -62,16 +68,15 @@ fn title(width: u16, snapshot: &Snapshot, state: &UiState, columns: &[Placed], t
     if snapshot.refused_threads > 0 {
         line.push(&format!("  ! {} not tracked (limit reached)", text::count(snapshot.refused_threads)), theme.bad);
     }
-    let exited = snapshot.threads.iter().filter(|thread| thread.exited).count() as u64;
     let mut more = vec![format!("  sorted by {} {}", state.sort().column.spec().title, mark(state.sort().descending))];
-    if exited > 0 {
-        more.push(format!("  {} exited", text::count(exited)));
+    if table.ended() > 0 {
+        more.push(format!("  {} exited", text::count(table.ended() as u64)));
     }
     if snapshot.dropped_threads > 0 {
         more.push(format!("  {} more exited, in totals only", text::count(snapshot.dropped_threads)));
     }
-    if columns.len() < COLUMNS.len() {
-        more.push(format!("  {} columns hidden", COLUMNS.len() - columns.len()));
+    if table.hidden_columns() > 0 {
+        more.push(format!("  {} columns hidden", table.hidden_columns()));
     }
     for part in more {
         line.push_whole(&part, theme.dim);
@@ -79,16 +84,29 @@ fn title(width: u16, snapshot: &Snapshot, state: &UiState, columns: &[Placed], t
     Line::from(line.spans)
 }
 
+/// `12`, `3 of 12`, `3 of 12 in 2 groups`.
+fn counts(table: &Table) -> String {
+    let (listed, all) = (table.matching() as u64, table.thread_count() as u64);
+    let threads =
+        if listed == all { text::count(all) } else { format!("{} of {}", text::count(listed), text::count(all)) };
+    if table.tree().is_none() {
+        return threads;
+    }
+    let groups = table.matching_groups() as u64;
+    format!("{threads} in {} {}", text::count(groups), if groups == 1 { "group" } else { "groups" })
+}
+
 const fn mark(descending: bool) -> &'static str {
     if descending { "▼" } else { "▲" }
 }
 
-fn heads(columns: &[Placed], state: &UiState, theme: &Theme) -> Line<'static> {
-    let mut spans = vec![Span::raw(" ")];
+fn heads(columns: &[Placed], table: &Table, theme: &Theme) -> Line<'static> {
+    let mut spans = vec![Span::raw(" ".repeat(usize::from(table.mark_width())))];
+    let sort = table.sort();
     for placed in columns {
         let spec = placed.column.spec();
-        let sorted = state.sort().column == placed.column;
-        let head = if sorted { format!("{}{}", spec.title, mark(state.sort().descending)) } else { spec.title.into() };
+        let sorted = sort.column == placed.column;
+        let head = if sorted { format!("{}{}", spec.title, mark(sort.descending)) } else { spec.title.into() };
         let style = if sorted { theme.sorted } else { theme.head };
         spans.push(Span::styled(align(&head, *placed), style));
         spans.push(Span::raw(" "));
@@ -96,67 +114,30 @@ fn heads(columns: &[Placed], state: &UiState, theme: &Theme) -> Line<'static> {
     Line::from(spans)
 }
 
-fn thread_line(
-    columns: &[Placed],
-    snapshot: &Snapshot,
-    thread: &Thread,
-    row: &Row,
-    selected: bool,
-    theme: &Theme,
-) -> Line<'static> {
-    let mut spans = vec![Span::styled(if selected { ">" } else { " " }, theme.strong)];
+fn line(columns: &[Placed], host: &Host, table: &Table, entry: &Entry<'_>, theme: &Theme) -> Line<'static> {
+    let mut spans = vec![Span::styled(if entry.selected { ">" } else { " " }, theme.strong)];
+    if table.mark_width() > 1 {
+        spans.push(Span::styled(entry.marked.sign(), theme.strong));
+    }
     for placed in columns {
-        let (cell, style) = cell(*placed, snapshot, thread, row, theme);
-        spans.push(Span::styled(align(&cell, *placed), if thread.exited { theme.dim } else { style }));
+        let (cell, role) = cell(*placed, host, entry);
+        let style = if entry.thread.exited { theme.dim } else { theme.of(role) };
+        spans.push(Span::styled(align(&cell, *placed), style));
         spans.push(Span::raw(" "));
     }
     spans.pop();
-    if selected {
+    if entry.selected {
         // Colours would become backgrounds, cell by cell.
         spans.iter_mut().for_each(|span| span.style.fg = None);
     }
+    if entry.marked == Marked::All {
+        spans.iter_mut().for_each(|span| span.style = span.style.patch(theme.strong));
+    }
     let line = Line::from(spans);
-    if selected { line.patch_style(theme.selected) } else { line }
+    if entry.selected { line.patch_style(theme.selected) } else { line }
 }
 
 fn align(cell: &str, placed: Placed) -> String {
     let width = usize::from(placed.width);
     if placed.column.spec().right { text::right(cell, width) } else { text::left(cell, width) }
-}
-
-fn cell(placed: Placed, snapshot: &Snapshot, thread: &Thread, row: &Row, theme: &Theme) -> (String, Style) {
-    let stats = &thread.stats;
-    let all = &stats.runq.all;
-    let latency = |ns| {
-        let ns = known_latency(all, ns);
-        (cells::duration(ns), theme.of(weigh_latency(ns)))
-    };
-    let plain = |cell: String| (cell, theme.plain);
-    match placed.column {
-        Column::Tid => plain(overview::id(thread)),
-        Column::Name => plain(thread.comm.clone()),
-        Column::State => plain(state_name(thread).into()),
-        Column::Cpu => plain(cells::percent(row.cpu)),
-        Column::P50 => latency(all.p50_ns),
-        Column::P99 => latency(all.p99_ns),
-        Column::Max => latency(all.max_ns),
-        Column::Wait => (cells::percent(row.wait), theme.of(weigh_share(row.wait))),
-        Column::Voluntary => plain(cells::rate(row.voluntary)),
-        Column::Involuntary => plain(cells::rate(row.involuntary)),
-        Column::Migrations => plain(cells::rate(row.migrations)),
-        Column::CrossNode => (cells::rate(row.cross_node), theme.of(weigh_hops(row.cross_node))),
-        Column::NodeMoves => plain(text::count_short(stats.node_moves)),
-        Column::Touches => plain(cells::rate(row.touches)),
-        Column::Remote => (cells::percent(stats.remote_share), theme.of(weigh_remote(stats.remote_share))),
-        Column::Running => plain(text::duration(stats.cpu_ns)),
-        Column::Waited => plain(text::duration(stats.wait_ns)),
-        Column::Blocked => plain(text::duration(stats.blocked_ns)),
-        Column::WaitingNow => (cells::duration(stats.waiting_now_ns), theme.of(weigh_latency(stats.waiting_now_ns))),
-        Column::Residency => plain(cells::residency(&by_node(snapshot, thread), usize::from(placed.width))),
-    }
-}
-
-/// Time on CPU with the kernel's number of the node.
-fn by_node(snapshot: &Snapshot, thread: &Thread) -> Vec<(u32, u64)> {
-    snapshot.host.nodes.iter().zip(&thread.stats.residency_ns).map(|(node, ns)| (node.id.0, *ns)).collect()
 }
