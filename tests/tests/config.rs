@@ -89,7 +89,7 @@ fn without_a_file_all_is_default() {
 #[test]
 fn what_is_printed_can_be_the_file() {
     let mine = "theme = 'colour-blind'\nascii = true\n[dashboard]\ntab = 'threads'\nwindow = '10s'\ninterval = '500ms'\n\
-                sort = 'runq.p99'\ncolumns = ['tid', 'name', 'runq.p99']\nmouse = true\n[keys]\nquit = ['x', 'f10']\nrecord = []\npause = 'ctrl-p'\n";
+                sort = 'runq.p99'\ncolumns = ['tid', 'name', 'runq.p99']\nmouse = true\n[keys]\nquit = ['n', 'f10']\nrecord = []\npause = 'ctrl-p'\n";
     let home = Home::with(mine);
     let printed = home.prints(&[], &[]);
     golden::check("config/mine.toml", &printed);
@@ -161,11 +161,11 @@ fn each_kind_of_wrong_file_has_its_sentence() {
             "line 2: there is no window 10: it is one of \"start\", \"interval\", \"10s\", \"1m\"",
         ),
         (
-            "[keys]\nsort = 'x'\nquit = 'x'",
-            "line 3: x is the key of both quit and sort: give one of them another key, or none, which is []",
+            "[keys]\nsort = 'n'\nquit = 'n'",
+            "line 3: n is the key of both quit and sort: give one of them another key, or none, which is []",
         ),
         ("[keys]\nhelp = 'ctrl-c'", "line 2: ctrl-c always quits"),
-        ("[keys]\n\nexit = 'x'", "line 3: nothing is called 'exit' that a key can do: it is one of quit, help, "),
+        ("[keys]\n\nexit = 'n'", "line 3: nothing is called 'exit' that a key can do: it is one of quit, help, "),
         ("theme = dark", "line 1: string values must be quoted, expected literal string"),
         ("[keys", "line 1: unclosed table, expected `]`"),
         ("theme = '\u{1b}[2J'", "line 1: "),
@@ -244,7 +244,7 @@ fn a_dashboard_is_as_its_file_says() -> anyhow::Result<()> {
         eprintln!("skipped: {why}");
         return Ok(());
     }
-    let home = Home::with("[dashboard]\ntab = 'threads'\nsort = 'tid'\n[keys]\nquit = 'f10'\nhelp = ['ctrl-g', 'x']\n");
+    let home = Home::with("[dashboard]\ntab = 'threads'\nsort = 'tid'\n[keys]\nquit = 'f10'\nhelp = ['ctrl-g', 'n']\n");
     let xdg = home.0.path().join(".config");
     let program = program("numatrace")?;
     let folder = program.parent().expect("a program is in a folder");
@@ -264,7 +264,7 @@ fn a_dashboard_is_as_its_file_says() -> anyhow::Result<()> {
     tmux.press(&["C-g"])?;
     let help = tmux.wait_for("the help", |screen| screen.has("Ctrl-G closes"))?;
     assert!(help.has(" F10, Ctrl-C "), "{help}");
-    tmux.press(&["x"])?;
+    tmux.press(&["n"])?;
     tmux.wait_for("the threads", |screen| screen.has("sorted by tid ^"))?;
     tmux.press(&["F10"])?;
     tmux.wait_for_prompt()?;

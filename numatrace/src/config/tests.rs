@@ -21,15 +21,16 @@ ascii = true
 tab = "threads"
 window = "10s"
 interval = "250ms"
-sort = "rq p99"
+sort = "runq.p99"
+columns = ["tid", "runq.p99", "cgroup"]
 mouse = true
 
 [keys]
-quit = "x"
+quit = "n"
 record = []
 up = ["e", "up", "f1"]
 theme = "ctrl-t"
-pause = "p"
+pause = "b"
 redraw = " "
 "#;
 
@@ -41,9 +42,10 @@ fn a_file_says_how_the_dashboard_begins() {
     assert!(preferences.ascii && preferences.mouse);
     assert_eq!((preferences.tab, preferences.window), (Tab::Threads, Window::TenSeconds));
     assert_eq!(preferences.sort, Sort { column: Column::P99, descending: true });
+    assert_eq!(preferences.columns, [Column::Tid, Column::P99, Column::Cgroup]);
     assert_eq!(config.interval.value, Duration::from_millis(250));
     let pressed = |key| preferences.keymap.translate(key, false);
-    assert_eq!([pressed(Key::Char('x')), pressed(Key::Char('q'))], [Some(Key::Char('q')), None]);
+    assert_eq!([pressed(Key::Char('n')), pressed(Key::Char('q'))], [Some(Key::Char('q')), None]);
     assert_eq!([pressed(Key::Function(1)), pressed(Key::Char('k'))], [Some(Key::Up), None]);
     assert_eq!([pressed(Key::Char('r')), pressed(Key::Char(' '))], [None, Some(Key::Repaint)]);
     assert_eq!(config.bound, ["quit", "record", "up", "theme", "pause", "redraw"]);
@@ -133,27 +135,30 @@ fn a_wrong_file_is_refused_with_its_line_and_a_reason() {
         ("[dashboard]\ninterval = 1", 2, "interval is a time in quotes, such as \"500ms\", not 1"),
         ("[dashboard]\ninterval = '2h'", 2, "interval cannot be '2h': must be between 50ms and 1h"),
         ("[dashboard]\ninterval = 'soon'", 2, "interval cannot be 'soon': a time is a number with a unit"),
+        ("[dashboard]\ncolumns = 'tid'", 2, "columns is a list, such as [\"name\", \"runq.p99\"], not 'tid'"),
+        ("[dashboard]\ncolumns = ['tid', 'age']", 2, "there is no column 'age': it is one of \"tid\", \"name\""),
+        ("[dashboard]\ncolumns = ['tid', 'tid']", 2, "columns has 'tid' twice"),
         ("[dashboard]\nsort = 'age'", 2, "there is no column 'age': it is one of \"tid\", \"name\""),
         ("[dashboard]\nmouse = 'on'", 2, "mouse is true or false, not 'on'"),
         ("dashboard = 'threads'", 1, "invalid type: string \"threads\", expected a table"),
         ("keys = 1", 1, "invalid type: integer `1`, expected a table"),
-        ("[keys]\nexit = 'x'", 2, "nothing is called 'exit' that a key can do: it is one of quit, help"),
-        ("[keys]\nquit = 'x'\nexit = 'x'", 3, "nothing is called 'exit'"),
+        ("[keys]\nexit = 'n'", 2, "nothing is called 'exit' that a key can do: it is one of quit, help"),
+        ("[keys]\nquit = 'n'\nexit = 'n'", 3, "nothing is called 'exit'"),
         ("[keys]\nquit = 'alt-x'", 2, "there is no key 'alt-x': a key is one character, f1 to f12"),
-        ("[keys]\n\nquit = ['x', 'F13']", 3, "there is no key 'F13'"),
-        ("[keys]\nquit = ['x', 7]", 2, "a key is a word in quotes, such as \"x\", not 7"),
+        ("[keys]\n\nquit = ['n', 'F13']", 3, "there is no key 'F13'"),
+        ("[keys]\nquit = ['n', 7]", 2, "a key is a word in quotes, such as \"x\", not 7"),
         ("[keys]\nquit = true", 2, "a key is a word in quotes, such as \"x\", not true"),
         ("[keys]\nquit = 'ctrl-c'", 2, "ctrl-c always quits"),
         ("[keys]\nhelp = 'ctrl-i'", 2, "ctrl-i is tab to a terminal"),
         (
-            "[keys]\nquit = 'x'\ntheme = 's'",
+            "[keys]\nquit = 'n'\ntheme = 's'",
             3,
             "s is the key of both theme and sort: give one of them another key, or none",
         ),
-        ("[keys]\nquit = 'x'\nsort = 'x'", 3, "x is the key of both sort and quit"),
-        ("[keys]\nsort = 'x'\nquit = 'x'", 3, "x is the key of both quit and sort"),
+        ("[keys]\nquit = 'n'\nsort = 'n'", 3, "n is the key of both sort and quit"),
+        ("[keys]\nsort = 'n'\nquit = 'n'", 3, "n is the key of both quit and sort"),
         ("[keys]\npause = 'K'\nsort = 'k'", 3, "k is the key of both sort and up"),
-        ("[keys]\nquit = 'x'\nquit = 'y'", 3, "duplicate key"),
+        ("[keys]\nquit = 'n'\nquit = 'y'", 3, "duplicate key"),
         ("theme", 1, "key with no value"),
         ("theme = ", 1, ""),
         ("theme = 'dark\nascii = true", 1, "invalid literal string"),
@@ -191,14 +196,14 @@ fn what_is_printed_can_be_the_file() {
         let [before, after] = [&config, &again].map(Config::preferences);
         assert_eq!(before.keymap, after.keymap, "{printed}");
         assert_eq!(
-            (before.ascii, before.tab, before.window, before.sort),
-            (after.ascii, after.tab, after.window, after.sort)
+            (before.ascii, before.tab, before.window, before.sort, &before.columns),
+            (after.ascii, after.tab, after.window, after.sort, &after.columns)
         );
         assert_eq!((config.interval.value, config.mouse.value), (again.interval.value, again.mouse.value));
         // And then all of it comes from the file.
         let lines = print::toml(&again);
         let values = lines.lines().filter(|line| line.contains(" = "));
-        assert!(values.clone().all(|line| line.contains("# file")) && values.count() == 8 + BINDINGS.len(), "{lines}");
+        assert!(values.clone().all(|line| line.contains("# file")) && values.count() == 9 + BINDINGS.len(), "{lines}");
     }
 }
 
