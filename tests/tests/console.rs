@@ -1,4 +1,4 @@
-//! The real program on the console of a guest with two nodes, seen through tmux: a person's view of what `numa` counts.
+//! The real program on the console of a guest with four nodes, seen through tmux: a person's view of what `numa` counts.
 //! `cargo xtask test --leg numa` prepares what the guest boots from.
 //!
 //! The pane runs this program again, which becomes QEMU with the guest's serial console on it. Emulation is slow, so
@@ -14,7 +14,7 @@ use numatrace_tests::{
 };
 use xtask::{
     shell::in_ci,
-    vm::{TWO_NODES, VmDir},
+    vm::{FOUR_NODES, VmDir},
 };
 
 /// Set in the process that is the guest.
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let dir = VmDir::open();
     let reason = tmux::cannot_run().or_else(|| dir.qemu().err().map(|error| error.to_string()));
     let reason = reason.or_else(|| {
-        let error = dir.guest(SERIES, &TWO_NODES).err().map(|error| error.to_string());
+        let error = dir.guest(SERIES, &FOUR_NODES).err().map(|error| error.to_string());
         error.or_else(|| (!dir.initramfs().is_file()).then(|| format!("there is no {}", dir.initramfs().display())))
     });
     // Continuous integration that tests less than it should must not be green.
@@ -46,13 +46,13 @@ fn main() -> ExitCode {
         Some(reason) => Err(Failed::from(reason)),
         None => console().map_err(|error| Failed::from(format!("{error:#}"))),
     };
-    let trial = Trial::test(format!("dashboard_on_a_console::two_nodes::linux_{SERIES}"), test);
+    let trial = Trial::test(format!("dashboard_on_a_console::four_nodes::linux_{SERIES}"), test);
     libtest_mimic::run(&Arguments::from_args(), vec![trial.with_ignored_flag(skip)]).exit_code()
 }
 
 /// A guest with a shell on this terminal, until it is switched off.
 fn guest() -> ExitCode {
-    match VmDir::open().guest(SERIES, &TWO_NODES).and_then(|guest| guest.interact()) {
+    match VmDir::open().guest(SERIES, &FOUR_NODES).and_then(|guest| guest.interact()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -78,7 +78,7 @@ impl Console {
             .wait_for("the guest's shell", |screen| screen.has("NUMATRACE-GUEST-BEGIN") && at_prompt(screen, "#"))?;
         // A serial line knows neither size nor type of what is behind it, and kernel messages belong to no dashboard.
         let (width, height) = SIZE;
-        console.0.type_line(&format!("stty rows {height} cols {width}; export TERM=xterm-256color; dmesg -n 1"))?;
+        console.0.type_line(&format!("stty rows {height} cols {width}; export TERM=xterm-256color LC_ALL=C.UTF-8; dmesg -n 1"))?;
         // The BIOS has switched wrapping off.
         console.0.type_line(&format!("PS1='{PROMPT} '; printf '\\033[?7h'; clear"))?;
         console.0.wait_for_prompt()?;
