@@ -224,7 +224,11 @@ fn under_sudo_the_file_is_that_of_the_user_and_no_other_is_read() {
     fs::remove_file(home.file()).expect("it is there");
     symlink(&secret, home.file()).expect("a link");
     let said = refusal(&home, &["config"]);
-    assert!(said.contains("a symbolic link, which is not followed as root") && !said.contains("$6$"), "{said}");
+    assert!(said.contains("it cannot be read: Permission denied") && !said.contains("$6$"), "{said}");
+    // One to a file that is the user's to read is followed, as those who keep their files elsewhere have it.
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).expect("a mode");
+    fs::write(&secret, "theme = 'light'").expect("a file");
+    assert!(home.prints(&[], &env).contains("theme = \"light\"  # file"));
     // A link to the folder that it is in.
     let folder = home.0.path().join("closed/numatrace");
     fs::create_dir_all(&folder).expect("a folder");

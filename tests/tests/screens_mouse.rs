@@ -95,7 +95,7 @@ fn the_mouse_is_the_terminals_until_it_is_asked_for() {
     assert!(!app.mouse());
     assert_eq!(app.press(Key::Char('M')), Action::Mouse);
     assert!(app.mouse());
-    assert!(screen(&mut app, SIZE.0, SIZE.1).contains("with Shift the terminal still selects text"));
+    assert!(screen(&mut app, SIZE.0, SIZE.1).contains("with Shift it selects text"));
     app.press(Key::Char('M'));
     assert!(!app.mouse());
 }
@@ -113,11 +113,15 @@ fn the_screen_is_written_to_files_and_the_last_line_says_where() {
     assert_eq!(text, shown);
     let svg = fs::read_to_string(folder.path().join("numatrace-20261121-102146.svg")).expect("a picture");
     assert!(svg.starts_with("<svg") && svg.contains("pid 4711 (redis-server)"));
-    assert_eq!(app.state().notice(), Some(&Notice::Done("Saved numatrace-20261121-102146.txt and .svg.".into())));
-    assert!(screen(&mut app, 80, 24).contains("Saved numatrace-20261121-102146.txt and .svg."));
+    let said = app.state().notice().map(Notice::words).unwrap_or_default().to_owned();
+    assert!(said.starts_with("Saved numatrace-20261121-102146.txt and .svg in /"), "{said}");
+    assert!(screen(&mut app, 80, 24).contains("Saved numatrace-20261121-102146.txt and .svg in /"));
+    // A key that is held writes no second pair.
+    app.save(&"2026-11-21T10:21:46.9[UTC]".parse().expect("a time"));
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
     app.press(Key::Down);
     assert_eq!(app.state().notice(), None);
     drop(folder);
-    app.save(&"2026-11-21T10:21:46[UTC]".parse().expect("a time"));
+    app.save(&"2026-11-21T10:21:47[UTC]".parse().expect("a time"));
     assert!(screen(&mut app, 80, 24).contains("! The screen is not saved: cannot create"));
 }

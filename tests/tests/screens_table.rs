@@ -242,7 +242,7 @@ fn rows_are_copied_as_text() {
         "{one}"
     );
     keys(&mut app, "mjmjmy");
-    assert_eq!(app.state().notice().map(Notice::words), Some("copied 3 rows"));
+    assert_eq!(app.state().notice().map(Notice::words), Some("sent 3 rows to the terminal's clipboard"));
     numatrace_tests::screens::same("copied.txt", app.state().clipboard());
     app.press(Key::Down);
     assert_eq!(app.state().notice(), None, "the next key takes it away");
@@ -274,7 +274,7 @@ fn ten_thousand_threads_in_a_tree() {
     press(&mut app, &[Key::End, Key::Home]);
     keys(&mut app, "my");
     let notice = app.state().notice().map(Notice::words).unwrap_or_default();
-    assert!(notice.starts_with("copied ") && notice.contains(" of 10,000"), "{notice}");
+    assert!(notice.starts_with("sent ") && notice.contains(" of 10,000"), "{notice}");
 }
 
 /// The reference of filters names every column, and its examples are filters.

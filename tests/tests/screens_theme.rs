@@ -209,7 +209,7 @@ fn the_keys_of_the_user_do_what_the_usual_ones_did_and_are_shown() {
         " x, Ctrl-C         quit",
         " F1                this help",
         " Tab, 1 F3 3 4 ",
-        " Backspace         back to the list",
+        " Backspace         back to where the detail was opened",
         " e/down, j ",
         " Ctrl-S            sort by",
         " (no key)          record",

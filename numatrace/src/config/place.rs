@@ -63,10 +63,6 @@ impl Place {
         let file = match self.open(reader) {
             Ok(file) => file,
             Err(error) if !self.named && is_missing(&error) => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) && !self.named => {
-                let way = "name the file that it leads to with --config";
-                return Err(refused(format!("it is a symbolic link, which is not followed as root: {way}")));
-            }
             Err(error) => return Err(refused(format!("it cannot be read: {error}"))),
         };
         let meta = file.metadata().map_err(|error| refused(format!("it cannot be read: {error}")))?;
@@ -89,9 +85,6 @@ impl Place {
         if !self.named {
             // Of a pipe in its place nobody is to wait for the writer.
             flags |= libc::O_NONBLOCK;
-            if reader.is_some() {
-                flags |= libc::O_NOFOLLOW;
-            }
         }
         let _rights = reader.map(Rights::of);
         File::options().read(true).custom_flags(flags).open(&self.path)
@@ -133,16 +126,37 @@ fn is_missing(error: &io::Error) -> bool {
 struct Rights {
     uid: u32,
     gid: u32,
+    /// Other groups that were taken away.
+    groups: Vec<libc::gid_t>,
 }
 
 impl Rights {
     /// Where that is not granted, the rights stay as they are, and what was opened is checked all the same.
     fn of(reader: &Reader) -> Rights {
+        let groups = groups();
+        set_groups(&[]);
         // The group first: without root's rights it could not be changed. Both calls return what was before.
         // SAFETY: no preconditions; they concern the calling thread alone.
         let (gid, uid) = unsafe { (libc::setfsgid(reader.gid), libc::setfsuid(reader.uid)) };
-        Rights { uid: uid.cast_unsigned(), gid: gid.cast_unsigned() }
+        Rights { uid: uid.cast_unsigned(), gid: gid.cast_unsigned(), groups }
     }
+}
+
+/// The other groups of this thread.
+fn groups() -> Vec<libc::gid_t> {
+    // SAFETY: with no room it says how many there are and writes nothing.
+    let count = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for `count` of them.
+    let count = unsafe { libc::getgroups(groups.len() as libc::c_int, groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups
+}
+
+/// Gives this thread other groups, as far as it may. The C library's own call would change those of all threads.
+fn set_groups(groups: &[libc::gid_t]) {
+    // SAFETY: the list lives across the call, which reads as many as there are.
+    let _ = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
 }
 
 impl Drop for Rights {
@@ -152,6 +166,7 @@ impl Drop for Rights {
             libc::setfsuid(self.uid);
             libc::setfsgid(self.gid);
         }
+        set_groups(&self.groups);
     }
 }
 
@@ -260,12 +275,10 @@ mod tests {
         // SAFETY: a path with its NUL.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         assert!(refusal(&pipe, false, None).contains("no regular file"));
-        // Who is not root can follow links: that shows nothing that they could not see.
+        // Links are followed: with the reader's rights, that shows nothing that they could not see.
         let link = folder.0.join("link");
         symlink(folder.file("target", b"theme = 1", 0o644), &link).unwrap();
         assert_eq!(Place { path: link.clone(), named: false }.read(None), Ok(Some("theme = 1".into())));
-        let root = Reader { uid: 0, gid: 0, home: None };
-        assert!(refusal(&link, false, Some(&root)).contains("a symbolic link, which is not followed as root"));
     }
 
     /// Runs where tests are root: else there is nobody else to read for.

@@ -176,6 +176,8 @@ pub struct App {
     size: (u16, u16),
     place: Place,
     mouse: bool,
+    /// The second in which the screen was written last.
+    saved: Option<i64>,
     changed: bool,
     drawn: Option<Instant>,
 }
@@ -198,6 +200,7 @@ impl App {
             size: (width, height),
             place: options.place.clone(),
             mouse: options.preferences.mouse,
+            saved: None,
             changed: true,
             drawn: None,
         };
@@ -326,22 +329,28 @@ impl App {
     fn switch_mouse(&mut self) {
         self.mouse = !self.mouse;
         let said = if self.mouse {
-            "Clicks and the wheel are taken; with Shift the terminal still selects text. M gives them back."
+            let key = self.state.keymap().name_of(Key::Char('M'));
+            format!("The mouse is taken: {key} gives it back, with Shift it selects text.")
         } else {
-            "Clicks and the wheel are the terminal's again."
+            "The mouse is the terminal's again.".into()
         };
-        self.state.notify(Notice::Done(said.into()));
+        self.state.notify(Notice::Done(said));
     }
 
     /// Writes the screen to files, and says so.
     pub fn save(&mut self, now: &Zoned) {
+        // A key that is held repeats itself.
+        let second = now.timestamp().as_second();
+        if self.saved.replace(second) == Some(second) {
+            return;
+        }
         let (width, height) = self.size;
         let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
         let Ok(_) = terminal.draw(|frame| self.render(frame));
         let window = if self.theme.scheme() == Scheme::Light { &picture::LIGHT } else { &picture::DARK };
         self.state.notify(match save::save(terminal.backend().buffer(), window, &self.place, now) {
-            Ok(stem) => Notice::Done(format!("Saved {stem}.txt and .svg.")),
-            Err(error) => Notice::Failed(format!("The screen is not saved: {:#}.", anyhow::Error::new(error))),
+            Ok(stem) => Notice::Done(format!("Saved {stem}.txt and .svg in {}.", self.place.name())),
+            Err(why) => Notice::Failed(format!("The screen is not saved: {why}.")),
         });
         self.changed = true;
     }

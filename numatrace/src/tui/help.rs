@@ -13,8 +13,11 @@ const ALWAYS: [Entry; 22] = [
     ("q, Ctrl-C", "quit"),
     ("?", "this help, on and off"),
     ("Tab, 1 2 3 4 5 6", "the next view; Overview, Threads, Thread, Nodes, CPUs, Events"),
-    ("Enter", "from the Overview to the threads, from a thread to its detail; fold or unfold a group"),
-    ("Esc", "back to the list; clear the filter, close the help"),
+    (
+        "Enter",
+        "from the Overview to the threads, from a thread, a cell or an event to the thread's detail; fold or unfold a group",
+    ),
+    ("Esc", "back to where the detail was opened; clear the filter, close the help"),
     ("up/down, k/j", "select a thread, which stays selected when the order changes; scroll a page"),
     ("PgUp/PgDn", "a page up or down"),
     ("Home", "back to the top row, whichever thread that is; top of the page"),
@@ -29,7 +32,7 @@ const ALWAYS: [Entry; 22] = [
     ("d", "the detail of the selected thread or group"),
     ("m", "mark the thread, or all threads of the group; again: unmark. The filter word 'marked' lists them"),
     ("u", "unmark all"),
-    ("y", "copy the row, or all marked ones, as text (OSC 52)"),
+    ("y", "send the row, or all marked ones, to the terminal's clipboard (OSC 52), as text"),
     ("c", "choose the columns and their order"),
     ("i", "window of the numbers: since the start, last interval, last 10 s, last minute"),
 ];
@@ -123,15 +126,26 @@ pub enum HelpLine {
 /// The help in lines of at most `width` columns, with the usual keys and no view in particular. `incomplete` says what of a
 /// recording could not be read.
 pub fn lines(mode: Mode, incomplete: Option<&str>, snapshot: &Snapshot, width: u16) -> Vec<HelpLine> {
-    lines_with(&Keymap::default(), mode, incomplete, None, snapshot, width)
+    lines_with(&Keymap::default(), mode, incomplete, About::All, snapshot, width)
 }
 
-/// The same with the user's keys; `sorted_by` comes first where the help is asked for in the table.
+/// What the help is asked for in, which then comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Nothing in particular.
+    All,
+    /// The table, sorted by this column.
+    Table(Column),
+    /// The map of CPUs, or the events.
+    Lists,
+}
+
+/// The same with the user's keys.
 pub fn lines_with(
     keymap: &Keymap,
     mode: Mode,
     incomplete: Option<&str>,
-    sorted_by: Option<Column>,
+    about: About,
     snapshot: &Snapshot,
     width: u16,
 ) -> Vec<HelpLine> {
@@ -141,10 +155,17 @@ pub fn lines_with(
         entry(&mut lines, "incomplete", sentence, width);
         lines.push(HelpLine::Blank);
     }
-    if let Some(column) = sorted_by {
-        lines.push(HelpLine::Heading("The column that the table is sorted by"));
-        explained(&mut lines, column.spec(), snapshot, width);
-        lines.push(HelpLine::Blank);
+    match about {
+        About::All => {}
+        About::Table(column) => {
+            lines.push(HelpLine::Heading("The column that the table is sorted by"));
+            explained(&mut lines, column.spec(), snapshot, width);
+            lines.push(HelpLine::Blank);
+        }
+        About::Lists => {
+            lists(&mut lines, width);
+            lines.push(HelpLine::Blank);
+        }
     }
     lines.push(HelpLine::Heading("Keys"));
     for (key, what) in keys(mode) {
@@ -158,9 +179,9 @@ pub fn lines_with(
     for spec in &COLUMNS {
         explained(&mut lines, spec, snapshot, width);
     }
-    lines.extend([HelpLine::Blank, HelpLine::Heading("CPUs and Events")]);
-    for (term, what) in LISTS {
-        entry(&mut lines, term, what, width);
+    if about != About::Lists {
+        lines.push(HelpLine::Blank);
+        lists(&mut lines, width);
     }
     gaps(&mut lines, &snapshot.gaps, width);
     lines.extend([HelpLine::Blank, HelpLine::Heading("Sources of numbers")]);
@@ -171,6 +192,14 @@ pub fn lines_with(
         entry(&mut lines, &source.name, &describe(source), width);
     }
     lines
+}
+
+/// What the map and the events show.
+fn lists(lines: &mut Vec<HelpLine>, width: u16) {
+    lines.push(HelpLine::Heading("CPUs and Events"));
+    for (term, what) in LISTS {
+        entry(lines, term, what, width);
+    }
 }
 
 /// What a column counts, where that comes from, and its limits; and why there is nothing in it, where its sources are off.

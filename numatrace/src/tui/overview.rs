@@ -4,7 +4,7 @@ use super::cells;
 use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
 use super::rows::{known_latency, weigh_latency, weigh_share};
 use super::touches;
-use crate::snapshot::{Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
+use crate::snapshot::{Finding, Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
 use crate::text;
 use crate::units::sum;
 
@@ -39,7 +39,32 @@ pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     let mut blocks = vec![latency(content, columns), nodes(content, columns), migrations(content, columns)];
     blocks.push(page_touches(content, columns));
     blocks.extend([waiters(content, columns), culprits(content, columns), unmeasured(content, columns)]);
-    page::arrange(blocks, width)
+    let mut lines = findings(&content.numbers.findings, usize::from(width));
+    lines.extend(page::arrange(blocks, width));
+    lines
+}
+
+/// What was found comes before all numbers: each in its words, what to do, and the command for it.
+fn findings(findings: &[Finding], columns: usize) -> Vec<Line> {
+    const SEVERITY: usize = 10;
+    if findings.is_empty() {
+        return Vec::new();
+    }
+    let mut block = Block::new("Findings", "");
+    for finding in findings {
+        let role = match finding.severity.as_str() {
+            "critical" => Role::Bad,
+            "warn" => Role::Warn,
+            _ => Role::Strong,
+        };
+        block.say_of((&finding.severity, role), SEVERITY, &finding.title, columns);
+        block.say_of(("", role), SEVERITY, &finding.advice, columns);
+        if let Some(command) = &finding.command {
+            block.say_of(("", role), SEVERITY, &format!("$ {command}"), columns);
+        }
+    }
+    block.push(Line::default());
+    block.lines
 }
 
 fn latency(content: &Content<'_>, columns: usize) -> Block {
@@ -240,8 +265,13 @@ pub fn id(thread: &Thread) -> String {
 
 fn waiters(content: &Content<'_>, columns: usize) -> Block {
     let mut threads: Vec<&Thread> = content.numbers.threads.iter().filter(|t| t.stats.wait_ns > 0).collect();
-    threads.sort_by_key(|thread| (std::cmp::Reverse(thread.stats.wait_ns), thread.tid));
-    threads.truncate(content.named());
+    let by_wait = |thread: &&Thread| (std::cmp::Reverse(thread.stats.wait_ns), thread.tid);
+    // Of thousands few are named.
+    if threads.len() > content.named() {
+        threads.select_nth_unstable_by_key(content.named(), by_wait);
+        threads.truncate(content.named());
+    }
+    threads.sort_by_key(by_wait);
     let mut block = Block::new("Who waits most", "by time waiting for a CPU");
     if threads.is_empty() {
         block.push(Line::of("Nobody has waited.", Role::Plain));

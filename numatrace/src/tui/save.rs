@@ -21,12 +21,21 @@ pub struct Place {
     pub owner: Option<(u32, u32)>,
 }
 
+impl Place {
+    /// The whole path of the folder, as far as it can be told.
+    pub fn name(&self) -> String {
+        let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { &self.folder };
+        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        crate::text::display_str(&whole.to_string_lossy())
+    }
+}
+
 /// Writes `screen` as text and as the SVG of a window, named by the time; returns what the two names have in common. New files always: another one is never
 /// replaced, and neither is written through a link.
 ///
 /// # Errors
-/// One sentence, when they cannot be written; then neither is there.
-pub fn save(screen: &Buffer, window: &Window, place: &Place, now: &Zoned) -> Result<String, CreateError> {
+/// Why they cannot be written, as a part of a sentence.
+pub fn save(screen: &Buffer, window: &Window, place: &Place, now: &Zoned) -> Result<String, String> {
     let time = now.strftime("numatrace-%Y%m%d-%H%M%S").to_string();
     let contents = [("txt", text(screen)), ("svg", picture::svg(screen, "numatrace", window))];
     for more in 1..=MOST {
@@ -37,20 +46,29 @@ pub fn save(screen: &Buffer, window: &Window, place: &Place, now: &Zoned) -> Res
         let (mut texts, mut pictures) = match (texts, pictures) {
             (Ok(texts), Ok(pictures)) => (texts, pictures),
             (Err(CreateError::Exists(_)), _) | (_, Err(CreateError::Exists(_))) if more < MOST => continue,
-            (Err(error), _) | (_, Err(error)) => return Err(error),
+            (Err(error), _) | (_, Err(error)) => return Err(why(error)),
         };
         fill(&texts, &text, &contents[0].1)?;
         fill(&pictures, &svg, &contents[1].1)?;
-        texts.keep()?;
-        pictures.keep()?;
+        texts.keep().and_then(|()| pictures.keep()).map_err(why)?;
         return Ok(stem);
     }
-    Err(CreateError::Exists(time))
+    Err(format!("{time} and {MOST} more names are taken"))
 }
 
-fn fill(file: &NewFile, path: &Path, content: &str) -> Result<(), CreateError> {
+/// As a recording says it, but for what a screen has no flags for.
+fn why(error: CreateError) -> String {
+    match error {
+        CreateError::Exists(path) => format!("{path} exists already"),
+        CreateError::Link(path) => format!("{path} is a symbolic link"),
+        CreateError::NoFile(path) => format!("{path} is no regular file"),
+        error => format!("{:#}", anyhow::Error::new(error)),
+    }
+}
+
+fn fill(file: &NewFile, path: &Path, content: &str) -> Result<(), String> {
     let written = file.file().and_then(|mut file| file.write_all(content.as_bytes()));
-    written.map_err(|source| CreateError::Io { path: crate::text::display_str(&path.to_string_lossy()), source })
+    written.map_err(|source| format!("cannot write {}: {source}", crate::text::display_str(&path.to_string_lossy())))
 }
 
 /// Lines without the blanks at their ends.
@@ -125,6 +143,6 @@ mod tests {
     fn a_folder_that_is_not_there_is_one_sentence() {
         let place = Place { folder: "/nowhere/at/all".into(), owner: None };
         let error = save(&screen(), &picture::DARK, &place, &now()).expect_err("no folder");
-        assert!(error.to_string().contains("cannot create /nowhere/at/all/numatrace-2026"), "{error}");
+        assert!(error.contains("cannot create /nowhere/at/all/numatrace-2026"), "{error}");
     }
 }

@@ -228,6 +228,8 @@ pub struct UiState {
     table: Table,
     /// The thread whose detail is shown.
     opened: Option<ThreadKey>,
+    /// The view that it was opened in.
+    opened_in: Tab,
     help: bool,
     help_first: usize,
     help_lines: usize,
@@ -266,6 +268,7 @@ impl UiState {
             },
             table: Table::new(width, height),
             opened: None,
+            opened_in: Tab::Threads,
             help: false,
             help_first: 0,
             help_lines: 0,
@@ -494,8 +497,12 @@ impl UiState {
     /// The help in lines.
     pub fn help_text(&self, numbers: &Snapshot) -> Vec<help::HelpLine> {
         let incomplete = self.replay.as_ref().and_then(Replay::incomplete);
-        let sorted_by = (self.tab == Tab::Threads).then_some(self.table.sort().column);
-        help::lines_with(&self.keymap, self.mode(), incomplete, sorted_by, numbers, self.width)
+        let about = match self.tab {
+            Tab::Threads => help::About::Table(self.table.sort().column),
+            Tab::Cpus | Tab::Events => help::About::Lists,
+            _ => help::About::All,
+        };
+        help::lines_with(&self.keymap, self.mode(), incomplete, about, numbers, self.width)
     }
 
     /// Columns of the terminal.
@@ -625,6 +632,9 @@ impl UiState {
     /// Shows a view. The detail is that of the selected thread, which then stays selected.
     pub(super) fn open(&mut self, tab: Tab, snapshot: &Snapshot) {
         if tab == Tab::Thread {
+            if self.tab != Tab::Thread {
+                self.opened_in = Tab::Threads;
+            }
             self.table.pin();
             self.opened = self.table.selected_key();
         }
@@ -636,7 +646,7 @@ impl UiState {
     /// Shows the detail of a thread, whichever is selected in the list, and selects it there.
     fn open_thread(&mut self, key: ThreadKey, snapshot: &Snapshot) {
         self.table.pin_to(key, snapshot);
-        self.opened = Some(key);
+        (self.opened, self.opened_in) = (Some(key), self.tab);
         (self.tab, self.page_first) = (Tab::Thread, 0);
         self.measure(snapshot);
     }
@@ -784,9 +794,10 @@ fn in_table(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
             let rows =
                 |count: usize| if count == 1 { "1 row".into() } else { format!("{} rows", text::count(count as u64)) };
             state.notice = Some(Notice::Done(if copied.rows == copied.of {
-                format!("copied {}", rows(copied.rows))
+                format!("sent {} to the terminal's clipboard", rows(copied.rows))
             } else {
-                format!("copied {} of {}", text::count(copied.rows as u64), rows(copied.of))
+                let sent = text::count(copied.rows as u64);
+                format!("sent {sent} of {} to the terminal's clipboard", rows(copied.of))
             }));
             state.clipboard = copied.text;
             Action::Copy
@@ -824,7 +835,7 @@ fn in_page(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
         Key::Home => state.page_first = 0,
         Key::End => state.scroll_page(isize::MAX),
         Key::Enter if state.tab == Tab::Overview => state.open(Tab::Threads, snapshot),
-        Key::Esc if state.tab == Tab::Thread => state.open(Tab::Threads, snapshot),
+        Key::Esc if state.tab == Tab::Thread => state.open(state.opened_in, snapshot),
         Key::Left | Key::Char('h') if state.tab == Tab::Thread => open_neighbour(state, -1, snapshot),
         Key::Right | Key::Char('l') if state.tab == Tab::Thread => open_neighbour(state, 1, snapshot),
         _ => return Action::None,

@@ -334,7 +334,7 @@ impl Table {
                 (thread.tid.to_string(), indent, thread.comm.as_str(), marked)
             }
             Some((group, Group { label, .. })) => {
-                let sign = if self.unfolded.contains(&row.key) { '-' } else { '+' };
+                let sign = if self.unfolded.contains(&row.key) { '▾' } else { '▸' };
                 let marked = match self.marked_in.get(group) {
                     Some(marked) if *marked == thread.members => Marked::All,
                     Some(marked) if *marked > 0 => Marked::Some,

@@ -55,16 +55,16 @@ fn told(table: &Table, numbers: &Snapshot) -> Vec<String> {
 #[test]
 fn groups_fold_and_what_a_fold_hides_is_found_in_its_group() {
     let (mut table, numbers) = table(Some(GroupBy::Comm));
-    assert_eq!(told(&table, &numbers), [">  + gc ×1", "   + io ×3"].map(|row| row.replacen("  ", " ", 1)));
+    assert_eq!(told(&table, &numbers), [">  ▸ gc ×1", "   ▸ io ×3"].map(|row| row.replacen("  ", " ", 1)));
     press(&mut table, &numbers, "j\n");
-    assert_eq!(told(&table, &numbers), ["  + gc ×1", "> - io ×3", "    io 3", "    io 4", "    io 1"]);
+    assert_eq!(told(&table, &numbers), ["  ▸ gc ×1", "> ▾ io ×3", "    io 3", "    io 4", "    io 1"]);
     // A thread in the group, which then is folded: the group is selected, and the thread again when it is not.
     press(&mut table, &numbers, "jz");
-    assert_eq!(told(&table, &numbers), ["  + gc ×1", "> + io ×3"]);
+    assert_eq!(told(&table, &numbers), ["  ▸ gc ×1", "> ▸ io ×3"]);
     press(&mut table, &numbers, "zjjS");
-    assert_eq!(told(&table, &numbers), ["  - io ×3", "    io 1", ">   io 4", "    io 3", "  + gc ×1"]);
+    assert_eq!(told(&table, &numbers), ["  ▾ io ×3", "    io 1", ">   io 4", "    io 3", "  ▸ gc ×1"]);
     press(&mut table, &numbers, "ZZ");
-    assert_eq!(told(&table, &numbers), ["> + io ×3", "  + gc ×1"]);
+    assert_eq!(told(&table, &numbers), ["> ▸ io ×3", "  ▸ gc ×1"]);
 }
 
 #[test]
@@ -72,19 +72,19 @@ fn cgroups_are_a_tree_that_is_sorted_level_by_level() {
     let (mut table, numbers) = table(Some(GroupBy::Cgroup));
     press(&mut table, &numbers, "Z");
     let rows = [
-        "> - /web.slice ×3",
-        "    - a ×2",
+        "> ▾ /web.slice ×3",
+        "    ▾ a ×2",
         "      gc 2",
         "      io 1",
-        "    - b ×1",
+        "    ▾ b ×1",
         "      io 3",
-        "  - /db ×1",
+        "  ▾ /db ×1",
         "    io 4",
     ];
     assert_eq!(told(&table, &numbers), rows);
     // What does not match is gone, with the groups that have nothing else.
     press(&mut table, &numbers, "/gc\n");
-    assert_eq!(told(&table, &numbers), ["> - /web.slice ×1/3", "    - a ×1/2", "      gc 2"]);
+    assert_eq!(told(&table, &numbers), ["> ▾ /web.slice ×1/3", "    ▾ a ×1/2", "      gc 2"]);
     assert_eq!((table.matching(), table.matching_groups()), (1, 2));
     press(&mut table, &numbers, "\x1b");
     assert_eq!(told(&table, &numbers), rows);
@@ -101,11 +101,11 @@ fn marks_stay_across_sorting_filters_groups_and_snapshots() {
     table.observe(&numbers, &numbers, Some(GroupBy::Comm));
     assert_eq!(
         told(&table, &numbers),
-        ["  + gc ×1", ">++ io ×3"].map(String::from).into_iter().rev().collect::<Vec<_>>()
+        ["  ▸ gc ×1", ">+▸ io ×3"].map(String::from).into_iter().rev().collect::<Vec<_>>()
     );
     // A group marks all its threads, and takes the marks away where all have one.
     press(&mut table, &numbers, "m");
-    assert_eq!((told(&table, &numbers)[0].as_str(), table.marked()), (">*+ io ×3", 3));
+    assert_eq!((told(&table, &numbers)[0].as_str(), table.marked()), (">*▸ io ×3", 3));
     let later = Snapshot { threads: numbers.threads[1..].to_vec(), ..snapshot() };
     table.observe(&later, &later, None);
     assert_eq!(told(&table, &later), [">*io 4", " *io 3", "  gc 2"].map(str::to_owned));

@@ -15,11 +15,10 @@ use crate::tui::theme::Theme;
 const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
 const OVERVIEW: [(&str, &str); 5] =
     [("Enter", "threads"), ("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
-const THREADS: [(&str, &str); 11] = [
+const THREADS: [(&str, &str); 10] = [
     ("Enter", "open"),
     ("/", "filter"),
-    ("s", "sort"),
-    ("S", "reverse"),
+    ("s S", "sort"),
     ("g", "group"),
     ("c", "columns"),
     ("m", "mark"),
@@ -29,14 +28,13 @@ const THREADS: [(&str, &str); 11] = [
     ("left/right", "scroll"),
 ];
 /// What differs where threads are in groups.
-const GROUPS: [(&str, &str); 12] = [
+const GROUPS: [(&str, &str); 11] = [
     ("Enter", "fold, open"),
     ("d", "detail"),
     ("Z", "fold all"),
     ("g", "group"),
     ("/", "filter"),
-    ("s", "sort"),
-    ("S", "reverse"),
+    ("s S", "sort"),
     ("c", "columns"),
     ("m", "mark"),
     ("y", "copy"),
@@ -52,7 +50,7 @@ const CHOOSER: [(&str, &str); 6] = [
     ("up/down", "go"),
 ];
 const THREAD: [(&str, &str); 5] =
-    [("Esc", "list"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
+    [("Esc", "back"), ("left/right", "thread"), ("up/down", "scroll"), ("i", "window"), ("space", "pause")];
 const NODES: [(&str, &str); 4] = [("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
 const CPUS: [(&str, &str); 6] =
     [("Enter", "open"), ("arrows", "cell"), ("z", "fold"), ("x", "hide unused"), ("space", "pause"), ("t", "theme")];
