@@ -78,7 +78,9 @@ impl Console {
             .wait_for("the guest's shell", |screen| screen.has("NUMATRACE-GUEST-BEGIN") && at_prompt(screen, "#"))?;
         // A serial line knows neither size nor type of what is behind it, and kernel messages belong to no dashboard.
         let (width, height) = SIZE;
-        console.0.type_line(&format!("stty rows {height} cols {width}; export TERM=xterm-256color LC_ALL=C.UTF-8; dmesg -n 1"))?;
+        console.0.type_line(&format!(
+            "stty rows {height} cols {width}; export TERM=xterm-256color LC_ALL=C.UTF-8; dmesg -n 1"
+        ))?;
         // The BIOS has switched wrapping off.
         console.0.type_line(&format!("PS1='{PROMPT} '; printf '\\033[?7h'; clear"))?;
         console.0.wait_for_prompt()?;

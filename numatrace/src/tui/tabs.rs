@@ -41,12 +41,27 @@ pub fn beside(state: &UiState, snapshot: &Snapshot) -> Beside {
     let ((first, lines), rows) = (state.page(), layout::page_rows(state.height()));
     let scrolled = (state.tab() != Tab::Threads && lines > rows)
         .then(|| format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)));
+    let own = own_stretch(state);
     let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
+        _ if own.is_some() => (own.unwrap_or_default(), String::new()),
         (Window::Start, 0) => (" since start".into(), String::new()),
         (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
         _ => (format!(" {}", state.window_name(snapshot)), String::new()),
     };
     Beside { scrolled, window, rates }
+}
+
+/// Which stretch a view is about that shows the same one in every window; `None` for others, and while there is nothing.
+fn own_stretch(state: &UiState) -> Option<String> {
+    let told = || state.shown().events.iter().map(|interval| interval.events.len()).sum::<usize>();
+    match state.tab() {
+        Tab::Cpus => Some(state.cpus_reach_ns()).filter(|ns| *ns > 0).map(|ns| format!(" last {}", text::duration(ns))),
+        Tab::Events => Some(told()).filter(|told| *told > 0).map(|told| match told {
+            1 => " last event".into(),
+            _ => format!(" last {} events", text::count(told as u64)),
+        }),
+        _ => None,
+    }
 }
 
 /// The names, from left to right. Where not all fit beside what matters more, the keys of the others do.
