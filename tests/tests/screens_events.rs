@@ -28,6 +28,17 @@ fn the_newest_stand_first_with_all_that_is_known() {
 }
 
 #[test]
+fn the_header_does_not_tell_of_another_stretch_of_time() {
+    let mut app = events(120, 40);
+    for _ in 0..4 {
+        let shown = screen(&mut app, 120, 40);
+        let line = shown.lines().nth(2).expect("a line of views");
+        assert!(line.ends_with("6 [Events]"), "{line}");
+        app.press(Key::Char('i'));
+    }
+}
+
+#[test]
 fn a_wide_machine_has_them_too() {
     let mut app = app(120, 40);
     show(&mut app, fixture::snapshot_wide(600, 0));

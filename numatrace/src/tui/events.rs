@@ -445,8 +445,11 @@ impl Events {
         let told: usize = self.intervals.iter().map(|interval| interval.events.len()).sum();
         let seen = self.intervals.iter().fold(0u64, |sum, one| sum.saturating_add(one.seen.total()));
         let mut title = Line::of("Events ", Role::Strong);
+        let gone = self.intervals.is_empty() && self.kept_from.is_some();
         let (told, seen) = (text::count(told as u64), text::count(seen));
-        if self.filter.is_empty() {
+        if gone {
+            title.push("not kept", Role::Warn);
+        } else if self.filter.is_empty() {
             title.push(format!("{told} of {seen}"), Role::Plain);
         } else {
             let (listed, filter) = (text::count(self.listed.len() as u64), text::fit(&self.filter, 40));
@@ -457,7 +460,9 @@ impl Events {
             let stretch = format!(" from {} to {}", text::duration(first.start_ns), text::duration(last.end_ns));
             title.push(stretch, Role::Plain);
         }
-        title.push("  newest first", Role::Dim);
+        if !gone {
+            title.push("  newest first", Role::Dim);
+        }
         let rule = match &self.parsed.wrong {
             Some(why) => Line::of(format!("! {why}"), Role::Bad),
             None => {

@@ -30,7 +30,7 @@ impl Label {
 pub struct Beside {
     /// Which lines of a page are shown, where not all are.
     pub scrolled: Option<String>,
-    /// Which stretch of time numbers are about.
+    /// Which stretch of time numbers are about; empty where the view says so itself.
     pub window: String,
     /// Which one rates are about, where that is another.
     pub rates: String,
@@ -41,9 +41,10 @@ pub fn beside(state: &UiState, snapshot: &Snapshot) -> Beside {
     let ((first, lines), rows) = (state.page(), layout::page_rows(state.height()));
     let scrolled = (state.tab() != Tab::Threads && lines > rows)
         .then(|| format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)));
-    let own = own_stretch(state);
+    if let Some(window) = own_stretch(state) {
+        return Beside { scrolled, window, rates: String::new() };
+    }
     let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
-        _ if own.is_some() => (own.unwrap_or_default(), String::new()),
         (Window::Start, 0) => (" since start".into(), String::new()),
         (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
         _ => (format!(" {}", state.window_name(snapshot)), String::new()),
@@ -52,14 +53,11 @@ pub fn beside(state: &UiState, snapshot: &Snapshot) -> Beside {
 }
 
 /// Which stretch a view is about that shows the same one in every window; `None` for others, and while there is nothing.
+/// That of the events, which differs with every line, is above them.
 fn own_stretch(state: &UiState) -> Option<String> {
-    let told = || state.shown().events.iter().map(|interval| interval.events.len()).sum::<usize>();
     match state.tab() {
         Tab::Cpus => Some(state.cpus_reach_ns()).filter(|ns| *ns > 0).map(|ns| format!(" last {}", text::duration(ns))),
-        Tab::Events => Some(told()).filter(|told| *told > 0).map(|told| match told {
-            1 => " last event".into(),
-            _ => format!(" last {} events", text::count(told as u64)),
-        }),
+        Tab::Events => Some(String::new()),
         _ => None,
     }
 }
@@ -99,7 +97,7 @@ mod tests {
     fn every_name_is_found_where_it_is_written() {
         let snapshot = Snapshot::nothing_yet("pid 1");
         for (width, digit) in
-            [40, 60, 80, 200].into_iter().flat_map(|width| ['1', '2', '4'].map(|digit| (width, digit)))
+            [40, 60, 80, 200].into_iter().flat_map(|width| ['1', '2', '4', '5', '6'].map(|digit| (width, digit)))
         {
             let mut state = UiState::new(width, 24);
             update(&mut state, Key::Char(digit), &snapshot);
