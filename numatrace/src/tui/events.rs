@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use numatrace_common::cause::Cause;
 
-use super::filter::parse::{self, Token};
+use super::filter::parse::{self, Chars, Token};
 use super::help::wrap;
 use super::keymap::Keymap;
 use super::layout::Column;
@@ -96,7 +96,7 @@ impl Filter {
 
 fn term(token: &Token) -> Result<(bool, Term), String> {
     let (not, chars) = token.negated().map_err(|why| why.to_string())?;
-    let text = |chars: &[(char, bool)]| chars.iter().map(|(c, _)| c).collect::<String>();
+    let text = |chars: &Chars| chars.iter().map(|(c, _)| c).collect::<String>();
     let (name, rest) = parse::name(chars);
     let [(':', false), value @ ..] = rest else { return Ok((not, Term::Word(text(chars).to_lowercase()))) };
     let value = text(value);

@@ -7,7 +7,10 @@ fn wrong<T>(sentence: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong(sentence.into()))
 }
 
-/// A word as it was typed: characters, and whether each was in quotes, where it means itself.
+/// Characters, and whether each was in quotes, where it means itself.
+pub(in crate::tui) type Chars = [(char, bool)];
+
+/// A word as it was typed.
 #[derive(Default)]
 pub(in crate::tui) struct Token {
     pub chars: Vec<(char, bool)>,
@@ -20,7 +23,7 @@ impl Token {
     ///
     /// # Errors
     /// Says that there is nothing.
-    pub fn negated(&self) -> Result<(bool, &[(char, bool)]), Wrong> {
+    pub fn negated(&self) -> Result<(bool, &Chars), Wrong> {
         let negated = self.chars.first() == Some(&('!', false));
         let chars = if negated { &self.chars[1..] } else { &self.chars[..] };
         if chars.is_empty() && !self.quoted {
@@ -70,7 +73,7 @@ fn word(token: &Token) -> Result<Word, Wrong> {
 }
 
 /// What can be the name of a column, in small letters, and what follows it; nothing where the text cannot begin with one.
-pub(in crate::tui) fn name(chars: &[(char, bool)]) -> (String, &[(char, bool)]) {
+pub(in crate::tui) fn name(chars: &Chars) -> (String, &Chars) {
     let of_name = |(c, quoted): &&(char, bool)| !quoted && (c.is_ascii_alphanumeric() || "._".contains(*c));
     let length = chars.iter().take_while(of_name).count();
     if !chars.first().is_some_and(|(c, _)| c.is_ascii_alphabetic()) {
@@ -79,7 +82,7 @@ pub(in crate::tui) fn name(chars: &[(char, bool)]) -> (String, &[(char, bool)]) 
     (chars[..length].iter().map(|(c, _)| c.to_ascii_lowercase()).collect(), &chars[length..])
 }
 
-fn test(chars: &[(char, bool)], quoted: bool) -> Result<Test, Wrong> {
+fn test(chars: &Chars, quoted: bool) -> Result<Test, Wrong> {
     let all = || chars.iter().map(|(c, _)| c).collect::<String>();
     let (name, rest) = name(chars);
     match rest.first() {
@@ -99,7 +102,7 @@ fn test(chars: &[(char, bool)], quoted: bool) -> Result<Test, Wrong> {
 }
 
 /// `name:text` and `tid:12,14-20`.
-fn is_in(name: &str, operand: &[(char, bool)]) -> Result<Test, Wrong> {
+fn is_in(name: &str, operand: &Chars) -> Result<Test, Wrong> {
     let text: String = operand.iter().map(|(c, _)| c).collect();
     if let Some((_, list)) = List::ALL.iter().find(|(known, _)| *known == name) {
         return Ok(Test::List(*list, ranges(name, &text)?));
