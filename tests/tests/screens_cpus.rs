@@ -1,8 +1,12 @@
 //! The map of CPUs as a person reads it: see `numatrace_tests::screens`.
 
+use std::sync::Arc;
+
 use numatrace::tui::app::App;
+use numatrace::tui::keymap::Keymap;
 use numatrace::tui::state::{Key, Tab};
-use numatrace::tui::theme::Depth;
+use numatrace::tui::theme::{Depth, Theme};
+use numatrace::tui::{Options, Preferences};
 use numatrace_tests::fixture;
 use numatrace_tests::screens::{app, check, press, ran_for, screen, show, with_theme};
 
@@ -101,4 +105,50 @@ fn without_colours_it_is_the_same_map() {
     plain.press(Key::Char('5'));
     assert_eq!(screen(&mut plain, 80, 24), screen(&mut two_nodes(80, 24), 80, 24));
     check("cpus-mono-80x24", &mut plain, 80, 24);
+}
+
+fn preferring(preferences: Preferences) -> App {
+    let options = Options { theme: Theme::new(Depth::Indexed), preferences, ..Options::new("pid 4711 (redis-server)") };
+    App::new(&options, 80, 24)
+}
+
+#[test]
+fn in_ascii_idle_and_little_are_told_apart() {
+    let mut app = preferring(Preferences { ascii: true, ..Preferences::default() });
+    (0..=2).for_each(|second| show(&mut app, fixture::snapshot_two_nodes_after(second)));
+    press(&mut app, &[Key::Char('5'), Key::Char('z')]);
+    check("cpus-caches-ascii-80x24", &mut app, 80, 24);
+}
+
+#[test]
+fn right_after_a_slot_has_ended_its_column_is_the_newest() {
+    let mut app = ran_for(2, 80, 24);
+    let mut late = fixture::snapshot_two_nodes_after(2);
+    late.duration_ns += 1_000_000;
+    show(&mut app, late);
+    app.press(Key::Char('5'));
+    let shown = screen(&mut app, 80, 24);
+    // What ran up to then is at the edge, and of the time at the other one nothing is known any more.
+    assert!(shown.contains("aaaaaaaa 59.5%") && shown.contains("now: c jemalloc_bg_thd (4720) 16.0%"), "{shown}");
+    assert!(shown.contains("[CPUs] 6  Events   last 9.75s") && shown.contains("CPUs 8  last 9.75s"), "{shown}");
+}
+
+#[test]
+fn sentences_have_the_keys_of_the_user() {
+    let mut keymap = Keymap::default();
+    assert!(keymap.bind("hide-idle", &[Key::Char('U')]) && keymap.bind("help", &[Key::Function(1)]));
+    let mut app = preferring(Preferences { keymap: Arc::new(keymap), ..Preferences::default() });
+    let mut idle = fixture::snapshot_two_nodes();
+    // What was seen is of long ago, for a map that is narrow.
+    idle.threads.iter_mut().for_each(|thread| thread.track.retain(|slot| slot.start_ns < 1_000_000_000));
+    show(&mut app, idle);
+    press(&mut app, &[Key::Char('5'), Key::Char('U')]);
+    app.resize(40, 10);
+    let shown = screen(&mut app, 40, 10);
+    assert!(shown.contains("U shows"), "{shown}");
+    app.resize(80, 24);
+    show(&mut app, fixture::snapshot_with_events(1));
+    app.press(Key::Char('6'));
+    let shown = screen(&mut app, 80, 24);
+    assert!(shown.contains("see F1"), "{shown}");
 }

@@ -7,7 +7,7 @@ use numatrace::tui::layout::{self, Column};
 use numatrace::tui::state::{Action, Key, Notice, Tab};
 use numatrace::tui::{Options, Place};
 use numatrace_tests::fixture;
-use numatrace_tests::screens::{press, running, screen, show, type_in};
+use numatrace_tests::screens::{press, ran_for, running, screen, show, type_in};
 
 const SIZE: (u16, u16) = (120, 40);
 /// The first row of the table.
@@ -58,6 +58,31 @@ fn a_click_selects_a_thread_and_another_one_opens_it() {
     assert_eq!(app.state().opened(), app.state().row(second).map(|row| row.key));
     // In a page there is nothing to click at.
     assert_eq!(click(&mut app, 30, FIRST_ROW), Action::None);
+}
+
+#[test]
+fn a_click_puts_the_cursor_on_a_cell_or_an_event_and_another_one_opens_it() {
+    let mut app = ran_for(2, SIZE.0, SIZE.1);
+    app.press(Key::Char('5'));
+    // The second CPU, a slot before the newest: cells have two columns, names of rows nine.
+    let (column, row) = (9 + 2 * 38, layout::HEADER_LINES + 4);
+    assert_eq!(click(&mut app, column, row), Action::Draw);
+    assert_eq!(app.state().cpus_place(), Some((1, 8, 1)));
+    click(&mut app, column, row);
+    assert_eq!(app.state().tab(), Tab::Thread);
+    assert!(screen(&mut app, SIZE.0, SIZE.1).contains("io_thd_1  tid 4713"));
+    (0..=3).for_each(|second| show(&mut app, fixture::snapshot_with_events(second)));
+    app.press(Key::Char('6'));
+    let third = layout::HEADER_LINES + 4;
+    assert_eq!(click(&mut app, 50, third), Action::Draw);
+    assert_eq!(app.state().events_place().1, 2);
+    assert_eq!(
+        (click(&mut app, 50, SIZE.1 - 1), click(&mut app, 50, layout::HEADER_LINES)),
+        (Action::None, Action::None)
+    );
+    click(&mut app, 50, third);
+    assert_eq!(app.state().tab(), Tab::Thread);
+    assert!(screen(&mut app, SIZE.0, SIZE.1).contains("redis-server  tid 4711"));
 }
 
 #[test]

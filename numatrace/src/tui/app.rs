@@ -423,14 +423,14 @@ impl App {
             let rates = Arc::clone(&self.shown);
             self.state.observe(
                 &self.shown,
-                Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None, events: Vec::new() },
+                Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None, events: Vec::new(), events_from: None },
             );
             return;
         };
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
-        let events = self.history.events(number);
-        let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate, events };
+        let (events, events_from) = (self.history.events(number), self.history.events_from(number));
+        let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate, events, events_from };
         self.state.observe(&self.shown, shown);
     }
 

@@ -41,7 +41,7 @@ fn like(c: char) -> Option<char> {
         // The end of what was cut off.
         '…' => '~',
         // Heights, and bars: full, more than half, less.
-        '▁' => '.',
+        '▁' => '_',
         '▂' => ':',
         '▃' => '-',
         '▄' => '=',

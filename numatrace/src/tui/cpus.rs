@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::keymap::Keymap;
 use super::page::Role;
 use super::state::Key;
 use crate::snapshot::{Host, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadState, TrackSlot};
@@ -25,6 +26,8 @@ const CHOSEN: char = '*';
 const NAMED: usize = 8;
 /// From this width on a cell has a letter and a bar beside it.
 const WIDE: u16 = 120;
+/// Lines above the rows.
+const HEAD_LINES: usize = 2;
 /// Columns of the legend beside the map.
 const LEGEND: usize = 26;
 
@@ -110,7 +113,7 @@ struct Lettered {
 struct Picture {
     rows: Vec<Row>,
     groups: Vec<Group>,
-    /// In order of their letters.
+    /// Busiest first.
     lettered: Vec<Lettered>,
     /// Letter by position of the thread, for those that have one.
     letters: HashMap<u32, char>,
@@ -118,8 +121,12 @@ struct Picture {
     chosen: Option<u32>,
     /// How far back it reaches, ns.
     reach: u64,
-    /// Number of the newest slot.
+    /// Number of the newest slot that is shown.
     newest: u64,
+    /// How much of it has passed, ns.
+    newest_ns: u64,
+    /// Number of the oldest slot of which is known who ran.
+    oldest: u64,
     /// Threads that run, and of which it is not known where.
     unknown: usize,
     /// Position of the row of a CPU, by its number; [`NO_ROW`] where it has none.
@@ -244,18 +251,18 @@ impl Cpus {
         self.picture = picture(numbers, now_ns, self.fold);
         self.picture.chosen = pinned.and_then(|pinned| position(numbers, pinned));
         self.letter(numbers);
+        self.resize(numbers, room);
+    }
+
+    /// The room is another one.
+    pub fn resize(&mut self, numbers: &Snapshot, room: Room) {
+        self.picture.sum(room.slots());
         self.list();
         self.show_cursor(room);
         self.look(numbers);
     }
 
-    /// The room is another one.
-    pub fn resize(&mut self, numbers: &Snapshot, room: Room) {
-        self.show_cursor(room);
-        self.look(numbers);
-    }
-
-    /// Gives letters to the busiest threads. Who has one keeps it while it is among twice as many.
+    /// Gives letters to the busiest threads. Who has one keeps it while it is among twice as many, and nobody busier needs it.
     fn letter(&mut self, numbers: &Snapshot) {
         let times = self.picture.times.iter().copied().zip(0..);
         let mut busy: Vec<(u64, u32)> = times.filter(|(ns, _)| *ns > 0).collect();
@@ -271,9 +278,12 @@ impl Cpus {
         self.letters.retain(|key, _| stay.contains(key));
         let used: HashSet<char> = self.letters.values().copied().collect();
         let mut free = ('a'..='z').chain('A'..='Z').filter(|letter| !used.contains(letter));
+        // The least busy of those that may lose theirs first.
+        let mut spare = keys.iter().skip(LETTERS).rev();
         for key in keys.iter().take(LETTERS) {
             if !self.letters.contains_key(key) {
-                let Some(letter) = free.next() else { break };
+                let given = free.next().or_else(|| spare.find_map(|spare| self.letters.remove(spare)));
+                let Some(letter) = given else { break };
                 self.letters.insert(*key, letter);
             }
         }
@@ -286,7 +296,9 @@ impl Cpus {
         {
             lettered.push(self::lettered(chosen, CHOSEN, thread));
         }
-        lettered.sort_by_key(|one| number(one.letter));
+        // The selected one is always named.
+        let time = |one: &Lettered| self.picture.times.get(one.thread as usize).copied().unwrap_or(0);
+        lettered.sort_by_key(|one| (one.letter != CHOSEN, std::cmp::Reverse(time(one)), one.thread));
         self.picture.letters = lettered.iter().map(|one| (one.thread, one.letter)).collect();
         self.picture.lettered = lettered;
     }
@@ -398,6 +410,29 @@ impl Cpus {
         Asked::Draw
     }
 
+    /// Puts the cursor on what is in this column of this line of the view: a cell, or a row. Says whether it was there;
+    /// `None` where neither is.
+    pub fn point(&mut self, column: usize, line: usize, numbers: &Snapshot, room: Room) -> Option<bool> {
+        let line = line.checked_sub(HEAD_LINES).filter(|line| *line < room.rows())?;
+        let id = self.row(self.first + line)?.id;
+        let age = match column.checked_sub(room.label()).map(|column| column / room.cell()) {
+            Some(slot) if slot < room.slots() => room.slots() - 1 - slot,
+            // The busy share is of the row; beside it is the legend.
+            Some(_) if column >= room.label() + room.slots() * room.cell() + 6 => return None,
+            _ => self.age,
+        };
+        let before = (self.cursor().and_then(|at| self.row(at)).map(|row| row.id), self.age);
+        (self.at, self.age) = (id, age);
+        self.show_cursor(room);
+        self.look(numbers);
+        Some(before == (Some(id), age))
+    }
+
+    /// How far back the map reaches, ns; 0 before there are numbers.
+    pub const fn reach_ns(&self) -> u64 {
+        self.picture.reach
+    }
+
     /// Where the cursor is: the row of how many, and how many slots before the newest; `None` where there are no rows.
     pub fn place(&self) -> Option<(usize, usize, usize)> {
         let rows = self.items.iter().filter(|item| matches!(item, Item::Row(_))).count();
@@ -417,7 +452,7 @@ impl Cpus {
                 Item::Row(row) => self.row_line(*row, cursor == Some(at), room),
             });
         }
-        lines.resize(2 + room.rows(), Vec::new());
+        lines.resize(HEAD_LINES + room.rows(), Vec::new());
         if room.legend() > 0 {
             let beside = room.label() + room.slots() * room.cell() + 6;
             let legend = self.legend(numbers, shown().map(|(_, item)| *item), room);
@@ -460,7 +495,7 @@ impl Cpus {
             let unknown = format!("  ! {} {threads} where it is not known", self.picture.unknown);
             line.push(Piece::new(unknown, Role::Bad));
         }
-        let reach = text::duration(room.slots() as u64 * TRACK_SLOT_NS);
+        let reach = text::duration(self.picture.reach);
         let bars = if self.fold != Fold::Cpu && room.cell() == 1 { ", bars: share of its CPUs" } else { "" };
         line.push(Piece::new(format!("  last {reach}, a column each 250ms{bars}; the target alone"), Role::Dim));
         line
@@ -516,8 +551,8 @@ impl Cpus {
         for (slot, cell) in row.cells.iter().enumerate().skip(first) {
             let age = TRACK_SLOTS - 1 - slot;
             let here = cursor && age == self.age;
-            let piece = if self.is_traced(age) {
-                self.cell(cell, row.cpus, here, room)
+            let piece = if self.is_known(age) {
+                self.cell(cell, age, row.cpus, here, room)
             } else {
                 Piece { cursor: here, ..Piece::new(" ".repeat(room.cell()), Role::Plain) }
             };
@@ -534,19 +569,25 @@ impl Cpus {
         line
     }
 
-    /// Tracing had begun so many slots ago.
-    const fn is_traced(&self, age: usize) -> bool {
-        age as u64 <= self.picture.newest
+    /// It is known who ran so many slots ago: tracing had begun, and it is not too long ago.
+    const fn is_known(&self, age: usize) -> bool {
+        self.picture.oldest.saturating_add(age as u64) <= self.picture.newest
     }
 
-    fn cell(&self, cell: &Cell, cpus: u32, cursor: bool, room: Room) -> Piece {
+    /// Time of so many CPUs in the slot that is so old, ns.
+    fn time(&self, age: usize, cpus: u32) -> f64 {
+        let slot = if age == 0 { self.picture.newest_ns } else { TRACK_SLOT_NS };
+        slot.max(1) as f64 * f64::from(cpus)
+    }
+
+    fn cell(&self, cell: &Cell, age: usize, cpus: u32, cursor: bool, room: Room) -> Piece {
         if cell.total == 0 {
             let text = if room.cell() == 2 { format!("{NOBODY} ") } else { NOBODY.to_string() };
             return Piece { cursor, ..Piece::new(text, Role::Dim) };
         }
-        let share = cell.total as f64 / (TRACK_SLOT_NS as f64 * f64::from(cpus));
+        let share = cell.total as f64 / self.time(age, cpus);
         let letter = self.picture.letters.get(&cell.thread).copied();
-        let faint = cell.longest * 2 < TRACK_SLOT_NS;
+        let faint = (cell.longest as f64) * 2.0 < self.time(age, 1);
         let letter_text = letter.unwrap_or(OTHER);
         let text = match (room.cell(), self.fold) {
             (2, _) => format!("{letter_text}{}", level(share)),
@@ -625,12 +666,17 @@ impl Cpus {
         let mut line = vec![Piece::new(format!("{}{group}, {ago}: ", row.label), Role::Strong)];
         let (named, threads) = (&self.under.0, self.under.1);
         if named.is_empty() {
-            let traced = self.is_traced(self.age);
-            let why = if traced { "no thread of the target ran there" } else { "before tracing began" };
+            let why = if self.is_known(self.age) {
+                "no thread of the target ran there"
+            } else if self.age as u64 > self.picture.newest {
+                "before tracing began"
+            } else {
+                "no more than ten seconds are kept"
+            };
             line.push(Piece::new(why, Role::Plain));
             return line;
         }
-        let time = TRACK_SLOT_NS as f64 * f64::from(row.cpus);
+        let time = self.time(self.age, row.cpus);
         for (nth, (at, ns)) in named.iter().enumerate() {
             let Some(thread) = numbers.threads.get(*at as usize) else { continue };
             let letter = self.picture.letters.get(at).copied().unwrap_or(OTHER);
@@ -649,7 +695,7 @@ impl Cpus {
     }
 
     /// Why there is no map, in a sentence.
-    pub fn why_not(&self, numbers: &Snapshot) -> Option<String> {
+    pub fn why_not(&self, numbers: &Snapshot, keymap: &Keymap) -> Option<String> {
         if self.picture.rows.is_empty() {
             return Some("Which CPUs this machine has is not known yet.".into());
         }
@@ -661,7 +707,8 @@ impl Cpus {
             };
             return Some(ran.into());
         }
-        (self.items.is_empty()).then(|| "No CPU was used by the target: x shows all of them.".into())
+        let all = || keymap.name_of(Key::Char('x'));
+        (self.items.is_empty()).then(|| format!("No CPU was used by the target: {} shows all of them.", all()))
     }
 }
 
@@ -797,10 +844,15 @@ fn entry(row_of: &mut Vec<u32>, cpu: u32) -> &mut u32 {
 /// Turns the tracks round: by row and slot, who ran there longest.
 fn picture(numbers: &Snapshot, now_ns: u64, fold: Fold) -> Picture {
     let mut made = frame(&numbers.host, fold);
-    // A slot that begins right now is still empty.
-    let newest = now_ns.div_ceil(TRACK_SLOT_NS).saturating_sub(1);
-    let oldest = (newest + 1).saturating_sub(TRACK_SLOTS as u64);
-    (made.newest, made.reach) = (newest, now_ns.saturating_sub(oldest * TRACK_SLOT_NS));
+    // Numbers come right after a slot has ended: the next one, of which next to nothing has passed, would say that nobody ran.
+    let mut newest = now_ns.div_ceil(TRACK_SLOT_NS).saturating_sub(1);
+    let mut passed = now_ns - newest * TRACK_SLOT_NS;
+    if newest > 0 && passed * 2 < TRACK_SLOT_NS {
+        (newest, passed) = (newest - 1, TRACK_SLOT_NS);
+    }
+    // Tracks have the slots that begin within ten seconds.
+    let oldest = now_ns.saturating_sub(TRACK_SLOTS as u64 * TRACK_SLOT_NS).div_ceil(TRACK_SLOT_NS);
+    (made.newest, made.newest_ns, made.oldest) = (newest, passed, oldest);
     made.times = vec![0; numbers.threads.len()];
     for (at, thread) in numbers.threads.iter().enumerate() {
         let lost = thread.state == ThreadState::Running && thread.track.is_empty() && thread.members == 0;
@@ -828,15 +880,23 @@ fn picture(numbers: &Snapshot, now_ns: u64, fold: Fold) -> Picture {
             }
         }
     }
-    for row in &made.rows {
-        if let Some(group) = made.groups.get_mut(row.group) {
-            group.total += row.total;
-        }
-    }
     made
 }
 
 impl Picture {
+    /// Sums the newest slots, as many as are shown.
+    fn sum(&mut self, slots: usize) {
+        let oldest = self.oldest.max((self.newest + 1).saturating_sub(slots as u64));
+        self.reach = (self.newest * TRACK_SLOT_NS + self.newest_ns).saturating_sub(oldest * TRACK_SLOT_NS);
+        self.groups.iter_mut().for_each(|group| group.total = 0);
+        for row in &mut self.rows {
+            row.total = row.cells.iter().rev().take(slots).map(|cell| cell.total).sum();
+            if let Some(group) = self.groups.get_mut(row.group) {
+                group.total += row.total;
+            }
+        }
+    }
+
     /// Position of the row of a CPU. One that is not of the host as it was when tracing began gets a row of its own.
     fn row(&mut self, cpu: u32) -> usize {
         let known = *entry(&mut self.row_of, cpu);
@@ -858,11 +918,11 @@ impl Picture {
     fn add(&mut self, row: usize, column: usize, thread: u32, ns: u64) {
         let Some(row) = self.rows.get_mut(row) else { return };
         let cell = &mut row.cells[column];
-        let most = TRACK_SLOT_NS * u64::from(row.cpus);
+        let slot = if column + 1 == TRACK_SLOTS { self.newest_ns } else { TRACK_SLOT_NS };
+        let most = slot * u64::from(row.cpus);
         // Rounded up slots can be more than there is.
         let ns = ns.min(most - cell.total.min(most));
         cell.total += ns;
-        row.total += ns;
         if ns > cell.longest {
             (cell.longest, cell.thread) = (ns, thread);
         }
@@ -948,7 +1008,11 @@ mod tests {
         // Of many the busiest have one; one that has it keeps it while it is not much less busy than they are.
         observed(&mut cpus, &numbers((0..80).map(|n| busy(n + 1, u64::from(n) + 1)).collect()));
         assert_eq!(cpus.letters.len(), LETTERS);
-        assert_eq!((letter(&cpus, 1), letter(&cpus, 80).is_some()), (Some('b'), true));
+        assert!((29..=80).all(|tid| letter(&cpus, tid).is_some()), "the busiest always have one");
+        assert_eq!(letter(&cpus, 1), None, "who is not among them gives it up where there is no other");
+        // Among fewer it is kept.
+        observed(&mut cpus, &numbers((0..60).map(|n| busy(n + 21, 200 - u64::from(n))).collect()));
+        assert!((21..=72).all(|tid| letter(&cpus, tid).is_some()));
         observed(&mut cpus, &numbers((0..300).map(|n| busy(n + 1, u64::from(n) / 2 + 1)).collect()));
         assert_eq!((letter(&cpus, 1), cpus.letters.len()), (None, LETTERS));
     }
@@ -1001,5 +1065,73 @@ mod tests {
         let one = thread(1, &[(9, &[(0, 9)]), (8, &[(0, 9), (1, 5)]), (7, &[(1, 9)]), (3, &[(5, 9)])]);
         // From 0 to 1 within a slot, and on to 5 later: at least two.
         assert_eq!((lettered(0, 'a', &one).cpus, lettered(0, 'a', &one).hops), (3, 2));
+    }
+
+    #[test]
+    fn the_newest_slot_is_left_out_until_half_of_it_has_passed_and_then_is_of_what_has_passed() {
+        let mut numbers = numbers(vec![thread(1, &[(1, &[(0, 125)]), (0, &[(0, 250)])])]);
+        let mut cpus = Cpus::default();
+        // 1 ms after the slot has ended in which it ran all the time.
+        numbers.duration_ns = 41 * TRACK_SLOT_NS + MS;
+        observed(&mut cpus, &numbers);
+        assert_eq!([cell(&cpus, 0, 0), cell(&cpus, 0, 1)], [(0, 250, 250), (0, 125, 125)]);
+        let text = |cpus: &Cpus, line: usize| -> String {
+            cpus.lines(&numbers, ROOM)[line].iter().map(|piece| piece.text.as_str()).collect()
+        };
+        // Of the slot at the other end nothing is kept any more.
+        assert!(text(&cpus, 0).contains("last 9.75s"), "{}", text(&cpus, 0));
+        assert!(
+            text(&cpus, 3).starts_with(">  CPU 0  ·") && text(&cpus, 3).contains("·aa  3.8%"),
+            "{}",
+            text(&cpus, 3)
+        );
+        assert!(text(&cpus, ROOM.lines - 1).ends_with("now: a  (1) 100%"), "{}", text(&cpus, ROOM.lines - 1));
+        (0..39).for_each(|_| _ = cpus.press(Key::Left, &numbers, numbers.duration_ns, None, ROOM));
+        assert!(text(&cpus, ROOM.lines - 1).ends_with("no more than ten seconds are kept"));
+        // 150 ms into the slot, in 75 of which it ran.
+        let mut numbers = super::tests::numbers(vec![thread(1, &[(1, &[(0, 250)]), (0, &[(0, 75)])])]);
+        numbers.duration_ns = 40 * TRACK_SLOT_NS + 150 * MS;
+        let mut cpus = Cpus::default();
+        observed(&mut cpus, &numbers);
+        let row: Vec<Piece> = cpus.lines(&numbers, ROOM).swap_remove(3);
+        let faint = row.iter().find(|piece| piece.cursor).map(|piece| piece.ink);
+        assert_eq!(faint, Some(Ink::Thread(0, false)), "half of the time that has passed");
+        let told = cpus.lines(&numbers, ROOM).pop().expect("lines");
+        assert!(told.iter().any(|piece| piece.text.ends_with("50.0%")), "{told:?}");
+        // 325 of 9,900 ms: slots that begin within ten seconds.
+        assert!(row.iter().any(|piece| piece.text.trim() == "3.3%"), "{row:?}");
+    }
+
+    #[test]
+    fn what_is_summed_is_what_is_shown() {
+        let numbers = numbers(vec![thread(1, &[(35, &[(0, 250)]), (1, &[(0, 125), (2, 50)])])]);
+        let mut cpus = Cpus::default();
+        let narrow = Room { width: 40, lines: 20 };
+        cpus.observe(&numbers, numbers.duration_ns, None, narrow);
+        let totals = |cpus: &Cpus| [0, 2].map(|at| cpus.picture.rows[at].total / MS);
+        assert_eq!((narrow.slots(), cpus.reach_ns(), totals(&cpus)), (29, 29 * TRACK_SLOT_NS, [125, 50]));
+        cpus.resize(&numbers, ROOM);
+        assert_eq!((cpus.reach_ns(), totals(&cpus)), (40 * TRACK_SLOT_NS, [375, 50]));
+    }
+
+    #[test]
+    fn the_legend_has_the_busiest_first_and_a_click_finds_its_cell() {
+        let mut cpus = Cpus::default();
+        observed(&mut cpus, &numbers(vec![thread(1, &[(1, &[(0, 90)])]), thread(2, &[(1, &[(1, 80)])])]));
+        let numbers = numbers(vec![thread(1, &[(1, &[(0, 10)])]), thread(2, &[(1, &[(1, 80)])])]);
+        observed(&mut cpus, &numbers);
+        let letters: String = cpus.picture.lettered.iter().map(|one| one.letter).collect();
+        assert_eq!(letters, "ba", "letters stay, places change");
+        let point = |cpus: &mut Cpus, column, line| cpus.point(column, line, &numbers, ROOM);
+        // The title, the ruler, a head line, the legend.
+        for (column, line) in [(12, 0), (12, 1), (12, 2), (60, 3), (12, 19)] {
+            assert_eq!(point(&mut cpus, column, line), None, "{column} {line}");
+        }
+        let second_row = 4;
+        assert_eq!(point(&mut cpus, 9 + 38, second_row), Some(false));
+        assert_eq!(cpus.place(), Some((1, 8, 1)));
+        assert_eq!(point(&mut cpus, 9 + 38, second_row), Some(true));
+        assert_eq!(point(&mut cpus, 3, 3), Some(false));
+        assert_eq!(cpus.place(), Some((0, 8, 1)), "the name of a row");
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use numatrace_common::cause::Cause;
 
+use super::filter::parse::{self, Chars, Token};
 use super::help::wrap;
+use super::keymap::Keymap;
+use super::layout::Column;
 use super::page::{Line, Role};
 use super::rows::weigh_latency;
 use super::state::Key;
@@ -39,14 +42,19 @@ pub enum Asked {
 enum Term {
     /// The line has this, in small letters.
     Word(String),
+    /// The thread's name has this, in small letters.
+    Name(String),
     /// The kind begins so.
     Kind(String),
     /// A wait of at least so many ns.
     Slower(u64),
-    Cpu(u32),
-    Node(u32),
-    Tid(u32),
+    /// From one number to another, each.
+    Cpu(Ranges),
+    Node(Ranges),
+    Tid(Ranges),
 }
+
+type Ranges = Vec<(u32, u32)>;
 
 /// A filter: all conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,13 +71,14 @@ const KINDS: [&str; 9] = ["wait", "migration", "start", "exit", "exec", "untrack
 impl Filter {
     fn parse(typed: &str) -> Filter {
         let mut filter = Filter::default();
-        for word in typed.split_whitespace() {
-            let (not, plain) = word.strip_prefix('!').map_or((false, word), |rest| (true, rest));
-            if plain.is_empty() {
-                continue;
-            }
-            match term(plain) {
-                Ok(term) => filter.terms.push((not, term)),
+        let tokens = parse::tokens(typed).or_else(|why| {
+            filter.wrong = Some(why.to_string());
+            // What stands before the quotes that are being typed.
+            parse::tokens(typed.rsplit_once('"').map_or("", |(before, _)| before))
+        });
+        for token in tokens.unwrap_or_default() {
+            match term(&token) {
+                Ok(term) => filter.terms.push(term),
                 Err(why) => filter.wrong = filter.wrong.or(Some(why)),
             }
         }
@@ -85,37 +94,30 @@ impl Filter {
     }
 }
 
-fn term(word: &str) -> Result<Term, String> {
-    let Some((name, value)) = word.split_once(':') else { return Ok(Term::Word(word.to_lowercase())) };
-    let number = || value.parse::<u32>().map_err(|_| format!("{name}: needs a number, not '{value}'"));
-    match name {
-        "kind" if !value.is_empty() && KINDS.iter().any(|kind| kind.starts_with(value)) => Ok(Term::Kind(value.into())),
-        "kind" => Err(format!("kind: is one of {}", KINDS.join(", "))),
-        "slower" => {
-            duration(value).map(Term::Slower).ok_or_else(|| format!("slower: needs 1ms, 20us or 3s, not '{value}'"))
-        }
-        "cpu" => number().map(Term::Cpu),
-        "node" => number().map(Term::Node),
-        "tid" => number().map(Term::Tid),
-        // A name can have a colon.
-        _ => Ok(Term::Word(word.to_lowercase())),
-    }
-}
-
-/// `1.5ms` in ns.
-fn duration(typed: &str) -> Option<u64> {
-    let split = typed.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = typed.split_at(split);
-    let unit = match unit {
-        "ns" => 1.0,
-        "us" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" => 60e9,
-        _ => return None,
+fn term(token: &Token) -> Result<(bool, Term), String> {
+    let (not, chars) = token.negated().map_err(|why| why.to_string())?;
+    let text = |chars: &Chars| chars.iter().map(|(c, _)| c).collect::<String>();
+    let (name, rest) = parse::name(chars);
+    let [(':', false), value @ ..] = rest else { return Ok((not, Term::Word(text(chars).to_lowercase()))) };
+    let value = text(value);
+    let ranges = || parse::ranges(&name, &value).map_err(|why| why.to_string());
+    let term = match name.as_str() {
+        // A name can have a colon, or begin with one.
+        "" => Term::Word(text(chars).to_lowercase()),
+        "name" if value.is_empty() => return Err("name: needs a text: name:worker".into()),
+        "name" => Term::Name(value.to_lowercase()),
+        "kind" if !value.is_empty() && KINDS.iter().any(|kind| kind.starts_with(&value)) => Term::Kind(value),
+        "kind" => return Err(format!("kind: is one of {}", KINDS.join(", "))),
+        "slower" => match parse::number(&value, Column::P99) {
+            Some(ns) => Term::Slower(ns as u64),
+            None => return Err("slower: needs a time: slower:1ms".into()),
+        },
+        "cpu" => Term::Cpu(ranges()?),
+        "node" => Term::Node(ranges()?),
+        "tid" => Term::Tid(ranges()?),
+        _ => return Err(format!("{name}: is no condition: name, tid, cpu, node, kind, slower")),
     };
-    let number: f64 = number.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0)?;
-    Some((number * unit) as u64)
+    Ok((not, term))
 }
 
 fn is_so(term: &Term, event: &Event, host: &Host, line: &str) -> bool {
@@ -128,10 +130,15 @@ fn is_so(term: &Term, event: &Event, host: &Host, line: &str) -> bool {
         Term::Word(word) => line.contains(word.as_str()),
         Term::Kind(kind) => kind_of(event).starts_with(kind.as_str()),
         Term::Slower(least) => matches!(event.what, What::Wait { ns, .. } if ns >= *least),
-        Term::Cpu(cpu) => cpus.any(|other| other == *cpu),
-        Term::Node(node) => cpus.any(|cpu| node_of(host, cpu) == Some(*node)),
-        Term::Tid(tid) => event.thread.as_ref().is_some_and(|who| who.tid.0 == *tid),
+        Term::Name(name) => event.thread.as_ref().is_some_and(|who| who.name.to_lowercase().contains(name.as_str())),
+        Term::Cpu(wanted) => cpus.any(|cpu| is_within(wanted, cpu)),
+        Term::Node(wanted) => cpus.filter_map(|cpu| node_of(host, cpu)).any(|node| is_within(wanted, node)),
+        Term::Tid(wanted) => event.thread.as_ref().is_some_and(|who| is_within(wanted, who.tid.0)),
     }
+}
+
+fn is_within(ranges: &[(u32, u32)], number: u32) -> bool {
+    ranges.iter().any(|(from, to)| (*from..=*to).contains(&number))
 }
 
 const fn kind_of(event: &Event) -> &'static str {
@@ -155,7 +162,7 @@ fn node_of(host: &Host, cpu: u32) -> Option<u32> {
 fn named(who: &Who) -> String {
     match (who.tid.0, who.name.is_empty()) {
         (0, _) => "idle/irq".into(),
-        (tid, true) => tid.to_string(),
+        (tid, true) => format!("tid {tid}"),
         (tid, false) => format!("{} ({tid})", who.name),
     }
 }
@@ -176,14 +183,14 @@ fn what(event: &Event, host: &Host) -> (String, Role) {
     match &event.what {
         What::Wait { ns, preempted, waker, behind } => {
             let mut words = format!("waited {}", text::duration(*ns));
-            match (preempted, waker) {
-                (true, _) => words.push_str(" after preemption"),
-                (false, Some(waker)) => words.push_str(&format!(", woken by {}", named(waker))),
-                (false, None) => words.push_str(" after a wakeup"),
+            // First what matters most: a narrow terminal cuts off the rest.
+            if let Some(behind) = behind.as_ref().filter(|behind| behind.tid.0 != 0) {
+                words.push_str(&format!(" behind {}", named(behind)));
             }
-            match behind {
-                Some(behind) if behind.tid.0 != 0 => words.push_str(&format!(", behind {}", named(behind))),
-                _ => {}
+            match (preempted, waker) {
+                (true, _) => words.push_str(", preempted"),
+                (false, Some(waker)) => words.push_str(&format!(", woken by {}", named(waker))),
+                (false, None) => words.push_str(", after a wakeup"),
             }
             (words, weigh_latency(Some(*ns)))
         }
@@ -232,6 +239,8 @@ fn whole(event: &Event, host: &Host) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     intervals: Vec<Arc<Interval>>,
+    /// Where earlier events were, and are not kept any more: time of the oldest one that is, ns.
+    kept_from: Option<u64>,
     filter: String,
     parsed: Filter,
     editing: bool,
@@ -246,9 +255,9 @@ pub struct Events {
 }
 
 impl Events {
-    /// These are the last events.
-    pub fn observe(&mut self, intervals: Vec<Arc<Interval>>, numbers: &Snapshot, lines: usize) {
-        self.intervals = intervals;
+    /// These are the last events. Where earlier ones are not kept any more, `kept_from` is the time of the oldest one that is.
+    pub fn observe(&mut self, intervals: Vec<Arc<Interval>>, kept_from: Option<u64>, numbers: &Snapshot, lines: usize) {
+        (self.intervals, self.kept_from) = (intervals, kept_from);
         self.list(numbers, lines);
     }
 
@@ -290,6 +299,23 @@ impl Events {
     /// The filter is being typed.
     pub const fn editing(&self) -> bool {
         self.editing
+    }
+
+    /// What is wrong with the filter.
+    pub fn wrong(&self) -> Option<&str> {
+        self.parsed.wrong.as_deref()
+    }
+
+    /// Selects the event in this line of the view. Says whether it was selected before; `None` where there is none.
+    pub fn point(&mut self, line: usize, lines: usize) -> Option<bool> {
+        let place = line.checked_sub(HEAD_LINES).filter(|place| *place < page(lines))?;
+        let at = self.first + place;
+        if at >= self.listed.len() {
+            return None;
+        }
+        let again = at == self.selected;
+        self.select(at, lines);
+        Some(again)
     }
 
     /// How many are listed, the selected one, and the first one shown.
@@ -352,6 +378,8 @@ impl Events {
             Key::Char(c) if !c.is_control() && self.filter.chars().count() < MAX_FILTER => self.filter.push(c),
             Key::Backspace if self.filter.is_empty() => self.editing = false,
             Key::Backspace => _ = self.filter.pop(),
+            // What is wrong is not kept: it is still to be mended.
+            Key::Enter if self.parsed.wrong.is_some() => return Asked::Nothing,
             Key::Enter => self.editing = false,
             Key::Esc => {
                 self.editing = false;
@@ -364,10 +392,10 @@ impl Events {
     }
 
     /// The view in lines, and which of them is selected.
-    pub fn lines(&self, numbers: &Snapshot, width: u16, lines: usize) -> (Vec<Line>, Option<usize>) {
-        let (title, rule) = self.title();
+    pub fn lines(&self, numbers: &Snapshot, width: u16, lines: usize, keymap: &Keymap) -> (Vec<Line>, Option<usize>) {
+        let (title, rule) = self.title(keymap);
         let mut all = vec![title, rule];
-        if let Some(why) = self.why_empty() {
+        if let Some(why) = self.why_empty(keymap) {
             all.push(Line::default());
             all.extend(wrap(&why, usize::from(width.max(1))).into_iter().map(|part| Line::of(part, Role::Plain)));
             return (all, None);
@@ -402,9 +430,10 @@ impl Events {
         let who = event.thread.as_ref();
         if !narrow {
             let tid = who.map_or_else(String::new, |who| who.tid.to_string());
-            line.push(text::right(&tid, 9), Role::Plain);
+            // The kernel has 4,194,304 at most.
+            line.push(text::right(&tid, 8), Role::Plain);
         }
-        let name = if narrow { 9 } else { 16 };
+        let name = if narrow { 9 } else { 15 };
         line.push(format!(" {} ", text::left(who.map_or("", |who| &who.name), name)), Role::Plain);
         let (words, role) = what(event, &numbers.host);
         line.push(words, role);
@@ -412,12 +441,15 @@ impl Events {
     }
 
     /// How many of how many, and by which rule.
-    fn title(&self) -> (Line, Line) {
+    fn title(&self, keymap: &Keymap) -> (Line, Line) {
         let told: usize = self.intervals.iter().map(|interval| interval.events.len()).sum();
         let seen = self.intervals.iter().fold(0u64, |sum, one| sum.saturating_add(one.seen.total()));
         let mut title = Line::of("Events ", Role::Strong);
+        let gone = self.intervals.is_empty() && self.kept_from.is_some();
         let (told, seen) = (text::count(told as u64), text::count(seen));
-        if self.filter.is_empty() {
+        if gone {
+            title.push("not kept", Role::Warn);
+        } else if self.filter.is_empty() {
             title.push(format!("{told} of {seen}"), Role::Plain);
         } else {
             let (listed, filter) = (text::count(self.listed.len() as u64), text::fit(&self.filter, 40));
@@ -428,21 +460,31 @@ impl Events {
             let stretch = format!(" from {} to {}", text::duration(first.start_ns), text::duration(last.end_ns));
             title.push(stretch, Role::Plain);
         }
-        title.push("  newest first", Role::Dim);
+        if !gone {
+            title.push("  newest first", Role::Dim);
+        }
         let rule = match &self.parsed.wrong {
             Some(why) => Line::of(format!("! {why}"), Role::Bad),
-            None => Line::of("the longest waits of each interval, all losses, some of the rest: see ?", Role::Dim),
+            None => {
+                let see = keymap.name_of(Key::Char('?'));
+                let rule = format!("the longest waits of each interval, all losses, some of the rest: see {see}");
+                Line::of(rule, Role::Dim)
+            }
         };
         (title, rule)
     }
 
-    fn why_empty(&self) -> Option<String> {
+    fn why_empty(&self, keymap: &Keymap) -> Option<String> {
         if !self.listed.is_empty() {
             None
+        } else if let (true, Some(oldest)) = (self.intervals.is_empty(), self.kept_from) {
+            let oldest = text::duration(oldest);
+            Some(format!("Events up to here are no longer kept (the oldest kept is at {oldest})."))
         } else if self.intervals.is_empty() {
             Some("No event worth a line has been seen yet: events come with the numbers of each interval.".into())
         } else {
-            Some(format!("No event matches '{}': Esc clears the filter.", text::fit(&self.filter, 64)))
+            let clear = keymap.name_of(Key::Esc);
+            Some(format!("No event matches '{}': {clear} clears the filter.", text::fit(&self.filter, 64)))
         }
     }
 }
@@ -487,13 +529,13 @@ mod tests {
             event(4, 10, 1, What::Exited),
         ];
         let mut events = Events { filter: filter.into(), parsed: Filter::parse(filter), ..Events::default() };
-        events.observe(vec![interval(1, all)], &numbers(), 20);
+        events.observe(vec![interval(1, all)], None, &numbers(), 20);
         events.listed.iter().map(|(_, nth)| u64::from(*nth) + 1).collect()
     }
 
     #[test]
     fn all_conditions_must_hold_and_what_cannot_be_read_is_told_and_left_out() {
-        let table: [(&str, &[u64]); 14] = [
+        let table: [(&str, &[u64]); 21] = [
             ("", &[4, 3, 2, 1]),
             ("kind:wait", &[2, 1]),
             ("kind:mig", &[3]),
@@ -507,35 +549,48 @@ mod tests {
             ("!io-10", &[3, 2]),
             ("! ", &[4, 3, 2, 1]),
             ("cpu:x tid:10", &[4, 1]),
+            ("name:IO-1 kind:wait", &[2, 1]),
+            ("name:10", &[4, 1]),
+            ("tid:9,11-12", &[3, 2]),
+            ("node:1-8", &[3, 2]),
+            ("!node:0-1", &[2]),
+            ("\"load balance\"", &[3]),
+            // While it is typed.
+            ("tid:10 \"no such", &[4, 1]),
             ("nobody", &[]),
         ];
         for (filter, wanted) in table {
             assert_eq!(listed(filter), wanted, "{filter}");
         }
-        assert!(Filter::parse("cpu:x").wrong.is_some_and(|why| why.contains("'x'")));
-        assert!(
-            ["kind:", "kind:foo", "slower:1", "slower:-1ms"].iter().all(|typed| Filter::parse(typed).wrong.is_some())
-        );
+        let wrong = |typed| Filter::parse(typed).wrong.unwrap_or_default();
+        assert_eq!(wrong("cpu:x"), "x is no list of numbers: cpu:1,4-7");
+        assert_eq!(wrong("nmae:w"), "nmae: is no condition: name, tid, cpu, node, kind, slower");
+        for typed in ["kind:", "kind:foo", "slower:1", "slower:-1ms", "name:", "tid:", "!", "\"a"] {
+            assert!(!wrong(typed).is_empty(), "{typed}");
+        }
+        for typed in ["kworker/0:1", "\"nmae:w\"", ":", "10:21"] {
+            assert_eq!(wrong(typed), "", "{typed}");
+        }
     }
 
     #[test]
     fn the_chosen_event_stays_selected_when_others_come_and_when_it_goes_an_older_one_is() {
         let of = |number: u64| interval(number, (0..5).map(|n| event(number * 10 + n, 1, 0, wait(n + 1))).collect());
         let (numbers, mut events) = (numbers(), Events::default());
-        events.observe(vec![of(1), of(2)], &numbers, 7);
+        events.observe(vec![of(1), of(2)], None, &numbers, 7);
         let time = |events: &Events| events.event(events.selected).map(|event| event.time_ns);
         assert_eq!(time(&events), Some(24));
-        events.observe(vec![of(1), of(2), of(3)], &numbers, 7);
+        events.observe(vec![of(1), of(2), of(3)], None, &numbers, 7);
         assert_eq!(time(&events), Some(34), "the newest as long as none is chosen");
         (0..3).for_each(|_| _ = events.press(Key::Down, &numbers, 7));
         assert_eq!((time(&events), events.place()), (Some(31), (15, 3, 1)));
-        events.observe(vec![of(2), of(3), of(4)], &numbers, 7);
+        events.observe(vec![of(2), of(3), of(4)], None, &numbers, 7);
         assert_eq!((time(&events), events.place().1), (Some(31), 8));
-        events.observe(vec![of(4), of(5)], &numbers, 7);
+        events.observe(vec![of(4), of(5)], None, &numbers, 7);
         assert_eq!(time(&events), Some(40), "what is left of the oldest");
         assert_eq!(events.press(Key::Enter, &numbers, 7), Asked::Open(ThreadKey { tid: Tid(1), born: 7 }));
         _ = events.press(Key::Home, &numbers, 7);
-        events.observe(vec![of(4), of(6)], &numbers, 7);
+        events.observe(vec![of(4), of(6)], None, &numbers, 7);
         assert_eq!(time(&events), Some(64));
     }
 }

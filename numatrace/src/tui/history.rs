@@ -125,6 +125,8 @@ pub struct History {
     p99s: VecDeque<(u64, Option<u64>)>,
     /// Intervals with events, oldest first: apart from the snapshots, which share them.
     events: VecDeque<Arc<Interval>>,
+    /// End of the first interval whose events were let go, ns.
+    events_gone: Option<u64>,
     /// Events up to what is looked at, which stay with it.
     held_events: Vec<Arc<Interval>>,
 }
@@ -210,7 +212,9 @@ impl History {
         self.events.extend(events.into_iter().filter(|interval| interval.number > known));
         let mut kept: usize = self.events.iter().map(|interval| interval.events.len()).sum();
         while self.events.len() > 1 && kept > EVENTS {
-            kept -= self.events.pop_front().map_or(0, |oldest| oldest.events.len());
+            let Some(oldest) = self.events.pop_front() else { break };
+            kept -= oldest.events.len();
+            self.events_gone = self.events_gone.or(Some(oldest.end_ns));
         }
     }
 
@@ -220,6 +224,10 @@ impl History {
             return self.held_events.clone();
         }
         let Some(time) = self.time(number) else { return Vec::new() };
+        // Those before what is looked at can have been let go since.
+        let kept = self.events.front().map_or(u64::MAX, |oldest| oldest.number);
+        let is_before = self.held.is_some_and(|held| number < held);
+        let held = self.held_events.iter().filter(|one| is_before && one.number < kept && one.end_ns <= time);
         let until = self.events.partition_point(|interval| interval.end_ns <= time);
         let mut shown = 0;
         let fits = |interval: &&Arc<Interval>| {
@@ -227,9 +235,17 @@ impl History {
             shown += interval.events.len();
             first || shown <= SHOWN_EVENTS
         };
-        let mut last: Vec<Arc<Interval>> = self.events.iter().take(until).rev().take_while(fits).cloned().collect();
+        let mut last: Vec<Arc<Interval>> =
+            held.chain(self.events.iter().take(until)).rev().take_while(fits).cloned().collect();
         last.reverse();
         last
+    }
+
+    /// Time of the oldest event that is kept, where there were others before the point with this number, ns.
+    pub fn events_from(&self, number: u64) -> Option<u64> {
+        let (time, gone) = (self.time(number)?, self.events_gone?);
+        let oldest = self.events.front()?;
+        (gone <= time).then(|| oldest.events.first().map_or(oldest.start_ns, |event| event.time_ns))
     }
 
     /// Number and time of the newest point.
@@ -364,8 +380,8 @@ mod tests {
 
     /// A snapshot that ends interval number `seconds`, which has so many events, and has those before it too.
     fn with_events(seconds: u64, each: usize) -> Arc<Snapshot> {
-        let event = || crate::snapshot::Event {
-            time_ns: 0,
+        let event = |number: u64| crate::snapshot::Event {
+            time_ns: number * 1_000_000_000,
             thread: None,
             born_ns: 0,
             cpu: None,
@@ -374,7 +390,7 @@ mod tests {
         let interval = |number: u64| Interval {
             number,
             end_ns: number * 1_000_000_000,
-            events: std::iter::repeat_with(event).take(each).collect(),
+            events: std::iter::repeat_with(|| event(number)).take(each).collect(),
             ..Interval::default()
         };
         let mut snapshot = Snapshot::nothing_yet("pid 1");
@@ -397,8 +413,13 @@ mod tests {
         let kept: usize = history.events.iter().map(|interval| interval.events.len()).sum();
         assert!(kept <= EVENTS && kept > EVENTS - 401, "{kept}");
         assert_eq!(numbers(&history.events(3)), [1, 2, 3, 4]);
+        // A step back from there has what was kept with it; a step forward has nothing, and says so.
+        history.hold(Some(1));
+        assert_eq!(numbers(&history.events(1)), [1, 2]);
+        history.hold(Some(0));
+        assert_eq!((numbers(&history.events(0)), history.events_from(0)), (vec![1], Some(161_000_000_000)));
         history.hold(None);
-        assert_eq!(history.events(3), []);
+        assert_eq!((history.events(3), history.events_from(3)), (vec![], Some(161_000_000_000)));
         // One interval is shown, however large.
         history.push(with_events(201, 3_000));
         let (last, _) = history.newest().expect("points");

@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 const WHEEL: usize = 3;
 
 /// A click: on a view's name shows it, on the head of a column sorts by it (again: the other way), on a row selects it (again:
-/// opens it).
+/// opens it), in the map of CPUs and in the events likewise.
 pub(super) fn click(state: &mut UiState, column: u16, row: u16, snapshot: &Snapshot) -> Action {
     if state.takes_text()
         || state.table().chooser().is_some()
@@ -24,7 +24,12 @@ pub(super) fn click(state: &mut UiState, column: u16, row: u16, snapshot: &Snaps
         return Action::Draw;
     }
     if state.tab() != Tab::Threads {
-        return Action::None;
+        let Some(line) = row.checked_sub(layout::HEADER_LINES) else { return Action::None };
+        return match state.point(column.into(), line.into(), snapshot) {
+            Some(true) => update(state, Key::Enter, snapshot),
+            Some(false) => Action::Draw,
+            None => Action::None,
+        };
     }
     match row.checked_sub(layout::HEADER_LINES + layout::TABLE_HEAD_LINES) {
         None if row.saturating_add(1) == layout::HEADER_LINES + layout::TABLE_HEAD_LINES => {

@@ -212,6 +212,8 @@ pub struct Shown {
     pub record_rate: Option<f64>,
     /// The last events up to these numbers, by interval, oldest first.
     pub events: Vec<Arc<Interval>>,
+    /// Where earlier events were, and are not kept any more: time of the oldest one that is, ns.
+    pub events_from: Option<u64>,
 }
 
 /// What is shown.
@@ -265,6 +267,7 @@ impl UiState {
                 now_ns: 0,
                 record_rate: None,
                 events: Vec::new(),
+                events_from: None,
             },
             table: Table::new(width, height),
             opened: None,
@@ -323,7 +326,9 @@ impl UiState {
         let (room, lines) = (self.map_room(), layout::page_rows(self.height));
         match self.tab {
             Tab::Cpus => self.cpus.observe(numbers, self.shown.now_ns, self.table.chosen_thread(), room),
-            Tab::Events => self.events.observe(self.shown.events.clone(), numbers, lines),
+            Tab::Events => {
+                self.events.observe(self.shown.events.clone(), self.shown.events_from, numbers, lines);
+            }
             _ => {}
         }
     }
@@ -481,7 +486,7 @@ impl UiState {
 
     /// The filter that is being typed, and what is wrong with it.
     pub fn typed(&self) -> Option<(&str, Option<&str>)> {
-        if self.events.editing() { Some((self.events.filter(), None)) } else { self.table.typed() }
+        if self.events.editing() { Some((self.events.filter(), self.events.wrong())) } else { self.table.typed() }
     }
 
     /// What was copied last.
@@ -589,7 +594,7 @@ impl UiState {
     /// # Errors
     /// The sentence.
     pub fn cpus(&self, numbers: &Snapshot) -> Result<Vec<Vec<cpus::Piece>>, String> {
-        match self.cpus.why_not(numbers) {
+        match self.cpus.why_not(numbers, &self.keymap) {
             Some(why) => Err(why),
             None => Ok(self.cpus.lines(numbers, self.map_room())),
         }
@@ -602,7 +607,7 @@ impl UiState {
 
     /// The events in lines, and which of these is selected.
     pub fn event_lines(&self, numbers: &Snapshot) -> (Vec<Line>, Option<usize>) {
-        self.events.lines(numbers, self.width, layout::page_rows(self.height))
+        self.events.lines(numbers, self.width, layout::page_rows(self.height), &self.keymap)
     }
 
     /// How many events are listed, which one is selected, and the first that is shown.
@@ -613,6 +618,21 @@ impl UiState {
     /// What listed events match; empty for all.
     pub fn events_filter(&self) -> &str {
         self.events.filter()
+    }
+
+    /// How far back the map reaches, ns.
+    pub fn cpus_reach_ns(&self) -> u64 {
+        self.cpus.reach_ns()
+    }
+
+    /// Puts the cursor of the map, or of the events, there: see [`cpus::Cpus::point`].
+    pub(super) fn point(&mut self, column: usize, line: usize, numbers: &Snapshot) -> Option<bool> {
+        let room = self.map_room();
+        match self.tab {
+            Tab::Cpus if self.cpus(numbers).is_ok() => self.cpus.point(column, line, numbers, room),
+            Tab::Events => self.events.point(line, room.lines),
+            _ => None,
+        }
     }
 
     fn map_room(&self) -> cpus::Room {

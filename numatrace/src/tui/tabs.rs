@@ -30,7 +30,7 @@ impl Label {
 pub struct Beside {
     /// Which lines of a page are shown, where not all are.
     pub scrolled: Option<String>,
-    /// Which stretch of time numbers are about.
+    /// Which stretch of time numbers are about; empty where the view says so itself.
     pub window: String,
     /// Which one rates are about, where that is another.
     pub rates: String,
@@ -41,12 +41,25 @@ pub fn beside(state: &UiState, snapshot: &Snapshot) -> Beside {
     let ((first, lines), rows) = (state.page(), layout::page_rows(state.height()));
     let scrolled = (state.tab() != Tab::Threads && lines > rows)
         .then(|| format!("lines {}-{}/{lines} ", first + 1, (first + rows).min(lines)));
+    if let Some(window) = own_stretch(state) {
+        return Beside { scrolled, window, rates: String::new() };
+    }
     let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
         (Window::Start, 0) => (" since start".into(), String::new()),
         (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
         _ => (format!(" {}", state.window_name(snapshot)), String::new()),
     };
     Beside { scrolled, window, rates }
+}
+
+/// Which stretch a view is about that shows the same one in every window; `None` for others, and while there is nothing.
+/// That of the events, which differs with every line, is above them.
+fn own_stretch(state: &UiState) -> Option<String> {
+    match state.tab() {
+        Tab::Cpus => Some(state.cpus_reach_ns()).filter(|ns| *ns > 0).map(|ns| format!(" last {}", text::duration(ns))),
+        Tab::Events => Some(String::new()),
+        _ => None,
+    }
 }
 
 /// The names, from left to right. Where not all fit beside what matters more, the keys of the others do.
@@ -84,7 +97,7 @@ mod tests {
     fn every_name_is_found_where_it_is_written() {
         let snapshot = Snapshot::nothing_yet("pid 1");
         for (width, digit) in
-            [40, 60, 80, 200].into_iter().flat_map(|width| ['1', '2', '4'].map(|digit| (width, digit)))
+            [40, 60, 80, 200].into_iter().flat_map(|width| ['1', '2', '4', '5', '6'].map(|digit| (width, digit)))
         {
             let mut state = UiState::new(width, 24);
             update(&mut state, Key::Char(digit), &snapshot);

@@ -7,7 +7,7 @@
 //! A filter is parsed once, by [`Filter::parse`]; to match a thread takes no memory. What is printed is understood again as the
 //! same filter.
 
-mod parse;
+pub(super) mod parse;
 mod print;
 
 use super::layout::{Column, Kind};

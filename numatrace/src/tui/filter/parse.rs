@@ -7,12 +7,30 @@ fn wrong<T>(sentence: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong(sentence.into()))
 }
 
-/// A word as it was typed: characters, and whether each was in quotes, where it means itself.
+/// Characters, and whether each was in quotes, where it means itself.
+pub(in crate::tui) type Chars = [(char, bool)];
+
+/// A word as it was typed.
 #[derive(Default)]
-struct Token {
-    chars: Vec<(char, bool)>,
+pub(in crate::tui) struct Token {
+    pub chars: Vec<(char, bool)>,
     /// There were quotes: it is a word even without characters.
-    quoted: bool,
+    pub quoted: bool,
+}
+
+impl Token {
+    /// Whether it asks for the opposite, and what it says without that.
+    ///
+    /// # Errors
+    /// Says that there is nothing.
+    pub fn negated(&self) -> Result<(bool, &Chars), Wrong> {
+        let negated = self.chars.first() == Some(&('!', false));
+        let chars = if negated { &self.chars[1..] } else { &self.chars[..] };
+        if chars.is_empty() && !self.quoted {
+            return wrong("! needs a word: !worker");
+        }
+        Ok((negated, chars))
+    }
 }
 
 pub(super) fn filter(text: &str) -> Result<Filter, Wrong> {
@@ -21,7 +39,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, Wrong> {
 }
 
 /// Words are apart by blanks outside of quotes. In quotes two quotation marks are one.
-fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
+pub(in crate::tui) fn tokens(text: &str) -> Result<Vec<Token>, Wrong> {
     let mut tokens = Vec::new();
     let mut token = Token::default();
     let mut inside = false;
@@ -50,30 +68,33 @@ fn take(token: &mut Token, tokens: &mut Vec<Token>) {
 }
 
 fn word(token: &Token) -> Result<Word, Wrong> {
-    let negated = token.chars.first() == Some(&('!', false));
-    let chars = if negated { &token.chars[1..] } else { &token.chars[..] };
-    if chars.is_empty() && !token.quoted {
-        return wrong("! needs a word: !worker");
-    }
+    let (negated, chars) = token.negated()?;
     Ok(Word { negated, test: test(chars, token.quoted)? })
 }
 
-fn test(chars: &[(char, bool)], quoted: bool) -> Result<Test, Wrong> {
-    let all = || chars.iter().map(|(c, _)| c).collect::<String>();
+/// What can be the name of a column, in small letters, and what follows it; nothing where the text cannot begin with one.
+pub(in crate::tui) fn name(chars: &Chars) -> (String, &Chars) {
     let of_name = |(c, quoted): &&(char, bool)| !quoted && (c.is_ascii_alphanumeric() || "._".contains(*c));
     let length = chars.iter().take_while(of_name).count();
-    let named = chars.first().is_some_and(|(c, _)| c.is_ascii_alphabetic()) && length > 0;
-    let (name, rest): (String, _) = (chars[..length].iter().map(|(c, _)| c).collect(), &chars[length..]);
+    if !chars.first().is_some_and(|(c, _)| c.is_ascii_alphabetic()) {
+        return (String::new(), chars);
+    }
+    (chars[..length].iter().map(|(c, _)| c.to_ascii_lowercase()).collect(), &chars[length..])
+}
+
+fn test(chars: &Chars, quoted: bool) -> Result<Test, Wrong> {
+    let all = || chars.iter().map(|(c, _)| c).collect::<String>();
+    let (name, rest) = name(chars);
     match rest.first() {
-        Some((':', false)) if named => is_in(&name.to_ascii_lowercase(), &rest[1..]),
-        Some(('<' | '>' | '=', false)) if named => {
+        Some((':', false)) if !name.is_empty() => is_in(&name, &rest[1..]),
+        Some(('<' | '>' | '=', false)) if !name.is_empty() => {
             let found = Comparison::ALL
                 .iter()
                 .find(|(sign, _)| sign.chars().enumerate().all(|(at, c)| rest.get(at) == Some(&(c, false))));
             // One of the three signs stands there, and each of them is a comparison.
             let (sign, comparison) = found.unwrap_or(&Comparison::ALL[4]);
             let operand: String = rest[sign.len()..].iter().map(|(c, _)| c).collect();
-            compares(&name.to_ascii_lowercase(), sign, *comparison, &operand)
+            compares(&name, sign, *comparison, &operand)
         }
         _ if !quoted && all() == "marked" => Ok(Test::Marked),
         _ => Ok(Test::Any(Needle::new(&all()))),
@@ -81,7 +102,7 @@ fn test(chars: &[(char, bool)], quoted: bool) -> Result<Test, Wrong> {
 }
 
 /// `name:text` and `tid:12,14-20`.
-fn is_in(name: &str, operand: &[(char, bool)]) -> Result<Test, Wrong> {
+fn is_in(name: &str, operand: &Chars) -> Result<Test, Wrong> {
     let text: String = operand.iter().map(|(c, _)| c).collect();
     if let Some((_, list)) = List::ALL.iter().find(|(known, _)| *known == name) {
         return Ok(Test::List(*list, ranges(name, &text)?));
@@ -143,7 +164,7 @@ fn no_column<T>(name: &str) -> Result<T, Wrong> {
 }
 
 /// `12,14-20`.
-fn ranges(name: &str, text: &str) -> Result<Vec<(u32, u32)>, Wrong> {
+pub(in crate::tui) fn ranges(name: &str, text: &str) -> Result<Vec<(u32, u32)>, Wrong> {
     if text.is_empty() {
         return wrong(format!("{name}: needs a number or a list: {name}:1,4-7"));
     }
@@ -158,7 +179,7 @@ fn ranges(name: &str, text: &str) -> Result<Vec<(u32, u32)>, Wrong> {
 }
 
 /// A number with its unit: ns for times, percent for shares.
-fn number(text: &str, column: Column) -> Option<f64> {
+pub(in crate::tui) fn number(text: &str, column: Column) -> Option<f64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) if column == Column::Nice => (true, rest),
         _ => (false, text),

@@ -96,7 +96,8 @@ fn tabs(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) -> Line
         line.push_whole(&beside.rates, theme.dim);
     }
     if let Some(interval) = state.interval_ns() {
-        line.push_whole(&format!(", every {}", text::duration(interval)), theme.dim);
+        let comma = if beside.window.is_empty() { "" } else { "," };
+        line.push_whole(&format!("{comma} every {}", text::duration(interval)), theme.dim);
     }
     Line::from(line.spans)
 }
