@@ -83,7 +83,7 @@ const LISTS: [Entry; 7] = [
     ),
     (
         "their filter",
-        "words that the line must have, !word that it must not; kind:wait (migration, start, exit, ...), slower:1ms, cpu:3, node:1, tid:12",
+        "words that the line must have, !word that it must not; kind:wait (migration, start, exit, ...), slower:1ms, cpu:3, node:0-1, tid:12, name:worker",
     ),
     ("behind", "the thread that had the CPU for most of the wait, as far as two samples tell"),
 ];
