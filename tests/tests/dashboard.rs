@@ -217,9 +217,9 @@ fn filters(dashboard: &Dashboard<'_>) -> Result<()> {
 
 /// `g` groups threads by their names and by their cgroups, and takes them apart again; groups unfold.
 fn groups(dashboard: &Dashboard<'_>) -> Result<()> {
-    dashboard.press_for("g", "groups", |screen| screen.has("Threads by name") && screen.has("+ beat-"))?;
-    dashboard.press_for("Z", "what is in them", |screen| screen.has("- beat-"))?;
-    dashboard.press_for("Z", "groups alone", |screen| !screen.has("- beat-"))?;
+    dashboard.press_for("g", "groups", |screen| screen.has("Threads by name") && screen.has("▸ beat-"))?;
+    dashboard.press_for("Z", "what is in them", |screen| screen.has("▾ beat-"))?;
+    dashboard.press_for("Z", "groups alone", |screen| !screen.has("▾ beat-"))?;
     dashboard.press_for("g", "cgroups", |screen| screen.has("Threads by cgroup"))?;
     dashboard.press_for("g", "threads", |screen| !screen.has("Threads by"))?;
     Ok(())
