@@ -146,12 +146,11 @@ pub fn hint_faults(source: &str, name: &str) -> Result<()> {
     let thread = report.thread(done.threads["toucher"].tid)?;
     // The kernel leaves a kprobe's program out where another one is at work on the CPU: such a fault looks like others.
     let missed = if source == "kprobe" { all.saturating_sub(ours_local + ours_remote) } else { 0 };
-    // After a hint fault that was a read, the next write is a fault of its own: on its stack the thread writes, too.
-    const WRITTEN: u64 = 8;
-    let written = thread.touches("cow")?.unwrap_or_default().all();
-    ensure!(written <= WRITTEN, "{written} copies on write by a thread that reads: {}", thread.0["touches"]);
+    // The thread has memory of its own as well: after a hint fault that was a read, its next write to its stack is a fault like
+    // others, and so is a page of the stack that it has not used before.
+    const OWN: u64 = 16;
     ensure!(
-        thread.all_touches()?.all() <= missed + written,
+        thread.all_touches()?.all() <= missed + OWN,
         "planted faults are among the page touches ({missed} were missed): {}",
         thread.0["touches"]
     );
