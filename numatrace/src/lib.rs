@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod findings;
 pub mod merge;
 pub mod model;
 pub mod recording;

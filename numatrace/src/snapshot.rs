@@ -63,8 +63,11 @@ pub struct Snapshot {
     /// Not part of schema 1, and none where this is the difference of two snapshots.
     #[serde(skip)]
     pub events: Vec<Arc<Interval>>,
-    /// CPU quota of the target's cgroups; `None` until a source measures it.
+    /// CPU quota of the target's cgroups and of every cgroup above them that has one, those with most threads first, each
+    /// followed by those above it; `None` until a source measures it.
     pub throttle: Option<Vec<Throttle>>,
+    /// Memory of each node and what its allocator counted, by position in `host.nodes`; `None` until a source measures it.
+    pub node_memory: Option<Vec<NodeMemory>>,
     /// Conclusions, worst first.
     pub findings: Vec<Finding>,
     /// Of a recording: what of it could not be read, in a sentence; `None` where all of it was, and for live numbers.
@@ -95,6 +98,7 @@ impl Snapshot {
             gaps: Vec::new(),
             events: Vec::new(),
             throttle: None,
+            node_memory: None,
             findings: Vec::new(),
             incomplete: None,
         }
@@ -466,6 +470,39 @@ pub struct ThreadStats {
     pub locations: Option<Vec<Location>>,
     /// Who ran while it waited, longest first, at most [`MAX_CULPRITS`].
     pub waited_behind: Vec<Culprit>,
+    /// Time waited by whose threads ran instead, all of them, not only those of `waited_behind`; `None` where no source tells.
+    pub behind: Option<Behind>,
+    /// Waits after preemption by whose thread took the CPU; `None` where no source tells.
+    pub preempted_by: Option<PreemptedBy>,
+}
+
+/// Time waited while others ran: by threads of the same process, and by all others. What is left of the time waited was
+/// throttled, idle, or nobody is known to have run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Behind {
+    /// Threads of the same process ran.
+    pub own_ns: u64,
+    /// Threads of other processes ran, and the kernel's own.
+    pub others_ns: u64,
+}
+
+/// Waits after preemption, of those whose records arrived, by who took the CPU. Where a CPU quota stopped the thread nobody
+/// took it, and the wait is in neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PreemptedBy {
+    /// A thread of the same process.
+    pub own: Waited,
+    /// A thread of another process, or of the kernel.
+    pub others: Waited,
+}
+
+/// Some waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Waited {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub total_ns: u64,
 }
 
 /// Most wakers kept for a thread.
@@ -507,6 +544,10 @@ pub struct RunQueue {
     pub preempted: Latency,
     /// Both.
     pub all: Latency,
+    /// Both, each wait without the part of it that a CPU quota caused: what they would be without the quota. Of the totals
+    /// alone; `None` where no source measures it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unthrottled: Option<Latency>,
 }
 
 /// A distribution of latencies. `count` and `total_ns` come from the kernel's counters and are exact under loss;
@@ -592,6 +633,8 @@ pub struct Culprit {
     pub tid: Tid,
     /// Its name, where known.
     pub comm: String,
+    /// Its process, where it is one of the traced threads; `None` for all others.
+    pub pid: Option<Pid>,
     /// Wait attributed to it.
     pub total_ns: u64,
     /// Waits in which it had a part.
@@ -701,19 +744,39 @@ pub struct Matrices {
     pub page_touches: Option<Vec<Vec<u64>>>,
 }
 
-/// CPU quota of one cgroup.
+/// CPU quota of one cgroup: what its cpu.stat counted since it was first read, which is when a thread of it was first seen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Throttle {
     /// Its path.
     pub cgroup: String,
-    /// Enforcement periods.
+    /// Enforcement periods in which it had something to run.
     pub periods: u64,
     /// Of these, throttled.
     pub throttled_periods: u64,
-    /// Time stopped.
+    /// Time stopped, summed over CPUs, as the kernel counts it.
     pub throttled_ns: u64,
     /// The quota in CPUs; `None` without one.
     pub quota_cpus: Option<f64>,
+    /// Traced threads that it and the cgroups below it hold now.
+    pub threads: u64,
+}
+
+/// Memory of one node: its state now, and what the kernel's page allocator counted for the whole machine since it was first
+/// read (numastat(8), /sys/devices/system/node/nodeN/numastat), in pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeMemory {
+    /// Memory that the kernel manages.
+    pub total_bytes: u64,
+    /// Free.
+    pub free_bytes: u64,
+    /// Pages of files, which the kernel can mostly give away for others.
+    pub file_bytes: u64,
+    /// Pages that were allocated here as wanted.
+    pub hit: u64,
+    /// Pages that were allocated here although another node was wanted.
+    pub miss: u64,
+    /// Pages that were wanted here and were allocated elsewhere.
+    pub foreign: u64,
 }
 
 /// A conclusion.
@@ -723,8 +786,10 @@ pub struct Finding {
     pub id: String,
     /// `info`, `warn` or `critical`.
     pub severity: String,
-    /// One sentence.
+    /// One sentence about this target.
     pub title: String,
+    /// One sentence about what this is in general, and why it hurts.
+    pub about: String,
     /// Its numbers.
     pub evidence: serde_json::Value,
     /// What to do.

@@ -7,6 +7,7 @@
 //! lists, so of one that has just come onto a full list only what it did for certain is counted.
 
 mod groups;
+mod quota;
 mod select;
 mod stretch;
 mod touches;
@@ -87,6 +88,7 @@ fn difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
     made.matrices.migrations = matrix_since(&now.matrices.migrations, &before.matrices.migrations);
     let touches = |now: &Vec<Vec<u64>>| matrix_since(now, before.matrices.page_touches.as_deref().unwrap_or_default());
     made.matrices.page_touches = now.matrices.page_touches.as_ref().map(touches);
+    quota::of_machine(now, before, &mut made);
     made
 }
 
@@ -133,6 +135,7 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
         gaps: snapshot.gaps.clone(),
         events: Vec::new(),
         throttle: snapshot.throttle.clone(),
+        node_memory: snapshot.node_memory.clone(),
         findings: snapshot.findings.clone(),
         incomplete: snapshot.incomplete.clone(),
     }
@@ -164,9 +167,8 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, distances: &[Vec<u32>], 
             wakeup: latency(&now.runq.wakeup, &before.runq.wakeup),
             preempted: latency(&now.runq.preempted, &before.runq.preempted),
             all: latency(&now.runq.all, &before.runq.all),
+            unthrottled: None,
         },
-        // Throttling has no windows yet: absent, not 0.
-        throttled_wait_ns: None,
         migrations: migrations_since(&now.migrations, &before.migrations),
         wakers: if lists { wakers_since(&now.wakers, &before.wakers) } else { Vec::new() },
         node_moves: less(now.node_moves, before.node_moves),
@@ -183,7 +185,7 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, distances: &[Vec<u32>], 
         },
         ..ThreadStats::default()
     };
-    touches::since(now, before, distances, lists, made)
+    touches::since(now, before, distances, lists, quota::since(now, before, depth, made))
 }
 
 /// The waits that came after `before`; percentiles from the buckets.
@@ -325,7 +327,7 @@ mod tests {
         let waker = |tid, count| Waker { tid: Tid(tid), comm: String::new(), count };
         let now = [waker(1, 50), waker(2, 40), waker(3, 7)];
         assert_eq!(wakers_since(&now, &[waker(1, 49), waker(2, 10), waker(3, 7)]), [waker(2, 30), waker(1, 1)]);
-        let culprit = |tid, total_ns, count| Culprit { tid: Tid(tid), comm: String::new(), total_ns, count };
+        let culprit = |tid, total_ns, count| Culprit { tid: Tid(tid), total_ns, count, ..Culprit::default() };
         let spent = culprits_since(&[culprit(1, 900, 9), culprit(2, 800, 8)], &[culprit(1, 890, 8)], 5_000);
         assert_eq!(spent, [culprit(2, 800, 8), culprit(1, 10, 1)]);
         // A wait that began before the stretch counts whole when it ends: no more than was waited in the stretch.

@@ -256,6 +256,7 @@ fn thread(tid: u32, comm: &str, state: ThreadState, n: Numbers) -> Thread {
             waiting_now_ns: n.waiting_now,
             switches: Switches { voluntary: n.switches.0, involuntary: n.switches.1 },
             runq: RunQueue {
+                unthrottled: None,
                 wakeup: part(n.switches.0, waited / 3),
                 preempted: part(n.switches.1, waited - waited / 3),
                 all: part(count, waited),
@@ -303,7 +304,7 @@ fn culprit(waited: u64) -> Vec<Culprit> {
     if waited == 0 {
         return Vec::new();
     }
-    vec![Culprit { tid: Tid(977), comm: "stress-ng-cpu".into(), total_ns: waited / 2, count: 10 }]
+    vec![Culprit { tid: Tid(977), comm: "stress-ng-cpu".into(), pid: None, total_ns: waited / 2, count: 10 }]
 }
 
 fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
@@ -372,6 +373,7 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         gaps: Vec::new(),
         events: Vec::new(),
         throttle: None,
+        node_memory: None,
         findings: Vec::new(),
         incomplete: None,
     }

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use numatrace::report::text::TextOptions;
 use numatrace::report::{self, SortKey, is_broken_pipe};
 use numatrace::snapshot::{
-    Finding, Gap, HostNode, LocalRemote, Location, LossInterval, Snapshot, Source, SourceState, Thread, ThreadStats,
-    Throttle, TouchCount, Touches, sources,
+    Behind, Finding, Gap, HostNode, LocalRemote, Location, LossInterval, NodeMemory, PreemptedBy, Snapshot, Source,
+    SourceState, Thread, ThreadStats, Throttle, TouchCount, Touches, Waited, sources,
 };
 use numatrace::text::width;
-use numatrace::units::{NodeId, Tid};
+use numatrace::units::{NodeId, Pid, Tid};
 use numatrace_tests::fixture::{
     snapshot_many_nodes, snapshot_of_threads, snapshot_two_nodes, snapshot_with_gaps, snapshot_with_loss,
     snapshot_with_memory, snapshot_without_memory, snapshot_without_threads,
@@ -40,6 +40,11 @@ fn everything() -> Snapshot {
         let touches = TouchCount { local: 8, remote: 2, unknown: 1 };
         stats.waiting_now_ns = Some(5);
         stats.throttled_wait_ns = Some(7);
+        stats.behind = Some(Behind { own_ns: 5, others_ns: 6 });
+        let waits = |count| Waited { count, total_ns: 100 * count };
+        stats.preempted_by = Some(PreemptedBy { own: waits(2), others: waits(3) });
+        stats.runq.unthrottled = Some(stats.runq.all.clone());
+        stats.waited_behind.iter_mut().for_each(|culprit| culprit.pid = Some(Pid(970)));
         let (cow, huge, zero) = (Some(touches), Some(touches), Some(touches));
         stats.touches = Some(Touches { first_touch: touches, cow, huge, zero, ..Touches::default() });
         stats.touches_by_node = Some(vec![vec![20, 4], vec![4, 4]]);
@@ -66,12 +71,21 @@ fn everything() -> Snapshot {
     snapshot.placement_age_ns = Some(1_500_000_000);
     snapshot.gaps = vec![Gap { source: sources::TOUCHES[0].into(), cpu: 3, start_ns: 5, end_ns: 9 }];
     let cgroup = String::from("/app");
-    snapshot.throttle =
-        Some(vec![Throttle { cgroup, periods: 10, throttled_periods: 3, throttled_ns: 40, quota_cpus: Some(1.5) }]);
+    snapshot.throttle = Some(vec![Throttle {
+        cgroup,
+        periods: 10,
+        throttled_periods: 3,
+        throttled_ns: 40,
+        quota_cpus: Some(1.5),
+        threads: 4,
+    }]);
+    let memory = NodeMemory { total_bytes: 9, free_bytes: 8, file_bytes: 7, hit: 6, miss: 5, foreign: 4 };
+    snapshot.node_memory = Some(vec![memory; 2]);
     snapshot.findings = vec![Finding {
         id: "cross-node-hops".into(),
         severity: "warn".into(),
         title: "Threads hop between nodes 48 times a second".into(),
+        about: "Each hop leaves the caches behind".into(),
         evidence: json!({ "hops": 480 }),
         advice: "Bind the process to one node if its memory fits there".into(),
         command: Some("numactl --cpunodebind=0 --membind=0 -- CMD".into()),
@@ -124,8 +138,13 @@ waited_behind[].tid waited_behind[].comm waited_behind[].total_ns waited_behind[
 /// Added within schema 1: allowed, and fixed from then on.
 const ADDED: &str = "refused_threads loss.records_received incomplete threads[].cgroup
 threads[].sched.policy threads[].sched.nice threads[].sched.rt_priority threads[].sched.allowed_cpus
-placement_age_ns gaps[].source gaps[].cpu gaps[].start_ns gaps[].end_ns";
-const ADDED_THREAD: &str = "migrations.unclassified unseen_events touches_by_node[][] where[].stack[]";
+placement_age_ns gaps[].source gaps[].cpu gaps[].start_ns gaps[].end_ns
+throttle[].threads findings[].about
+node_memory[].total_bytes node_memory[].free_bytes node_memory[].file_bytes node_memory[].hit node_memory[].miss
+node_memory[].foreign";
+const ADDED_THREAD: &str = "migrations.unclassified unseen_events touches_by_node[][] where[].stack[]
+behind.own_ns behind.others_ns preempted_by.own.count preempted_by.own.total_ns preempted_by.others.count
+preempted_by.others.total_ns waited_behind[].pid runq.unthrottled.LAT";
 
 fn contract() -> BTreeSet<String> {
     let lat = "count total_ns p50_ns p90_ns p99_ns p999_ns max_ns";
@@ -139,7 +158,7 @@ fn contract() -> BTreeSet<String> {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
     let thread = expand(words(SCHEMA_1_THREAD), "LAT", &words(lat));
     let mut thread = expand(thread, "TOUCH", &words("local remote unknown"));
-    thread.extend(words(ADDED_THREAD));
+    thread.extend(expand(words(ADDED_THREAD), "LAT", &words(lat)));
     let mut all = expand(words(SCHEMA_1), "THREAD", &thread);
     all.extend(words(ADDED));
     all.into_iter().collect()

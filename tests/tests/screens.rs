@@ -53,6 +53,7 @@ fn findings_come_before_all_numbers() {
         id: "made_up".into(),
         severity: severity.into(),
         title: title.into(),
+        about: String::new(),
         evidence: serde_json::Value::Null,
         advice: advice.into(),
         command: command.map(Into::into),

@@ -23,7 +23,7 @@ use crate::{
     },
     config::INTERVAL,
     decode::{Event, decode},
-    model::{Limits, Meta, Model},
+    model::{Limits, Meta, Model, Waiting},
     recording::{Head, roster::Roster, writer::Options},
     snapshot::{SourceState, Target},
     source::{Source, SourceStatus},
@@ -250,6 +250,7 @@ impl<F: Follower> Engine<F> {
             start_ns: live.start_ns(),
             start_wall_ns: system::realtime_ns() - elapsed,
             pages: live.pages(),
+            waits: Waiting::default(),
         };
         let model = F::begin(&meta, &topology);
         Ok(Engine { live, model, slow: None, recording: None, meta, topology, undecodable: 0 })

@@ -70,6 +70,22 @@ pub struct Meta {
     /// What is measured of page touches.
     #[serde(default)]
     pub pages: Pages,
+    /// What is measured of waits.
+    #[serde(default)]
+    pub waits: Waiting,
+}
+
+/// What is measured of waits beside their length: what is not, is absent, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Which part of a wait a CPU quota caused.
+    pub throttled: bool,
+    /// Whether who ran instead is of the same process.
+    pub owners: bool,
+    /// What the cgroups with a CPU quota count.
+    pub quotas: bool,
+    /// What the nodes' memory holds.
+    pub node_memory: bool,
 }
 
 /// What is measured of page touches and what belongs to them: what is not, is absent, never 0.

@@ -64,6 +64,7 @@ impl Model {
             gaps: self.gaps.iter().cloned().collect(),
             events: self.notable.recent(),
             throttle: None,
+            node_memory: None,
             findings: Vec::new(),
             incomplete: None,
         }
@@ -250,7 +251,13 @@ impl Model {
         let name = |tid| self.name_of(tid).unwrap_or_default().to_owned();
         heaviest(all, MAX_CULPRITS)
             .into_iter()
-            .map(|(tid, total_ns, count)| Culprit { tid: Tid(tid), comm: name(tid), total_ns, count })
+            .map(|(tid, total_ns, count)| Culprit {
+                tid: Tid(tid),
+                comm: name(tid),
+                pid: self.table.current(tid).map(|thread| Pid(thread.tgid)),
+                total_ns,
+                count,
+            })
             .collect()
     }
 
@@ -356,6 +363,7 @@ fn run_queue<C: hdrhistogram::Counter>(
         wakeup: wakeup.latency(sums.wakeup_count, sums.wakeup_ns),
         preempted: preempted.latency(sums.preempted_count, sums.preempted_ns),
         all: both.latency(sums.wakeup_count.saturating_add(sums.preempted_count), sums.latency_ns()),
+        unthrottled: None,
     }
 }
 

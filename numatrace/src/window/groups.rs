@@ -91,6 +91,7 @@ pub(super) fn sum_of(members: &[&Thread], distances: &[Vec<u32>]) -> ThreadStats
             add(&mut known.total_ns, culprit.total_ns);
             add(&mut known.count, culprit.count);
         }
+        super::quota::add(&mut sum, part);
     }
     sum.residency_cpu_ns = by_cpu.into_iter().collect();
     sum.wakers = wakers.into_values().collect();
@@ -103,6 +104,7 @@ pub(super) fn sum_of(members: &[&Thread], distances: &[Vec<u32>]) -> ThreadStats
         wakeup: all_waits(members, |runq| &runq.wakeup),
         preempted: all_waits(members, |runq| &runq.preempted),
         all: all_waits(members, |runq| &runq.all),
+        unthrottled: None,
     };
     touches::add(members.iter().map(|thread| &thread.stats), distances, sum)
 }
@@ -124,7 +126,7 @@ fn all_waits(members: &[&Thread], of: impl Fn(&RunQueue) -> &Latency) -> Latency
 }
 
 /// A recording that somebody made up can hold any number.
-fn add(sum: &mut u64, part: u64) {
+pub(super) fn add(sum: &mut u64, part: u64) {
     *sum = sum.saturating_add(part);
 }
 

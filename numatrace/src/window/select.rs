@@ -29,6 +29,9 @@ pub fn select(snapshot: Snapshot, tids: &[Tid], comms: &[String]) -> Snapshot {
         hint_faults: sum.hint_faults.or(nothing.hint_faults),
         pages_migrated: sum.pages_migrated.or(nothing.pages_migrated),
         locations: sum.locations.or(nothing.locations),
+        throttled_wait_ns: sum.throttled_wait_ns.or(nothing.throttled_wait_ns),
+        behind: sum.behind.or(nothing.behind),
+        preempted_by: sum.preempted_by.or(nothing.preempted_by),
         ..sum
     };
     made.totals.residency_ns.resize(snapshot.host.nodes.len(), 0);

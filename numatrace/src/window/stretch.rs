@@ -9,8 +9,8 @@ use super::{ThreadKey, key, keyed, since};
 use crate::snapshot::{Gap, Loss, LossInterval, LossReasons, Snapshot};
 
 /// What happened after `before` and up to `now`, two snapshots of one run, as if tracing had begun at `before`. Threads that
-/// had ended by then are left out. Threads that were refused stay those of the whole run; findings and CPU quota are about
-/// the whole, and none are left.
+/// had ended by then are left out. Threads that were refused stay those of the whole run; findings are about the whole, and
+/// none are left.
 pub fn stretch(now: &Snapshot, before: &Snapshot) -> Snapshot {
     let mut made = since(now, before);
     let ended: HashSet<ThreadKey> =
@@ -26,7 +26,6 @@ pub fn stretch(now: &Snapshot, before: &Snapshot) -> Snapshot {
     made.loss = loss_since(&now.loss, &before.loss, before.duration_ns);
     made.gaps = gaps_since(&now.gaps, before.duration_ns);
     made.findings.clear();
-    made.throttle = None;
     made
 }
 
