@@ -35,6 +35,8 @@ pub mod kind {
     pub const TOUCH_SAMPLE: u16 = 5;
     /// [`super::TouchStack`]
     pub const TOUCH_STACK: u16 = 6;
+    /// [`super::Throttled`]
+    pub const THROTTLED: u16 = 7;
     /// [`super::Tick`]
     pub const TICK: u16 = 0x100;
     /// [`super::Counters`]
@@ -60,6 +62,12 @@ pub mod kind {
     pub const PLACEMENT: u16 = 0x10a;
     /// [`super::Gap`]
     pub const GAP: u16 = 0x10b;
+    /// [`super::Quota`]
+    pub const QUOTA: u16 = 0x10c;
+    /// [`super::NodeMemory`]
+    pub const NODE_MEMORY: u16 = 0x10d;
+    /// A [`super::Throttled`] that belongs to a [`TOTALS_BASE`].
+    pub const THROTTLED_BASE: u16 = 0x10e;
 }
 
 /// Kinds of page touches, and what is counted beside them in the same way: positions in [`Touches::counts`].
@@ -223,6 +231,41 @@ pub mod slice_flags {
     pub const WAIT_SEEDED: u16 = 1 << 6;
     /// The turn began before tracking did: its length counts from then on only.
     pub const SLICE_CLIPPED: u16 = 1 << 7;
+    /// [`Slice::holder`](super::Slice::holder) is a thread of the same process.
+    pub const HOLDER_OWN: u16 = 1 << 8;
+    /// [`Slice::prev`](super::Slice::prev) is a thread of the same process.
+    pub const PREV_OWN: u16 = 1 << 9;
+    /// Where the throttled part of the wait begins: six bits, in units of 1/63 of the wait, rounded up.
+    pub const THROTTLED_SHIFT: u32 = 10;
+    /// All of the wait.
+    pub const THROTTLED_ALL: u16 = 63;
+
+    /// The bits that say that a CPU quota caused `throttled_ns` of a wait of `wait_ns`.
+    #[inline(always)]
+    pub const fn throttled(throttled_ns: u64, wait_ns: u64) -> u16 {
+        if throttled_ns == 0 {
+            return 0;
+        }
+        if throttled_ns >= wait_ns {
+            return THROTTLED_ALL << THROTTLED_SHIFT;
+        }
+        // Less than nine years, which 63 times do not overflow.
+        if wait_ns >> 58 != 0 {
+            return 1 << THROTTLED_SHIFT;
+        }
+        let share = (throttled_ns * THROTTLED_ALL as u64).div_ceil(wait_ns);
+        (share as u16) << THROTTLED_SHIFT
+    }
+
+    /// How much of a wait of `wait_ns` a CPU quota caused, to within 1/63 of the wait.
+    #[inline]
+    pub const fn throttled_ns(flags: u16, wait_ns: u64) -> u64 {
+        let share = (flags >> THROTTLED_SHIFT) as u64;
+        if share >= THROTTLED_ALL as u64 {
+            return wait_ns;
+        }
+        (wait_ns / THROTTLED_ALL as u64).saturating_mul(share)
+    }
 }
 
 record! {
@@ -344,6 +387,25 @@ record! {
         last_cpu: u16,
         /// The CPU on which it was queued when the open wait began.
         queued_cpu: u16,
+    }
+}
+
+record! {
+    /// How much of its waits a CPU quota caused, of a thread of which that is not nothing. Follows the [`Totals`] with the same
+    /// `seq` and covers the same turns. `header.cpu` is as there.
+    Throttled, kind::THROTTLED, 48, {
+        /// The thread.
+        tid: u32,
+        /// Its process.
+        tgid: u32,
+        /// Number of the last slice record that `throttled_ns` includes.
+        seq: u32,
+        /// Always 0.
+        reserved: u32,
+        /// Throttled part of waits that ended with an ended turn.
+        throttled_ns: u64,
+        /// Throttled part of the open wait, or of the wait that led to the current turn. Not yet in `throttled_ns`.
+        open_ns: u64,
     }
 }
 
@@ -563,9 +625,67 @@ record! {
     }
 }
 
+record! {
+    /// What the cpu.stat of a cgroup with a CPU quota says, since the cgroup was made. Made by user space after a tick.
+    Quota, kind::QUOTA, 64, {
+        /// The number that stands for the cgroup: its path came before, in [`CgroupPath`] records.
+        cgroup: u32,
+        /// Always 0.
+        reserved: u32,
+        /// Enforcement periods in which it had something to run.
+        periods: u64,
+        /// Of these, throttled.
+        throttled_periods: u64,
+        /// Time throttled, summed over CPUs.
+        throttled_ns: u64,
+        /// CPU time that it may use in a period; 0 when it has no quota (any more).
+        quota_us: u64,
+        /// Length of a period.
+        period_us: u64,
+    }
+}
+
+record! {
+    /// Memory of a node. Made by user space after a tick.
+    NodeMemory, kind::NODE_MEMORY, 72, {
+        /// Position of the node.
+        node: u16,
+        /// How many nodes there are.
+        nodes: u16,
+        /// Always 0.
+        reserved: u32,
+        /// Memory that the kernel manages.
+        total_bytes: u64,
+        /// Free.
+        free_bytes: u64,
+        /// Pages of files.
+        file_bytes: u64,
+        /// Pages allocated here as wanted, since the machine started.
+        hit: u64,
+        /// Pages allocated here although another node was wanted.
+        miss: u64,
+        /// Pages wanted here and allocated elsewhere.
+        foreign: u64,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_throttled_part_of_a_wait_is_known_to_a_63rd_of_it() {
+        for wait in [1u64, 62, 63, 1_000, 1 << 20, 99_999_999, 1 << 40, 1 << 57] {
+            assert_eq!(slice_flags::throttled_ns(slice_flags::throttled(0, wait), wait), 0);
+            assert_eq!(slice_flags::throttled_ns(slice_flags::throttled(wait, wait), wait), wait);
+            for part in (0..63).map(|n| wait / 63 * n) {
+                let told = slice_flags::throttled_ns(slice_flags::throttled(part, wait), wait);
+                assert!(told.abs_diff(part) <= wait / 63 + 63, "{part} of {wait} is told as {told}");
+            }
+        }
+        assert_eq!(slice_flags::throttled(9, 5), slice_flags::throttled(5, 5));
+        assert_eq!(slice_flags::throttled(5, 5) & 0x3ff, 0);
+    }
 
     #[test]
     fn records_start_with_kind_size_and_time_at_fixed_offsets() {

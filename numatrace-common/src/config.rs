@@ -48,6 +48,20 @@ pub mod resolve {
     pub const ENTRY: u32 = 3;
 }
 
+/// How the probes know which part of a wait a CPU quota caused.
+pub mod throttle {
+    /// They do not.
+    pub const OFF: u32 = 0;
+    /// By the time for which the queue's average load stood still (`throttled_clock_pelt_time`, before 6.6): also while
+    /// nobody waited there, so it is too much where the thread came to a stopped queue.
+    pub const LOAD: u32 = 1;
+    /// By the time for which the queue was stopped with threads in it (`throttled_clock_self_time`).
+    pub const QUEUE: u32 = 2;
+    /// The same, of threads that the quota stopped themselves (`task_struct.throttled`, since 6.18): others run on until
+    /// they leave the kernel.
+    pub const THREAD: u32 = 3;
+}
+
 /// How hint faults are told from other faults.
 pub mod hints {
     /// There are none.
@@ -273,6 +287,26 @@ pub struct Offsets {
     pub sample_page_size: u32,
     /// `pt_regs.ip (x86) or pt_regs.pc (arm64)`
     pub regs_ip: u32,
+    /// `cfs_rq.tg`
+    pub cfs_rq_tg: u32,
+    /// `task_group.cfs_rq`
+    pub tg_cfs_rq: u32,
+    /// `task_struct.throttled`
+    pub task_throttled: u32,
+    /// `cfs_rq.throttled_clock_self`
+    pub throttled_self: u32,
+    /// `cfs_rq.throttled_clock_self_time`
+    pub throttled_self_time: u32,
+    /// `cfs_rq.throttled_clock_pelt`
+    pub throttled_pelt: u32,
+    /// `cfs_rq.throttled_clock_pelt_time`
+    pub throttled_pelt_time: u32,
+    /// `cfs_rq.throttle_count`
+    pub throttle_count: u32,
+    /// `rq.clock_pelt`
+    pub rq_clock_pelt: u32,
+    /// `rq.lost_idle_time`
+    pub rq_lost_idle: u32,
     /// Always 0.
     pub reserved: u32,
 }
@@ -329,6 +363,16 @@ impl Offsets {
         sample_phys_addr: MISSING,
         sample_page_size: MISSING,
         regs_ip: MISSING,
+        cfs_rq_tg: MISSING,
+        tg_cfs_rq: MISSING,
+        task_throttled: MISSING,
+        throttled_self: MISSING,
+        throttled_self_time: MISSING,
+        throttled_pelt: MISSING,
+        throttled_pelt_time: MISSING,
+        throttle_count: MISSING,
+        rq_clock_pelt: MISSING,
+        rq_lost_idle: MISSING,
         reserved: 0,
     };
 }
@@ -369,8 +413,8 @@ pub struct Config {
     pub page_offset_base: u64,
     /// Not 0: page tables have five levels.
     pub five_levels: u32,
-    /// Always 0.
-    pub reserved_too: u32,
+    /// One of [`throttle`]: how the throttled part of a wait is told.
+    pub throttle: u32,
     /// Address of the variable that holds the frame of the huge zero page; 0 where it is not known.
     pub huge_zero_pfn: u64,
     /// Address of the variable that holds the bits of page-table entries that say that memory is encrypted; 0: none.
@@ -407,7 +451,7 @@ impl Config {
         huge_page_bytes: 0,
         page_offset_base: 0,
         five_levels: 0,
-        reserved_too: 0,
+        throttle: throttle::OFF,
         huge_zero_pfn: 0,
         encryption_mask: 0,
         huge_zero_reads: 0,
@@ -501,7 +545,7 @@ const _: () = {
     assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 64 + 64) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
-    assert!(core::mem::size_of::<Config>() == 50 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 60 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TouchCounters>() == 64 && core::mem::size_of::<Sampling>() == 64);
     assert!(core::mem::size_of::<CellKey>() == 16 && core::mem::size_of::<CellCount>() == 16);
     assert!(core::mem::size_of::<NodeMap>() == MAX_STEPS * 9);

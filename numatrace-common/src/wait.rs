@@ -19,7 +19,7 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use crate::abi::{NO_CPU, NO_TID, Slice, Totals, slice_flags};
+use crate::abi::{NO_CPU, NO_TID, Slice, Throttled, Totals, slice_flags};
 
 /// What a thread is doing.
 pub mod phase {
@@ -103,6 +103,28 @@ pub struct TaskState {
     pub fault: u32,
     /// `task_struct.numa_faults_locality` at the last page fault: remote and local.
     pub locality: [u32; 2],
+    /// While queued: the kernel's queue whose stopped time counts ([`Stopped::queue`]); 0 when none does.
+    pub stopped_queue: u64,
+    /// While queued: [`Stopped::ns`] of that queue when the wait began, or when the thread came onto it.
+    pub stopped_before: u64,
+    /// Throttled part of the wait of this turn: while queued on queues that it left, while running all of it.
+    pub throttled_open: u64,
+    /// Throttled part of the waits of ended turns.
+    pub throttled_ns: u64,
+}
+
+/// A run queue that a CPU quota can stop (`cfs_rq` of a cgroup on a CPU), and for how long it has been stopped so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// What tells it from all others; 0: none, no quota stops the thread there.
+    pub queue: u64,
+    /// Its stopped time up to this moment, since any moment that stays the same.
+    pub ns: u64,
+}
+
+impl Stopped {
+    /// No quota can stop the thread, or it is not known.
+    pub const NOT: Stopped = Stopped { queue: 0, ns: 0 };
 }
 
 /// Bits of [`TaskState::fault`].
@@ -130,9 +152,41 @@ pub struct SwitchOut {
     /// The thread that takes the CPU over: it is the first to run instead when this one stays runnable
     /// ([`NO_TID`]: not known).
     pub next: u32,
+    /// That thread is of the same process.
+    pub next_own: bool,
+    /// The queue on which it waits when it stays runnable.
+    pub stopped: Stopped,
     /// The kernel counts this switch as voluntary. `__schedule` counts `nvcsw` when the thread was not preempted
     /// and its state was not running, even where a pending signal then kept it runnable.
     pub voluntary: bool,
+}
+
+/// How a thread became runnable.
+#[derive(Clone, Copy, Debug)]
+pub struct Wakeup {
+    /// For the first time (`sched_wakeup_new`).
+    pub new: bool,
+    /// The CPU on which it is queued.
+    pub cpu: u16,
+    /// Who holds that CPU ([`NO_TID`]: not known, 0: idle).
+    pub holder: u32,
+    /// That is a thread of the same process.
+    pub holder_own: bool,
+    /// Its queue.
+    pub stopped: Stopped,
+}
+
+/// How a thread took over a CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct SwitchIn {
+    /// The thread that it takes over from ([`NO_TID`]: not known, 0: idle).
+    pub prev: u32,
+    /// How long that had been there, in units of 1,024 ns.
+    pub prev_ran: u32,
+    /// That is a thread of the same process.
+    pub prev_own: bool,
+    /// The queue from which it comes.
+    pub stopped: Stopped,
 }
 
 /// `TASK_DEAD` in `prev_state`: the last switch of a thread.
@@ -230,6 +284,10 @@ impl TaskState {
         nvcsw: 0,
         fault: 0,
         locality: [0; 2],
+        stopped_queue: 0,
+        stopped_before: 0,
+        throttled_open: 0,
+        throttled_ns: 0,
     };
 
     /// Makes `version` odd before the first change. Volatile, and a fence for the compiler, because two plain
@@ -287,11 +345,10 @@ impl TaskState {
         !on_cpu && self.phase != phase::QUEUED
     }
 
-    /// `sched_wakeup` (`new == false`) or `sched_wakeup_new`: the thread is runnable from `now` on, queued on
-    /// `cpu`, whose current task is `holder`. Ignored while it is still on a CPU (it never left), and while it is
-    /// already queued (the first stamp counts).
+    /// `sched_wakeup` or `sched_wakeup_new`: the thread is runnable from `now` on. Ignored while it is still on a CPU
+    /// (it never left), and while it is already queued (the first stamp counts).
     #[inline(always)]
-    pub fn wakeup(&mut self, now: u64, on_cpu: bool, new: bool, cpu: u16, holder: u32) {
+    pub fn wakeup(&mut self, now: u64, on_cpu: bool, how: Wakeup) {
         if !self.wakeup_begins_wait(on_cpu) {
             return;
         }
@@ -308,25 +365,63 @@ impl TaskState {
             self.resyncs = self.resyncs.wrapping_add(1);
         }
         self.since = now;
-        self.holder = holder;
-        self.queued_cpu = cpu;
-        self.wait_flags = if new { slice_flags::WAIT_NEW } else { slice_flags::WAIT_WAKEUP };
+        self.holder = how.holder;
+        self.queued_cpu = how.cpu;
+        self.wait_flags = if how.new { slice_flags::WAIT_NEW } else { slice_flags::WAIT_WAKEUP };
+        if how.holder_own {
+            self.wait_flags |= slice_flags::HOLDER_OWN;
+        }
+        self.queue_on(how.stopped);
         self.phase = phase::QUEUED;
         self.end_change();
     }
 
-    /// `sched_switch`, this thread is next: its wait, if it had one, ends at `now` on `cpu`. `prev` is the thread
-    /// it takes over from, which had been there for `prev_ran` units of 1,024 ns.
+    /// A wait begins on this queue.
     #[inline(always)]
-    pub fn switch_in(&mut self, now: u64, cpu: u16, prev: u32, prev_ran: u32) {
+    fn queue_on(&mut self, stopped: Stopped) {
+        self.stopped_queue = stopped.queue;
+        self.stopped_before = stopped.ns;
+        self.throttled_open = 0;
+    }
+
+    /// For how long the queue on which it waits has been stopped since it came there. Of another queue than that (it
+    /// changed its cgroup) nothing is known.
+    #[inline(always)]
+    const fn stopped_for(&self, stopped: Stopped) -> u64 {
+        if self.stopped_queue == 0 || self.stopped_queue != stopped.queue {
+            return 0;
+        }
+        stopped.ns.saturating_sub(self.stopped_before)
+    }
+
+    /// `sched_migrate_task`: it goes from one queue to another. Of meaning while it waits.
+    #[inline(always)]
+    pub fn moves_queue(&mut self, from: Stopped, to: Stopped) {
+        self.begin_change();
+        self.throttled_open = self.throttled_open.wrapping_add(self.stopped_for(from));
+        self.stopped_queue = to.queue;
+        self.stopped_before = to.ns;
+        self.end_change();
+    }
+
+    /// `sched_switch`, this thread is next: its wait, if it had one, ends at `now` on `cpu`.
+    #[inline(always)]
+    pub fn switch_in(&mut self, now: u64, cpu: u16, how: SwitchIn) {
         self.begin_change();
         if self.phase == phase::QUEUED {
             self.wait_ns = now.saturating_sub(self.since);
+            let throttled = self.throttled_open.wrapping_add(self.stopped_for(how.stopped));
+            self.throttled_open = if throttled > self.wait_ns { self.wait_ns } else { throttled };
+            self.wait_flags |= slice_flags::throttled(self.throttled_open, self.wait_ns);
+            if how.prev_own {
+                self.wait_flags |= slice_flags::PREV_OWN;
+            }
             // As above: what was counted as blocked beyond this moment was not.
             let ahead = self.since.saturating_sub(now);
             self.turn_blocked_ns = self.turn_blocked_ns.saturating_sub(ahead);
         } else {
             self.wait_ns = 0;
+            self.throttled_open = 0;
             self.wait_flags = slice_flags::WAIT_NONE;
             if self.phase == phase::BLOCKED {
                 // Its wakeup was not seen: the gap is blocked time and wait in unknown parts, so neither grows.
@@ -338,8 +433,9 @@ impl TaskState {
         }
         // A NUMA move that was announced has happened by now, or has failed.
         self.numa_pending = 0;
-        self.prev = prev;
-        self.prev_ran = prev_ran;
+        self.prev = how.prev;
+        self.prev_ran = how.prev_ran;
+        self.stopped_queue = 0;
         self.last_cpu_plus_1 = self.cpu_plus_1;
         self.cpu_plus_1 = cpu.wrapping_add(1);
         self.since = now;
@@ -381,8 +477,12 @@ impl TaskState {
             // It queues on the CPU it leaves, behind whoever takes over.
             self.phase = phase::QUEUED;
             self.wait_flags = slice_flags::WAIT_PREEMPTED;
+            if how.next_own {
+                self.wait_flags |= slice_flags::HOLDER_OWN;
+            }
             self.holder = how.next;
             self.queued_cpu = cpu;
+            self.queue_on(how.stopped);
         } else {
             self.phase = phase::BLOCKED;
             self.wait_flags = slice_flags::WAIT_NONE;
@@ -394,6 +494,8 @@ impl TaskState {
     #[inline(always)]
     fn count_turn(&mut self, turn: Turn) {
         self.cpu_ns = self.cpu_ns.wrapping_add(turn.ran);
+        self.throttled_ns = self.throttled_ns.wrapping_add(self.throttled_open);
+        self.throttled_open = 0;
         self.blocked_ns = self.blocked_ns.wrapping_add(self.turn_blocked_ns);
         match turn.flags & slice_flags::WAIT_MASK {
             slice_flags::WAIT_NONE => {}
@@ -461,19 +563,68 @@ impl TaskState {
             queued_cpu: self.queued_cpu,
         }
     }
+
+    /// A quota stopped it once, or did so where it waits now: [`TaskState::throttled`] has something to tell.
+    #[inline(always)]
+    pub const fn was_throttled(&self, stopped: Stopped) -> bool {
+        self.throttled_ns | self.throttled_open | self.stopped_for(stopped) != 0
+    }
+
+    /// What belongs to [`TaskState::totals`] of the same moment. `stopped` is the queue on which it waits, where it waits.
+    #[inline(always)]
+    pub fn throttled(&self, now: u64, stopped: Stopped) -> Throttled {
+        let mut open_ns = self.throttled_open;
+        if self.phase == phase::QUEUED {
+            let (throttled, wait) = (open_ns.wrapping_add(self.stopped_for(stopped)), now.saturating_sub(self.since));
+            open_ns = if throttled > wait { wait } else { throttled };
+        }
+        Throttled {
+            header: Throttled::header(now, self.cpu_plus_1.wrapping_sub(1), 0),
+            tid: self.tid,
+            tgid: self.tgid,
+            seq: self.seq,
+            reserved: 0,
+            throttled_ns: self.throttled_ns,
+            open_ns,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PREEMPTED: SwitchOut = SwitchOut { preempt: true, prev_state: 0, state_now: 0, next: 11, voluntary: false };
-    const SLEEPS: SwitchOut = SwitchOut { preempt: false, prev_state: 1, state_now: 1, next: 0, voluntary: true };
+    const PREEMPTED: SwitchOut = SwitchOut {
+        preempt: true,
+        prev_state: 0,
+        state_now: 0,
+        next: 11,
+        next_own: false,
+        stopped: Stopped::NOT,
+        voluntary: false,
+    };
+    const SLEEPS: SwitchOut = SwitchOut {
+        preempt: false,
+        prev_state: 1,
+        state_now: 1,
+        next: 0,
+        next_own: false,
+        stopped: Stopped::NOT,
+        voluntary: true,
+    };
 
     fn task() -> TaskState {
         let mut task = TaskState { tid: 7, tgid: 5, ..TaskState::default() };
         task.seed(phase::BLOCKED, 0, 0);
         task
+    }
+
+    fn wake(task: &mut TaskState, now: u64, on_cpu: bool, cpu: u16, holder: u32) {
+        task.wakeup(now, on_cpu, Wakeup { new: false, cpu, holder, holder_own: false, stopped: Stopped::NOT });
+    }
+
+    fn enter(task: &mut TaskState, now: u64, cpu: u16, prev: u32, prev_ran: u32) {
+        task.switch_in(now, cpu, SwitchIn { prev, prev_ran, prev_own: false, stopped: Stopped::NOT });
     }
 
     // time:    0........100.......150........400.......450...
@@ -482,14 +633,14 @@ mod tests {
     fn a_turn_is_blocked_then_queued_then_running() {
         let mut t = task();
         t.waking(42);
-        t.wakeup(100, false, false, 3, 9);
-        t.switch_in(150, 3, 9, 2);
+        wake(&mut t, 100, false, 3, 9);
+        enter(&mut t, 150, 3, 9, 2);
         let first = t.switch_out(400, 3, PREEMPTED).expect("a whole turn");
         assert_eq!((first.wait_ns, first.slice_ns, first.header.ts), (50, 250, 400));
         assert_eq!((first.waker, first.holder, first.prev, first.prev_ran), (42, 9, 9, 2));
         assert_eq!((first.header.cpu, first.header.cpu2, first.seq), (3, NO_CPU, 1));
         assert_eq!(t.blocked_ns, 100);
-        t.switch_in(450, 2, 11, 0);
+        enter(&mut t, 450, 2, 11, 0);
         let second = t.switch_out(460, 2, SLEEPS).expect("a whole turn");
         assert_eq!((second.wait_ns, second.slice_ns, second.waker), (50, 10, NO_TID));
         assert_eq!(second.holder, 11);
@@ -502,10 +653,10 @@ mod tests {
     #[test]
     fn a_wakeup_while_on_cpu_changes_nothing() {
         let mut t = task();
-        t.wakeup(100, false, false, 0, 0);
-        t.switch_in(150, 0, 0, 0);
+        wake(&mut t, 100, false, 0, 0);
+        enter(&mut t, 150, 0, 0, 0);
         let before = t;
-        t.wakeup(160, true, false, 0, 7);
+        wake(&mut t, 160, true, 0, 7);
         assert_eq!(t, before);
     }
 
@@ -513,11 +664,11 @@ mod tests {
     fn time_is_neither_made_nor_lost_where_the_clock_of_wakeups_is_off() {
         for wakeup in [60, 95, 100, 130, 150, 170, 400] {
             let mut t = task();
-            t.wakeup(10, false, false, 0, 0);
-            t.switch_in(20, 0, 0, 0);
+            wake(&mut t, 10, false, 0, 0);
+            enter(&mut t, 20, 0, 0, 0);
             t.switch_out(100, 0, SLEEPS);
-            t.wakeup(wakeup, false, false, 0, 0);
-            t.switch_in(150, 0, 0, 0);
+            wake(&mut t, wakeup, false, 0, 0);
+            enter(&mut t, 150, 0, 0, 0);
             let turn = t.switch_out(400, 0, SLEEPS).expect("a whole turn");
             assert_eq!(turn.slice_ns, 250);
             assert_eq!(t.blocked_ns - 10 + t.wakeup_ns - 10, 50, "woken at {wakeup}");
@@ -527,17 +678,25 @@ mod tests {
     #[test]
     fn the_first_stamp_of_a_wait_counts() {
         let mut t = task();
-        t.wakeup(100, false, false, 0, 1);
-        t.wakeup(120, false, false, 1, 2);
+        wake(&mut t, 100, false, 0, 1);
+        wake(&mut t, 120, false, 1, 2);
         assert_eq!((t.since, t.holder, t.queued_cpu), (100, 1, 0));
     }
 
     #[test]
     fn a_signal_that_keeps_a_sleeper_runnable_begins_a_wait_and_counts_as_voluntary() {
         let mut t = task();
-        t.wakeup(100, false, false, 0, 1);
-        t.switch_in(110, 0, 1, 0);
-        let how = SwitchOut { preempt: false, prev_state: 1, state_now: 0, next: 0, voluntary: true };
+        wake(&mut t, 100, false, 0, 1);
+        enter(&mut t, 110, 0, 1, 0);
+        let how = SwitchOut {
+            preempt: false,
+            prev_state: 1,
+            state_now: 0,
+            next: 0,
+            next_own: false,
+            stopped: Stopped::NOT,
+            voluntary: true,
+        };
         let turn = t.switch_out(120, 0, how).expect("a whole turn");
         assert_eq!(turn.flags & slice_flags::OUT_RUNNABLE, slice_flags::OUT_RUNNABLE);
         assert_eq!((t.voluntary, t.phase), (1, phase::QUEUED));
@@ -546,7 +705,7 @@ mod tests {
     #[test]
     fn an_unseen_wakeup_invents_no_wait() {
         let mut t = task();
-        t.switch_in(500, 0, 1, 0);
+        enter(&mut t, 500, 0, 1, 0);
         let turn = t.switch_out(600, 0, SLEEPS).expect("the turn itself was seen");
         assert_eq!((turn.wait_ns, turn.flags & slice_flags::WAIT_MASK), (0, slice_flags::WAIT_NONE));
         assert_eq!((t.resyncs, t.wakeup_count, t.blocked_ns), (1, 0, 0));
@@ -562,7 +721,7 @@ mod tests {
     #[test]
     fn seeding_never_overwrites_what_a_hook_saw() {
         let mut t = TaskState::default();
-        t.wakeup(100, false, false, 0, 1);
+        wake(&mut t, 100, false, 0, 1);
         t.seed(phase::BLOCKED, 50, 0);
         assert_eq!((t.phase, t.since), (phase::QUEUED, 100));
     }
@@ -570,11 +729,65 @@ mod tests {
     #[test]
     fn totals_hold_the_open_wait_apart_from_the_counters() {
         let mut t = task();
-        t.wakeup(100, false, false, 0, 1);
-        t.switch_in(150, 0, 1, 0);
+        wake(&mut t, 100, false, 0, 1);
+        enter(&mut t, 150, 0, 1, 0);
         let totals = t.totals(200);
         assert_eq!((totals.open_wait_ns, totals.open_blocked_ns), (50, 100));
         assert_eq!((totals.wakeup_count, totals.cpu_ns, totals.seq), (0, 0, 0));
         assert_eq!(totals.phase, phase::RUNNING);
+    }
+
+    /// Enters from a queue that was stopped for `ns` so far, and leaves after 100.
+    fn turn_from(task: &mut TaskState, now: u64, queue: u64, ns: u64) -> Slice {
+        let how = SwitchIn { prev: 9, prev_ran: 0, prev_own: true, stopped: Stopped { queue, ns } };
+        task.switch_in(now, 0, how);
+        task.switch_out(
+            now + 100,
+            0,
+            SwitchOut { next_own: true, stopped: Stopped { queue: 5, ns: 1_000 }, ..PREEMPTED },
+        )
+        .expect("a whole turn")
+    }
+
+    // time:     0......1000........................11000
+    // task 7:   wakes  | queued, its queue stopped for 4000 | running
+    #[test]
+    fn the_throttled_part_of_a_wait_is_what_its_queue_was_stopped_meanwhile() {
+        let mut t = task();
+        let stopped = Stopped { queue: 5, ns: 700 };
+        t.wakeup(1_000, false, Wakeup { new: false, cpu: 0, holder: 9, holder_own: true, stopped });
+        assert!(!t.was_throttled(Stopped { queue: 5, ns: 700 }) && t.was_throttled(Stopped { queue: 5, ns: 701 }));
+        let open = t.throttled(9_000, Stopped { queue: 5, ns: 4_700 });
+        assert_eq!((open.throttled_ns, open.open_ns, open.seq), (0, 4_000, 0));
+        let turn = turn_from(&mut t, 11_000, 5, 4_700);
+        let told = slice_flags::throttled_ns(turn.flags, turn.wait_ns);
+        assert!(turn.wait_ns == 10_000 && (3_900..=4_700).contains(&told), "{told}");
+        let own = slice_flags::HOLDER_OWN | slice_flags::PREV_OWN;
+        assert_eq!((turn.flags & own, t.throttled_ns), (own, 4_000));
+        // Preempted, and not stopped: the next wait has no throttled part, and the sum stays.
+        let turn = turn_from(&mut t, 12_000, 5, 1_000);
+        assert_eq!((turn.flags >> slice_flags::THROTTLED_SHIFT, t.throttled_ns), (0, 4_000));
+        let kept = t.throttled(12_200, Stopped::NOT);
+        assert_eq!((kept.throttled_ns, kept.open_ns, kept.seq), (4_000, 0, 2));
+    }
+
+    #[test]
+    fn a_wait_on_two_queues_was_throttled_on_both_and_never_longer_than_it_was() {
+        let mut t = task();
+        let on = |queue, ns| Stopped { queue, ns };
+        t.wakeup(0, false, Wakeup { new: false, cpu: 0, holder: 0, holder_own: false, stopped: on(5, 100) });
+        t.moves_queue(on(5, 400), on(6, 9_000));
+        turn_from(&mut t, 10_000, 6, 9_500);
+        assert_eq!(t.throttled_ns, 800);
+        // A queue that it was not seen to come to says nothing.
+        turn_from(&mut t, 20_000, 7, 1 << 40);
+        assert_eq!(t.throttled_ns, 800);
+        // The kernel's clocks are not ours: a wait of 9,900.
+        turn_from(&mut t, 30_000, 5, 1 << 40);
+        assert_eq!(t.throttled_ns, 800 + 9_900);
+        // Nothing stops it where there is no quota.
+        t.moves_queue(on(5, 0), Stopped::NOT);
+        turn_from(&mut t, 40_000, 5, 1 << 50);
+        assert_eq!(t.throttled_ns, 10_700);
     }
 }

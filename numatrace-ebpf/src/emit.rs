@@ -5,7 +5,10 @@
 //! ring of the CPU's node. Neither wakes the reader: it comes on a timer (a wakeup for each record would make most
 //! of the records the tracer's own).
 
-use core::ptr;
+use core::{
+    ptr,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use aya_ebpf::{
     bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP, bpf_map_type::BPF_MAP_TYPE_ARRAY},
@@ -64,6 +67,48 @@ pub fn emit<T: Copy + 'static>(path: Path, cpu: u32, record: T) -> bool {
     let counters = counters(cpu);
     count_wanted(path, counters);
     write_ring(path, cpu, counters, || record)
+}
+
+/// Writes one record into the ring, made in place from what another CPU may be changing meanwhile: made again, up to
+/// `attempts` times, while `version` says that it changed or is being changed. Returns the version that went in.
+#[inline(always)]
+pub fn emit_steady<T: Copy + 'static>(
+    cpu: u32,
+    attempts: u32,
+    version: impl Fn() -> u32,
+    make: impl Fn() -> T,
+) -> Option<u32> {
+    let counters = counters(cpu);
+    // SAFETY: members of a live static.
+    let (wanted, full, no_ring) = unsafe {
+        (&raw mut (*counters).wanted, &raw mut (*counters).lost_ring_full, &raw mut (*counters).lost_no_ring)
+    };
+    let Some(ring) = ring_of(cpu) else {
+        add(Path::Cold, wanted, 1);
+        add(Path::Cold, no_ring, 1);
+        return None;
+    };
+    let Some(mut entry) = ring.reserve_untyped::<T>(0) else {
+        add(Path::Cold, wanted, 1);
+        add(Path::Cold, full, 1);
+        return None;
+    };
+    let mut attempt = 0;
+    while attempt < attempts {
+        let before = version();
+        compiler_fence(Ordering::SeqCst);
+        entry.write(make());
+        compiler_fence(Ordering::SeqCst);
+        if before == version() && before & 1 == 0 {
+            add(Path::Cold, wanted, 1);
+            entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+            return Some(before);
+        }
+        attempt += 1;
+    }
+    // Nothing was wanted: the next visit tells.
+    entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+    None
 }
 
 /// Counts a turn and the wait before it, and writes its record, which is made in place, into the lane. Only from
@@ -156,12 +201,17 @@ unsafe fn publish(count: *mut u64, value: u64) {
 }
 
 #[inline(always)]
+fn ring_of(cpu: u32) -> Option<&'static RingBuf<u64, 4096>> {
+    // SAFETY: in bounds; volatile because the loader changes the bytes after compilation.
+    let ring = unsafe { ptr::read_volatile((&raw const CPU_RINGS).cast::<u8>().add(slot(cpu))) };
+    RINGS.get(u32::from(ring))
+}
+
+#[inline(always)]
 fn write_ring<T: Copy + 'static>(path: Path, cpu: u32, counters: *mut CpuCounters, record: impl FnOnce() -> T) -> bool {
     // SAFETY: members of a live static.
     let (full, no_ring) = unsafe { (&raw mut (*counters).lost_ring_full, &raw mut (*counters).lost_no_ring) };
-    // SAFETY: in bounds; volatile because the loader changes the bytes after compilation.
-    let ring = unsafe { ptr::read_volatile((&raw const CPU_RINGS).cast::<u8>().add(slot(cpu))) };
-    let Some(ring) = RINGS.get(u32::from(ring)) else {
+    let Some(ring) = ring_of(cpu) else {
         add(path, no_ring, 1);
         return false;
     };

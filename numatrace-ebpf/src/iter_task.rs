@@ -8,18 +8,15 @@
 //! totals of those that changed: this is how a thread that never switches still grows, and how totals stay exact
 //! when records are lost. Runs in the context of the reading process, so allocating is safe.
 
-use core::{
-    ffi::c_void,
-    sync::atomic::{Ordering, compiler_fence},
-};
+use core::ffi::c_void;
 
 use numatrace_common::{
-    abi::{Totals, task_event},
-    wait::{TaskState, phase},
+    abi::task_event,
+    wait::{Stopped, TaskState, phase},
 };
 
 use crate::{
-    emit::emit,
+    emit::{emit, emit_steady},
     filter,
     kernel::{Access, Btf, Raw, Task, now, this_cpu},
     shared::Path,
@@ -58,24 +55,20 @@ fn visit<A: Access>(task: Task<A>) {
         // Its last words come, or came, with its last switch.
         return;
     }
-    match state::lookup(task) {
-        Some(state) => {
-            if filter::can_leave() && !filter::matches(task) {
-                leave(task, state);
-            } else {
-                tell(task, state);
-            }
-        }
-        None => {
-            if filter::matches(task) && !filter::is_own(task) {
-                begin(task);
-            }
-        }
+    // One way through for all three, so that what is emitted is on the stack once.
+    let (state, leaves) = match state::lookup(task) {
+        Some(state) => (Some(state), filter::can_leave() && !filter::matches(task)),
+        None if filter::matches(task) && !filter::is_own(task) => (begin(task), false),
+        None => (None, false),
+    };
+    if let Some(state) = state {
+        tell(task, state, leaves);
     }
 }
 
+/// Begins to track a thread.
 #[inline(always)]
-fn begin<A: Access>(task: Task<A>) {
+fn begin<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
     let now = now();
     let (phase, since) = if task.on_cpu() {
         (phase::RUNNING, now)
@@ -84,56 +77,42 @@ fn begin<A: Access>(task: Task<A>) {
     } else {
         (phase::BLOCKED, now)
     };
-    if let Some(state) = state::create(task, phase, since) {
-        // Odd: no totals were told yet.
-        state.told_version = 1;
-        tell(task, state);
-    }
+    let state = state::create(task, phase, since)?;
+    // Odd: no totals were told yet.
+    state.told_version = 1;
+    Some(state)
 }
 
+/// Emits totals of a thread that did anything since they were last told, or is running or waiting now, or that is to be
+/// tracked no longer.
 #[inline(always)]
-fn leave<A: Access>(task: Task<A>, state: &mut TaskState) {
+fn tell<A: Access>(task: Task<A>, state: &mut TaskState, leaves: bool) {
     let cpu = this_cpu();
-    if let Some((totals, _)) = steady_totals(state) {
-        emit(Path::Cold, cpu, totals);
+    if !leaves && state.life_told == 0 {
+        task_record::tell(task, state, task_event::SEEN, now(), cpu);
     }
-    // Read after the totals were: records are put in order of time.
-    emit(Path::Cold, cpu, task_record::new(task, task_event::UNTRACKED, now(), cpu));
-    state::remove(task);
-}
-
-/// Emits totals of a thread that did anything since they were last told, or is running or waiting now.
-#[inline(always)]
-fn tell<A: Access>(task: Task<A>, state: &mut TaskState) {
-    if state.life_told == 0 {
-        task_record::tell(task, state, task_event::SEEN, now(), this_cpu());
-    }
-    if state.phase == phase::BLOCKED && state.told_version == state.version {
+    if !leaves && state.phase == phase::BLOCKED && state.told_version == state.version {
         return;
     }
-    if let Some((totals, version)) = steady_totals(state) {
-        if emit(Path::Cold, this_cpu(), totals) {
-            state.told_version = version;
-        }
+    if let Some(version) = tell_sums(task, state, cpu) {
+        state.told_version = version;
+    }
+    if leaves {
+        // Read after the totals were: records are put in order of time.
+        emit(Path::Cold, cpu, task_record::new(task, task_event::UNTRACKED, now(), cpu));
+        state::remove(task);
     }
 }
 
-/// Reads a state that another CPU may be changing: again while its version is odd or changes meanwhile.
+/// Emits everything that a thread counted. Returns the version of the state that was told, where all of it found room.
 #[inline(always)]
-fn steady_totals(state: &TaskState) -> Option<(Totals, u32)> {
-    let mut attempt = 0;
-    while attempt < ATTEMPTS {
-        // SAFETY: a live reference; volatile because another CPU writes to it.
-        let before = unsafe { core::ptr::read_volatile(&raw const state.version) };
-        compiler_fence(Ordering::SeqCst);
-        let totals = state.totals(now());
-        compiler_fence(Ordering::SeqCst);
-        // SAFETY: as above.
-        let after = unsafe { core::ptr::read_volatile(&raw const state.version) };
-        if before == after && before & 1 == 0 {
-            return Some((totals, before));
-        }
-        attempt += 1;
+fn tell_sums<A: Access>(task: Task<A>, state: &TaskState, cpu: u32) -> Option<u32> {
+    // SAFETY: a live reference; volatile because another CPU writes to it.
+    let version = || unsafe { core::ptr::read_volatile(&raw const state.version) };
+    let told = emit_steady(cpu, ATTEMPTS, version, || state.totals(now()))?;
+    let stopped = if state.stopped_queue != 0 { task.stopped() } else { Stopped::NOT };
+    if !state.was_throttled(stopped) {
+        return Some(told);
     }
-    None
+    emit_steady(cpu, ATTEMPTS, version, || state.throttled(now(), stopped)).filter(|again| *again == told)
 }

@@ -5,6 +5,7 @@
 //! gives 0. [`Raw`]: `bpf_probe_read_kernel`.
 
 pub mod memory;
+pub mod quota;
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel};
 use numatrace_common::config::{Config, MISSING};
@@ -198,11 +199,12 @@ impl<A: Access> Task<A> {
         read::<A, u64>(self.rq()?, config!(offsets.rq_clock))
     }
 
-    /// The thread that holds the CPU whose queue this task is in: `rq->curr`. Right under the queue's lock.
+    /// The thread that holds the CPU whose queue this task is in, and its process: `rq->curr`. Right under the queue's
+    /// lock.
     #[inline(always)]
-    pub fn holder(self) -> Option<u32> {
+    pub fn holder(self) -> Option<(u32, u32)> {
         let curr = read::<A, *const u8>(self.rq()?, config!(offsets.rq_curr))?;
-        read::<A, u32>(curr, config!(offsets.pid))
+        Some((read::<A, u32>(curr, config!(offsets.pid))?, read::<A, u32>(curr, config!(offsets.tgid))?))
     }
 
     /// Its CPU is on the way to being offline.

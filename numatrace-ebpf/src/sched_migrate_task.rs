@@ -14,11 +14,13 @@ use aya_ebpf::{
 use numatrace_common::{
     abi::Migrate,
     cause::{Seen, classify},
+    config::throttle,
+    wait::{Stopped, phase},
 };
 
 use crate::{
     emit::emit,
-    kernel::{Access, Btf, Raw, Task, current_tid, now, this_cpu},
+    kernel::{Access, Btf, Raw, Task, config, current_tid, now, this_cpu},
     shared::Path,
     state,
 };
@@ -54,6 +56,10 @@ fn try_sched_migrate_task<A: Access>(task: Task<A>, dest: u32) {
     });
     state.numa_pending = 0;
     state.migrations = state.migrations.wrapping_add(1);
+    if state.phase == phase::QUEUED && config!(throttle) != throttle::OFF {
+        let left = if state.stopped_queue != 0 { task.stopped() } else { Stopped::NOT };
+        state.moves_queue(left, task.stopped_on(dest));
+    }
     let cpu = this_cpu();
     let record = Migrate {
         header: Migrate::header(now(), from as u16, dest as u16),

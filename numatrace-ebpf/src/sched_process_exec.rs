@@ -14,7 +14,7 @@ use aya_ebpf::{
 use numatrace_common::{
     abi::{NO_TID, task_event},
     config::filter,
-    wait::{SwitchOut, TASK_DEAD, TaskState, phase},
+    wait::{Stopped, SwitchOut, TASK_DEAD, TaskState, phase},
 };
 
 use crate::{
@@ -62,7 +62,15 @@ fn try_sched_process_exec<A: Access>(task: Task<A>) {
 /// Ends the counts of the old id and begins those of the new one.
 #[inline(always)]
 fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
-    let how = SwitchOut { preempt: false, prev_state: TASK_DEAD, state_now: TASK_DEAD, next: NO_TID, voluntary: true };
+    let how = SwitchOut {
+        preempt: false,
+        prev_state: TASK_DEAD,
+        state_now: TASK_DEAD,
+        next: NO_TID,
+        next_own: false,
+        stopped: Stopped::NOT,
+        voluntary: true,
+    };
     state.switch_out_with(now, cpu as u16, how, |state, turn| {
         let slice = state.slice(now, cpu as u16, turn);
         if !emit_last_turn(Path::Cold, cpu, turn.waited(), state.wait_ns, || slice) {
@@ -72,6 +80,9 @@ fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32
     // It did not switch: only its id did.
     state.voluntary = state.voluntary.wrapping_sub(1);
     emit(Path::Cold, cpu, state.totals(now));
+    if state.was_throttled(Stopped::NOT) {
+        emit(Path::Cold, cpu, state.throttled(now, Stopped::NOT));
+    }
     let mut record = task_record::new(task, task_event::EXIT, now, cpu);
     record.tid = state.tid;
     emit(Path::Cold, cpu, record);

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use numatrace_common::{
     abi::{NO_TID, task_event},
-    wait::{SwitchOut, TaskState},
+    wait::{Stopped, SwitchIn, SwitchOut, TaskState},
 };
 
 use crate::{
@@ -44,7 +44,7 @@ fn try_sched_switch<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, prev
         left = Some(leave(preempt, prev, next, task, prev_state));
     }
     if let Some(task) = state::lookup(next) {
-        enter(prev, task, left);
+        enter(prev, next, task, left);
     }
 }
 
@@ -59,7 +59,11 @@ struct Left {
 fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut TaskState, prev_state: u32) -> Left {
     let now = now();
     let cpu = this_cpu();
-    let taker = if config!(culprits) != 0 { next.pid() } else { NO_TID };
+    let (mut taker, mut own) = (NO_TID, false);
+    if config!(culprits) != 0 {
+        taker = next.pid();
+        own = next.tgid() == task.tgid;
+    }
     // Counted before the hook is called. On 6.18 a pending signal clears `prev_state`, and it counts all the same.
     let voluntary = match prev.nvcsw() {
         Some(count) => {
@@ -69,7 +73,18 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
         }
         None => !preempt && prev_state != 0,
     };
-    let how = SwitchOut { preempt, prev_state, state_now: prev.state(), next: taker, voluntary };
+    let mut how = SwitchOut {
+        preempt,
+        prev_state,
+        state_now: prev.state(),
+        next: taker,
+        next_own: own,
+        stopped: Stopped::NOT,
+        voluntary,
+    };
+    if how.runnable() {
+        how.stopped = prev.stopped_from_now();
+    }
     let mut ran = 0;
     task.switch_out_with(now, cpu as u16, how, |task, turn| {
         ran = turn.ran;
@@ -90,21 +105,23 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
 }
 
 #[inline(always)]
-fn enter<A: Access>(prev: Task<A>, task: &mut TaskState, left: Option<Left>) {
+fn enter<A: Access>(prev: Task<A>, next: Task<A>, task: &mut TaskState, left: Option<Left>) {
     let now = match left {
         Some(left) => left.ended,
         None => now(),
     };
-    let mut who = NO_TID;
+    let (mut who, mut own) = (NO_TID, false);
     let mut ran = 0;
     if config!(culprits) != 0 {
         who = prev.pid();
+        own = prev.tgid() == task.tgid;
         ran = match left {
             Some(left) => left.ran,
             None => prev.ran_for().unwrap_or(0),
         };
     }
-    task.switch_in(now, this_cpu() as u16, who, units(ran));
+    let stopped = if task.stopped_queue != 0 { next.stopped() } else { Stopped::NOT };
+    task.switch_in(now, this_cpu() as u16, SwitchIn { prev: who, prev_ran: units(ran), prev_own: own, stopped });
 }
 
 /// Nanoseconds in units of 1,024, saturating.
@@ -118,6 +135,9 @@ fn units(ns: u64) -> u32 {
 #[inline(always)]
 fn last_words<A: Access>(prev: Task<A>, task: &mut TaskState, now: u64, cpu: u32) {
     emit(Path::Hot, cpu, task.totals(now));
+    if task.was_throttled(Stopped::NOT) {
+        emit(Path::Hot, cpu, task.throttled(now, Stopped::NOT));
+    }
     let mut record = task_record::new(prev, task_event::EXIT, now, cpu);
     // A leader that another thread replaces at exec has the other's id by now.
     record.tid = task.tid;

@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use numatrace_common::abi::NO_TID;
+use numatrace_common::{abi::NO_TID, wait::Wakeup};
 
 use crate::{
     clock,
@@ -39,10 +39,17 @@ pub fn try_wakeup<A: Access>(task: Task<A>, new: bool) {
     if !state.wakeup_begins_wait(on_cpu) {
         return;
     }
-    let holder = if config!(culprits) != 0 { task.holder().unwrap_or(NO_TID) } else { NO_TID };
+    let (mut holder, mut holder_own) = (NO_TID, false);
+    if config!(culprits) != 0
+        && let Some((tid, tgid)) = task.holder()
+    {
+        holder = tid;
+        holder_own = tgid == state.tgid;
+    }
     let cpu = task.cpu();
     // Nobody wakes a new thread, and its id may have been another's.
     let waker = if new { None } else { wakers::of(task.pid()) };
     state.waking(waker.unwrap_or(NO_TID));
-    state.wakeup(clock::queue_time(task, cpu), on_cpu, new, cpu as u16, holder);
+    let how = Wakeup { new, cpu: cpu as u16, holder, holder_own, stopped: task.stopped_from_now() };
+    state.wakeup(clock::queue_time(task, cpu), on_cpu, how);
 }

@@ -1,8 +1,8 @@
 //! Bytes to events: total, no transmute. Place in the flow: after `collect`, before `model`.
 
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, Placement, Slice, Task, Tick, Totals, Touches,
-    Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NodeMemory, Placement, Quota, Slice, Task,
+    Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 use thiserror::Error;
 use zerocopy::FromBytes;
@@ -42,6 +42,14 @@ pub enum Event {
     Placement(Placement),
     /// A time in which page touches of a CPU were not seen.
     Gap(Gap),
+    /// How much of a thread's waits a CPU quota caused.
+    Throttled(Throttled),
+    /// The same, when a recording began in the middle of a trace.
+    ThrottledBase(Throttled),
+    /// What a cgroup with a CPU quota counted.
+    Quota(Quota),
+    /// Memory of a node.
+    NodeMemory(NodeMemory),
 }
 
 impl Event {
@@ -64,6 +72,9 @@ impl Event {
             Event::Where(r) => r.header.ts,
             Event::Placement(r) => r.header.ts,
             Event::Gap(r) => r.header.ts,
+            Event::Throttled(r) | Event::ThrottledBase(r) => r.header.ts,
+            Event::Quota(r) => r.header.ts,
+            Event::NodeMemory(r) => r.header.ts,
         }
     }
 }
@@ -138,6 +149,10 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         Where::KIND => read!(Where, Where),
         Placement::KIND => read!(Placement, Placement),
         Gap::KIND => read!(Gap, Gap),
+        Throttled::KIND => read!(Throttled, Throttled),
+        kind::THROTTLED_BASE => read!(ThrottledBase, Throttled),
+        Quota::KIND => read!(Quota, Quota),
+        NodeMemory::KIND => read!(NodeMemory, NodeMemory),
         _ => Err(DecodeError::UnknownKind { kind }),
     }
 }

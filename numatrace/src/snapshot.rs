@@ -122,6 +122,12 @@ pub mod sources {
     pub const MIGRATED: [&str; 1] = ["mm_migrate_pages"];
     /// Resident pages by node.
     pub const PLACEMENT: [&str; 1] = ["/proc/PID/pagemap"];
+    /// Which part of a wait a CPU quota caused.
+    pub const THROTTLE: [&str; 2] = ["cfs_rq->throttled_clock_self_time", "cfs_rq->throttled_clock_pelt_time"];
+    /// CPU quotas of cgroups, and what they count.
+    pub const QUOTA: [&str; 1] = ["cpu.stat"];
+    /// Memory of nodes.
+    pub const NODE_MEMORY: [&str; 1] = ["/sys/devices/system/node"];
     /// Where in the program page touches come from.
     pub const WHERE: [&str; 1] = ["page-touch samples"];
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::cli::FilterArgs;
 use crate::snapshot;
 use crate::text::{display_bytes, display_comm};
-pub(crate) use cgroup::quota_path;
+pub(crate) use cgroup::{QuotaHierarchy, quota_path};
 pub use process::Machine;
 
 /// What the probes let through.

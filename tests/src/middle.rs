@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use numatrace::decode::{Event, decode};
-use numatrace::model::{Limits, Meta, Model};
+use numatrace::model::{Limits, Meta, Model, Waiting};
 use numatrace::snapshot::{Snapshot, Thread, ThreadState, ThreadStats};
 use numatrace::source::script::Script;
 use numatrace::source::{Source, SourceError, SourceStatus, apply};
@@ -129,7 +129,7 @@ struct Recording {
 impl Recording {
     fn begin(name: String, of: &Model, trace: &Trace, topology: &Topology, limits: Limits) -> Recording {
         let start_ns = of.now_ns();
-        let meta = Meta { start_ns, start_wall_ns: of.wall_ns(start_ns), ..Meta::default() };
+        let meta = Meta { start_ns, start_wall_ns: of.wall_ns(start_ns), waits: Waiting::ALL, ..Meta::default() };
         let mut model = Model::new(meta, topology.clone(), limits);
         let mut seen = HashSet::new();
         of.opening(&mut |record| {
@@ -225,6 +225,16 @@ impl Recording {
         if !left && trace.whole && ours.stats.wait_ns != waited {
             wrong.push(format!("wait is {}, expected {waited}", ours.stats.wait_ns));
         }
+        // The same of its throttled part.
+        if !left && trace.whole {
+            let throttled = |stats: &ThreadStats| stats.throttled_wait_ns.unwrap_or_default();
+            let (is, most) = (throttled(&ours.stats), throttled(&theirs.stats));
+            let least = most.saturating_sub(throttled(stats));
+            let waited_then = before.is_some_and(|thread| thread.state != ThreadState::Blocked);
+            if is < least || is > if waited_then { most } else { least } {
+                wrong.push(format!("throttled is {is}, expected {least} to {most}"));
+            }
+        }
         wrong
     }
 }
@@ -236,11 +246,21 @@ fn opening(model: &Model) -> Vec<Event> {
 }
 
 /// Numbers that come from records alone.
-const FROM_RECORDS: [&str; 4] = ["residency", "recorded", "node moves", "cross-node"];
+const FROM_RECORDS: [&str; 8] = [
+    "residency",
+    "recorded",
+    "node moves",
+    "cross-node",
+    "behind own",
+    "behind others",
+    "preempted by own",
+    "preempted by others",
+];
 
 /// Everything that is counted, by name.
 fn counted(stats: &ThreadStats) -> Vec<(&'static str, u64)> {
     let (runq, migrations) = (&stats.runq, &stats.migrations);
+    let (behind, by) = (stats.behind.unwrap_or_default(), stats.preempted_by.unwrap_or_default());
     let causes = migrations.causes;
     let recorded = |latency: &numatrace::snapshot::Latency| latency.buckets.iter().map(|(_, count)| count).sum::<u64>();
     let mut all = vec![
@@ -267,6 +287,10 @@ fn counted(stats: &ThreadStats) -> Vec<(&'static str, u64)> {
         ("by hotplug", causes.hotplug),
         ("by other", causes.other),
         ("node moves", stats.node_moves),
+        ("behind own", behind.own_ns),
+        ("behind others", behind.others_ns),
+        ("preempted by own", by.own.count),
+        ("preempted by others", by.others.count),
     ];
     all.extend(stats.residency_ns.iter().map(|ns| ("residency", *ns)));
     all

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use numatrace::merge::Merger;
-use numatrace::model::{Limits, Meta, Model, Pages};
+use numatrace::model::{Limits, Meta, Model, Pages, Waiting};
 use numatrace::snapshot::{HostNode, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, ThreadStats};
 use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
 use numatrace::units::NodeId;
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, Placement, Slice, Task, Tick, Totals, Touches,
-    Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NodeMemory, Placement, Quota, Slice, Task,
+    Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 use numatrace_tests::middle;
 use proptest::collection::vec;
@@ -32,8 +32,13 @@ fn topology() -> Topology {
     }
 }
 
+/// Everything is measured.
+fn meta() -> Meta {
+    Meta { start_ns: START_NS, pages: Pages::ALL, waits: Waiting::ALL, ..Meta::default() }
+}
+
 fn model(limits: Limits) -> Model {
-    Model::new(Meta { start_ns: START_NS, pages: Pages::ALL, ..Meta::default() }, topology(), limits)
+    Model::new(meta(), topology(), limits)
 }
 
 /// One step of a generated kernel; ids are small, so that they are reused.
@@ -44,6 +49,8 @@ enum Step {
     /// The CPU takes the first thread that is queued and not on a CPU; what it leaves preempted, asleep or dead.
     Switch(u16, u8),
     Migrate(u32, u16, u16),
+    /// A CPU quota stops the queue of the CPU, or lets it go on.
+    Stop(u16, bool),
     Rename(u32),
     Untrack(u32),
     Tick,
@@ -56,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (tid.clone(), cpu.clone()).prop_map(|(tid, cpu)| Step::Wake(tid, cpu)),
         12 => (cpu.clone(), 0..8u8).prop_map(|(cpu, how)| Step::Switch(cpu, how)),
         2 => (tid.clone(), cpu.clone(), cpu).prop_map(|(tid, from, to)| Step::Migrate(tid, from, to)),
+        2 => (0..CPUS, any::<bool>()).prop_map(|(cpu, stopped)| Step::Stop(cpu, stopped)),
         1 => tid.clone().prop_map(Step::Rename),
         1 => tid.prop_map(Step::Untrack),
         2 => Just(Step::Tick),
@@ -119,6 +127,7 @@ fn script(steps: &[(u64, Step)]) -> Vec<KernelEvent> {
                     offline: false,
                 });
             }
+            Step::Stop(cpu, stopped) => events.push(KernelEvent::Stop { at, cpu, stopped }),
             Step::Rename(tid) => events.push(KernelEvent::Rename { at, tid, comm: Comm::Bytes(vec![27, 255]) }),
             Step::Untrack(tid) => events.push(KernelEvent::Untrack { at, tid }),
             Step::Tick => events.push(KernelEvent::Tick { at, totals: true }),
@@ -147,7 +156,8 @@ fn play(setup: Setup, events: Vec<KernelEvent>, limits: Limits, mut at_tick: imp
 }
 
 /// Everything that is summed, by name.
-fn summed(stats: &ThreadStats) -> [(&'static str, u64); 14] {
+fn summed(stats: &ThreadStats) -> [(&'static str, u64); 17] {
+    let behind = stats.behind.unwrap_or_default();
     [
         ("cpu", stats.cpu_ns),
         ("wait", stats.wait_ns),
@@ -163,10 +173,13 @@ fn summed(stats: &ThreadStats) -> [(&'static str, u64); 14] {
         ("node moves", stats.node_moves),
         ("residency of node 0", stats.residency_ns[0]),
         ("residency of node 1", stats.residency_ns[1]),
+        ("throttled", stats.throttled_wait_ns.unwrap_or_default()),
+        ("behind own", behind.own_ns),
+        ("behind others", behind.others_ns),
     ]
 }
 
-fn sums(snapshot: &Snapshot) -> [(&'static str, u64); 14] {
+fn sums(snapshot: &Snapshot) -> [(&'static str, u64); 17] {
     let mut sums = summed(&ThreadStats { residency_ns: vec![0, 0], ..ThreadStats::default() });
     for thread in &snapshot.threads {
         for (sum, (_, value)) in sums.iter_mut().zip(summed(&thread.stats)) {
@@ -203,7 +216,9 @@ proptest! {
             // Names go with their threads.
             for stats in &mut all {
                 stats.wakers.iter_mut().for_each(|waker| waker.comm.clear());
-                stats.waited_behind.iter_mut().for_each(|culprit| culprit.comm.clear());
+                for culprit in &mut stats.waited_behind {
+                    (culprit.comm, culprit.pid) = (String::new(), None);
+                }
             }
             all
         };
@@ -341,8 +356,7 @@ proptest! {
         }
         let setup = Setup { ring_bytes, ..setup(vec![vec![0, 1], vec![2, 3]]) };
         let batches = middle::batches(Script::new(setup, events)).expect("a possible script");
-        let meta = Meta { start_ns: START_NS, pages: Pages::ALL, ..Meta::default() };
-        let wrong = middle::check(&batches, &meta, &topology(), Limits::default());
+        let wrong = middle::check(&batches, &meta(), &topology(), Limits::default());
         prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
@@ -365,7 +379,7 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         }
         record
     }
-    (vec(any::<u8>(), 256), 0..16u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
+    (vec(any::<u8>(), 256), 0..20u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
         0 => sized::<Slice>(&bytes, kind::SLICE, small),
         1 => sized::<Migrate>(&bytes, kind::MIGRATE, small),
         2 => {
@@ -403,6 +417,14 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
             record
         }
         15 => sized::<Gap>(&bytes, kind::GAP, small),
+        16 => sized::<Throttled>(&bytes, kind::THROTTLED, small),
+        17 => sized::<Throttled>(&bytes, kind::THROTTLED_BASE, small),
+        18 => sized::<Quota>(&bytes, kind::QUOTA, small),
+        19 => {
+            let mut record = sized::<NodeMemory>(&bytes, kind::NODE_MEMORY, small);
+            record[16..20].copy_from_slice(&[bytes[16] & 3, 0, 2, 0]);
+            record
+        }
         9 => {
             let mut record = sized::<Cgroup>(&bytes, kind::CGROUP, small);
             record[20] &= 3;
@@ -435,6 +457,7 @@ proptest! {
             max_cgroups: 1,
             max_words: 2,
             max_placements: 1,
+            max_quotas: 3,
             max_gaps: 2,
         });
         for (nth, record) in records.iter().enumerate() {

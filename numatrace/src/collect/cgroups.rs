@@ -3,7 +3,7 @@
 //! Nothing tells user space that a thread changed its cgroup, so the file is read again and again, and what is told is
 //! what differs from what was told before.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashMap, fs, sync::Arc};
 
 use numatrace_common::abi::{Cgroup, CgroupPath, PATH_PIECE};
 use zerocopy::IntoBytes;
@@ -23,7 +23,9 @@ const NOT_KNOWN: u32 = 0;
 /// What was told.
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
-    paths: HashMap<Box<[u8]>, Path>,
+    paths: HashMap<Arc<[u8]>, Path>,
+    /// The path with the number `n` is at `n - 1`.
+    in_order: Vec<Arc<[u8]>>,
     threads: HashMap<u32, Told>,
 }
 
@@ -62,7 +64,7 @@ impl Cgroups {
         self.paths.values_mut().for_each(|path| path.told = false);
     }
 
-    fn number(&mut self, path: &[u8]) -> u32 {
+    pub(super) fn number(&mut self, path: &[u8]) -> u32 {
         if let Some(known) = self.paths.get(path) {
             return known.number;
         }
@@ -71,8 +73,45 @@ impl Cgroups {
         }
         // At most `MAX_PATHS`.
         let number = self.paths.len() as u32 + 1;
-        self.paths.insert(path.into(), Path { number, told: false });
+        let path: Arc<[u8]> = path.into();
+        self.in_order.push(Arc::clone(&path));
+        self.paths.insert(path, Path { number, told: false });
         number
+    }
+
+    /// How many there are: their numbers go from 1 to this.
+    pub(super) fn count(&self) -> usize {
+        self.in_order.len()
+    }
+
+    /// Path of a cgroup by its number.
+    pub(super) fn path(&self, number: u32) -> Option<&[u8]> {
+        self.in_order.get((number as usize).checked_sub(1)?).map(|path| &path[..])
+    }
+
+    /// The cgroup above one; `None` for the root, and beyond the bound.
+    pub(super) fn parent(&mut self, number: u32) -> Option<u32> {
+        let path = Arc::clone(self.in_order.get((number as usize).checked_sub(1)?)?);
+        let cut = path.iter().rposition(|byte| *byte == b'/')?;
+        let parent = if cut == 0 { &path[..1] } else { &path[..cut] };
+        let number = if parent.len() < path.len() { self.number(parent) } else { NOT_KNOWN };
+        (number != NOT_KNOWN).then_some(number)
+    }
+
+    /// The cgroup of a thread now.
+    pub(super) fn number_of(&mut self, tid: u32) -> Option<u32> {
+        let lines = fs::read(format!("/proc/{tid}/cgroup")).ok()?;
+        let number = self.number(quota_path(&lines)?.0);
+        (number != NOT_KNOWN).then_some(number)
+    }
+
+    /// Tells the path of a cgroup, where it was not told yet.
+    pub(super) fn tell_path(&mut self, number: u32, sink: &mut dyn FnMut(&[u8])) {
+        let Some(path) = self.path(number).map(<[u8]>::to_vec) else { return };
+        if let Some(known) = self.paths.get_mut(&path[..]).filter(|known| !known.told) {
+            known.told = true;
+            tell_path(monotonic_ns(), number, &path, sink);
+        }
     }
 
     /// Of a thread of which nothing was told, it is known that its cgroup is not known.
@@ -155,6 +194,19 @@ mod tests {
         assert_eq!(told(&mut cgroups, (1, 11), b"/b"), (vec![], Some(2)));
         cgroups.forget_told();
         assert_eq!(told(&mut cgroups, (2, 10), &long), (long.to_vec(), Some(1)));
+    }
+
+    #[test]
+    fn the_cgroups_above_one_have_numbers_too() {
+        let mut cgroups = Cgroups::default();
+        let deep = cgroups.number(b"/a/b");
+        let above = cgroups.parent(deep).expect("it has one");
+        let root = cgroups.parent(above).expect("it has one");
+        assert_eq!((cgroups.path(above), cgroups.path(root)), (Some(&b"/a"[..]), Some(&b"/"[..])));
+        assert_eq!((cgroups.parent(root), cgroups.parent(99), cgroups.path(0), cgroups.count()), (None, None, None, 3));
+        let mut told = 0;
+        (0..2).for_each(|_| cgroups.tell_path(above, &mut |_| told += 1));
+        assert_eq!(told, 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::{
     fs,
     ops::ControlFlow,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,14 +22,16 @@ use super::{
     cgroups::{self, Cgroups},
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
+    node_memory::NodeMemories,
     pages::Pages,
+    quotas::Quotas,
     system::{self, monotonic_ns, realtime_ns},
 };
 use crate::{
     merge::Merger,
-    snapshot::{Source as SourceInfo, SourceState},
+    snapshot::{Source as SourceInfo, SourceState, sources},
     source::{Source, SourceError, SourceStatus},
-    target::{Machine, preflight},
+    target::{Filter, Machine, QuotaHierarchy, preflight},
     topology::Topology,
 };
 
@@ -107,6 +110,8 @@ pub struct Live {
     /// Ids of threads mean the same to the probes and to system calls.
     same_ids: bool,
     cgroups: Cgroups,
+    quotas: Option<Quotas>,
+    node_memories: Option<NodeMemories>,
     /// Threads that the last visit could not begin to track.
     refused: u64,
     sources: Vec<SourceInfo>,
@@ -128,6 +133,14 @@ impl Live {
         let same_ids = !preflight::in_pid_namespace(&Machine::this());
         sources.push(attributes_source(same_ids));
         sources.push(cgroups_source(same_ids));
+        let mut cgroups = Cgroups::default();
+        let mut quotas = QuotaHierarchy::find(&Machine::this()).filter(|_| same_ids).map(Quotas::new);
+        let node_memories = NodeMemories::new(Path::new("/sys"), topology);
+        sources.push(quota_source(quotas.is_some(), same_ids));
+        sources.push(node_memory_source(node_memories.is_some()));
+        if let Some(quotas) = &mut quotas {
+            first_targets(&plan.filter).iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
+        }
         let start_ns = monotonic_ns();
         probes.visit_tasks()?;
         let next_tick = start_ns + pace.interval();
@@ -148,7 +161,9 @@ impl Live {
             last_words_said: false,
             end: None,
             same_ids,
-            cgroups: Cgroups::default(),
+            cgroups,
+            quotas,
+            node_memories,
             refused: 0,
             sources,
         })
@@ -162,6 +177,19 @@ impl Live {
     /// What is measured of page touches.
     pub fn pages(&self) -> crate::model::Pages {
         self.probes.pages.measured
+    }
+
+    /// What is measured of waits.
+    pub fn waits(&self) -> crate::model::Waiting {
+        let on = |names: &[&str]| {
+            self.sources.iter().any(|source| names.contains(&source.name.as_str()) && source.state != SourceState::Off)
+        };
+        crate::model::Waiting {
+            throttled: on(&sources::THROTTLE),
+            owners: on(&["rq->curr"]),
+            quotas: self.quotas.is_some(),
+            node_memory: self.node_memories.is_some(),
+        }
     }
 
     /// When tracing began, ns of `CLOCK_MONOTONIC`.
@@ -227,9 +255,26 @@ impl Live {
         }
     }
 
+    /// Reads CPU quotas and what they counted, and the nodes' memory, and tells what is news, as records like any other, which
+    /// are given out at once.
+    pub fn read_quotas(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        if let Some(quotas) = &mut self.quotas {
+            quotas.tick(&mut self.cgroups, sink);
+        }
+        if let Some(memories) = &mut self.node_memories {
+            memories.tick(sink);
+        }
+    }
+
     /// From now on everything that is told once is told again: a recording that begins now hears all of it.
     pub fn forget_told(&mut self) {
         self.cgroups.forget_told();
+        if let Some(quotas) = &mut self.quotas {
+            quotas.forget_told();
+        }
+        if let Some(memories) = &mut self.node_memories {
+            memories.forget_told();
+        }
         self.probes.pages.forget_told();
     }
 
@@ -512,4 +557,38 @@ fn cgroups_source(same_ids: bool) -> SourceInfo {
     };
     let state = if reason.is_none() { SourceState::On } else { SourceState::Off };
     SourceInfo { name: "/proc/PID/cgroup".into(), state, reason: reason.map(Into::into) }
+}
+
+/// Threads that are targets from the start, as far as the filter names them: one that is started is in our own cgroup. Of
+/// all others it is known later.
+fn first_targets(filter: &Filter) -> Vec<u32> {
+    match filter {
+        Filter::Processes(ids) | Filter::Threads(ids) => ids.clone(),
+        Filter::Command(_) => vec![std::process::id()],
+        Filter::All | Filter::Comm(_) | Filter::Cgroup { .. } => Vec::new(),
+    }
+}
+
+fn quota_source(shown: bool, same_ids: bool) -> SourceInfo {
+    let reason = match (shown, same_ids) {
+        (true, _) => None,
+        (_, false) => Some(
+            "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the CPU quotas of threads are not known",
+        ),
+        _ => {
+            Some("neither cgroup v2 nor the v1 cpu controller is mounted: CPU quotas and what they count are not known")
+        }
+    };
+    let state = if shown { SourceState::On } else { SourceState::Off };
+    SourceInfo { name: sources::QUOTA[0].into(), state, reason: reason.map(Into::into) }
+}
+
+fn node_memory_source(shown: bool) -> SourceInfo {
+    let reason =
+        "this kernel shows no memory of nodes (CONFIG_NUMA): free memory and allocations on other nodes are not known";
+    SourceInfo {
+        name: sources::NODE_MEMORY[0].into(),
+        state: if shown { SourceState::On } else { SourceState::Off },
+        reason: (!shown).then(|| reason.into()),
+    }
 }

@@ -9,7 +9,7 @@ use aya::{
 };
 use numatrace_common::clock::Clock;
 use numatrace_common::config::{
-    Config, CpuCounters, CpuRings, MAX_CELLS, MAX_CPUS, MAX_RINGS, NO_RING, TouchCounters, filter,
+    Config, CpuCounters, CpuRings, MAX_CELLS, MAX_CPUS, MAX_RINGS, NO_RING, TouchCounters, filter, throttle,
 };
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ use super::{
     system,
 };
 use crate::{
-    snapshot::{Source, SourceState},
+    snapshot::{Source, SourceState, sources},
     target::{Filter, Machine, preflight},
     topology::Topology,
 };
@@ -281,6 +281,7 @@ fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Co
         culprits: u32::from(plan.culprits && features.culprits),
         cgroup_v1: u32::from(v1),
         lane_slots,
+        throttle: features.throttle,
         steady_clock: u32::from(system::clock_is_steady()),
         began: system::monotonic_ns(),
         cgroup,
@@ -451,7 +452,27 @@ fn feature_sources(plan: &Plan, features: offsets::Features) -> Vec<Source> {
     } else {
         off("sched_info", "not kept by this kernel (CONFIG_SCHED_INFO): waits that began before attach are not known")
     });
+    sources.push(throttle_source(features.throttle));
     sources
+}
+
+fn throttle_source(how: u32) -> Source {
+    let [by_queue, by_load] = sources::THROTTLE;
+    match how {
+        throttle::QUEUE | throttle::THREAD => on(by_queue),
+        throttle::LOAD => Source {
+            name: by_load.into(),
+            state: SourceState::BestEffort,
+            reason: Some(
+                "this kernel (before 6.6) does not count for how long threads waited on a stopped queue: the throttled part of a wait is approximate, and can be too large"
+                    .into(),
+            ),
+        },
+        _ => off(
+            by_queue,
+            "this kernel has no CPU quotas (CONFIG_CFS_BANDWIDTH), or does not show when they stop a queue: throttled time is not told apart",
+        ),
+    }
 }
 
 impl Probes {

@@ -1,6 +1,6 @@
 //! Which kernel struct members the probes need, and what is lost without each.
 
-use numatrace_common::config::{MISSING, Offsets};
+use numatrace_common::config::{MISSING, Offsets, throttle};
 
 use super::btf::KernelBtf;
 
@@ -14,6 +14,8 @@ pub struct Features {
     pub sched_info: bool,
     /// Cgroup membership can be read.
     pub cgroups: bool,
+    /// How the throttled part of a wait can be told: one of [`throttle`].
+    pub throttle: u32,
 }
 
 /// The offsets, and what they allow; or the first member without which nothing works.
@@ -81,6 +83,16 @@ pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'s
         sample_phys_addr: optional("perf_sample_data", "phys_addr"),
         sample_page_size: optional("perf_sample_data", "data_page_size"),
         regs_ip: btf.offset_of("pt_regs", "ip").or(btf.offset_of("pt_regs", "pc")).unwrap_or(MISSING),
+        cfs_rq_tg: optional("cfs_rq", "tg"),
+        tg_cfs_rq: optional("task_group", "cfs_rq"),
+        task_throttled: optional("task_struct", "throttled"),
+        throttled_self: optional("cfs_rq", "throttled_clock_self"),
+        throttled_self_time: optional("cfs_rq", "throttled_clock_self_time"),
+        throttled_pelt: optional("cfs_rq", "throttled_clock_pelt"),
+        throttled_pelt_time: optional("cfs_rq", "throttled_clock_pelt_time"),
+        throttle_count: optional("cfs_rq", "throttle_count"),
+        rq_clock_pelt: optional("rq", "clock_pelt"),
+        rq_lost_idle: optional("rq", "lost_idle_time"),
         reserved: 0,
     };
     let has = |members: &[u32]| members.iter().all(|m| *m != MISSING);
@@ -101,6 +113,22 @@ pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'s
             offsets.kn_id,
             offsets.cgroup_parent,
         ]),
+        throttle: throttling(&offsets),
     };
     Ok((offsets, features))
+}
+
+fn throttling(offsets: &Offsets) -> u32 {
+    let has = |members: &[u32]| members.iter().all(|member| *member != MISSING);
+    if !has(&[offsets.cfs_rq, offsets.cfs_rq_rq, offsets.rq_clock, offsets.cfs_rq_tg, offsets.tg_cfs_rq]) {
+        return throttle::OFF;
+    }
+    let by_queue = has(&[offsets.throttled_self, offsets.throttled_self_time]);
+    let by_load = [offsets.throttled_pelt, offsets.throttled_pelt_time, offsets.throttle_count];
+    match () {
+        () if by_queue && offsets.task_throttled != MISSING => throttle::THREAD,
+        () if by_queue => throttle::QUEUE,
+        () if has(&by_load) && has(&[offsets.rq_clock_pelt, offsets.rq_lost_idle]) => throttle::LOAD,
+        () => throttle::OFF,
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
     },
     config::INTERVAL,
     decode::{Event, decode},
-    model::{Limits, Meta, Model, Waiting},
+    model::{Limits, Meta, Model},
     recording::{Head, roster::Roster, writer::Options},
     snapshot::{SourceState, Target},
     source::{Source, SourceStatus},
@@ -250,7 +250,7 @@ impl<F: Follower> Engine<F> {
             start_ns: live.start_ns(),
             start_wall_ns: system::realtime_ns() - elapsed,
             pages: live.pages(),
-            waits: Waiting::default(),
+            waits: live.waits(),
         };
         let model = F::begin(&meta, &topology);
         Ok(Engine { live, model, slow: None, recording: None, meta, topology, undecodable: 0 })
@@ -316,6 +316,7 @@ impl<F: Follower> Engine<F> {
         live.look_up_names(&unnamed, &mut take);
         live.read_attributes(&attributes_due, &mut take);
         live.read_cgroups(&cgroups_due, &mut take);
+        live.read_quotas(&mut take);
         if let Some(recording) = recording {
             recording.up_to(model.now_ns());
         }

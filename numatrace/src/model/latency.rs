@@ -98,6 +98,15 @@ impl<C: Counter> Waits<C> {
         }
     }
 
+    /// Takes off waits that are in this one.
+    pub(super) fn take_off(&mut self, other: &Waits<C>) {
+        if let (Some(mine), Some(theirs)) = (&mut self.histogram, &other.histogram) {
+            // Both have the same bounds, and what is taken off was added before.
+            let _ = mine.subtract(theirs);
+            self.max_ns = self.max_ns.min(mine.max());
+        }
+    }
+
     /// As reports show it; `count` and `total_ns` come from the kernel's counters.
     pub(super) fn latency(&self, count: u64, total_ns: u64) -> Latency {
         let mut latency = Latency { count, total_ns, max_ns: self.max_ns, ..Latency::default() };

@@ -25,6 +25,7 @@ mod numbers;
 mod opening;
 mod pages;
 mod placement;
+mod quotas;
 mod residency;
 mod table;
 mod texts;
@@ -37,7 +38,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use numatrace_common::abi::{self, Migrate, Slice, Task, Totals, slice_flags, task_event};
+use numatrace_common::abi::{self, Migrate, Slice, Task, Throttled, Totals, slice_flags, task_event};
 
 use self::attributes::{Attributes, CpuLists};
 use self::latency::{FINE, WaitKind, Waits};
@@ -47,6 +48,7 @@ use self::notable::Notable;
 use self::numbers::Places;
 use self::pages::Cell;
 use self::placement::Placements;
+use self::quotas::{NodeMemories, Quotas};
 use self::table::Table;
 use self::texts::Texts;
 use self::thread::{Question, Tracked};
@@ -86,6 +88,11 @@ pub struct Waiting {
     pub quotas: bool,
     /// What the nodes' memory holds.
     pub node_memory: bool,
+}
+
+impl Waiting {
+    /// All of it.
+    pub const ALL: Waiting = Waiting { throttled: true, owners: true, quotas: true, node_memory: true };
 }
 
 /// What is measured of page touches and what belongs to them: what is not, is absent, never 0.
@@ -141,6 +148,8 @@ pub struct Limits {
     pub max_words: usize,
     /// Processes whose placement is kept.
     pub max_placements: usize,
+    /// Cgroups whose quota is kept.
+    pub max_quotas: usize,
     /// Gaps of sources; of more the last ones are kept.
     pub max_gaps: usize,
 }
@@ -155,6 +164,7 @@ impl Default for Limits {
             max_cgroups: 4096,
             max_words: 16_384,
             max_placements: 4096,
+            max_quotas: 1024,
             max_gaps: 256,
         }
     }
@@ -176,12 +186,17 @@ pub struct Model {
     loss: LossLedger,
     wakeup: Waits<u64>,
     preempted: Waits<u64>,
+    /// Of waits that have a throttled part: whole, and without it.
+    throttled: Waits<u64>,
+    unthrottled: Waits<u64>,
     /// `[from][to]`, one row after the other.
     migrations: Vec<u64>,
     cpu_lists: CpuLists,
     cgroups: Texts,
     words: Texts,
     placements: Placements,
+    quotas: Quotas,
+    node_memories: NodeMemories,
     gaps: VecDeque<Gap>,
     max_gaps: usize,
     notable: Notable,
@@ -213,11 +228,15 @@ impl Model {
             loss: LossLedger::new(meta.start_ns, limits.max_loss_intervals),
             wakeup: Waits::new(FINE),
             preempted: Waits::new(FINE),
+            throttled: Waits::new(FINE),
+            unthrottled: Waits::new(FINE),
             migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
             cpu_lists: CpuLists::default(),
             cgroups: Texts::new(limits.max_cgroups),
             words: Texts::new(limits.max_words),
             placements: Placements::new(limits.max_placements),
+            quotas: Quotas::new(limits.max_quotas),
+            node_memories: NodeMemories::default(),
             gaps: VecDeque::new(),
             max_gaps: limits.max_gaps,
             notable: Notable::new(),
@@ -258,6 +277,11 @@ impl Model {
             Event::Where(place) => self.place(place),
             Event::Placement(part) => self.placements.part(part, self.topology.nodes.len()),
             Event::Gap(gap) => self.gap(gap),
+            Event::Throttled(throttled) => self.throttled(throttled, Tracked::throttled),
+            // The Totals before it can have told that the thread is dead.
+            Event::ThrottledBase(throttled) => self.throttled(throttled, Tracked::begin_throttled_with),
+            Event::Quota(quota) => self.quotas.record(quota, self.cgroups.get(quota.cgroup)),
+            Event::NodeMemory(node) => self.node_memories.record(node, self.topology.nodes.len()),
         }
     }
 
@@ -286,6 +310,11 @@ impl Model {
                 self.notable.wait(slice, true);
             }
         }
+        let throttled_ns = slice_flags::throttled_ns(slice.flags, slice.wait_ns);
+        if throttled_ns > 0 {
+            self.throttled.record(slice.wait_ns);
+            self.unthrottled.record(slice.wait_ns.saturating_sub(throttled_ns));
+        }
         if slice.flags & slice_flags::OUT_DEAD != 0 {
             self.table.note_dead(slice.tid);
         }
@@ -308,6 +337,12 @@ impl Model {
     fn totals(&mut self, totals: &Totals) {
         if let Some(thread) = self.table.last_words(totals.tid, totals.tgid, totals.header.ts) {
             thread.totals(totals);
+        }
+    }
+
+    fn throttled(&mut self, record: &Throttled, take: fn(&mut Tracked, &Throttled)) {
+        if let Some(thread) = self.table.last_words(record.tid, record.tgid, record.header.ts) {
+            take(thread, record);
         }
     }
 

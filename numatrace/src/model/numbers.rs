@@ -7,6 +7,7 @@ use super::latency::WaitKind;
 use super::pages::Touched;
 use super::residency::Residency;
 use super::topk::TopK;
+use crate::snapshot::{Behind, PreemptedBy};
 use crate::topology::Level;
 
 /// Sums over turns that ended.
@@ -22,6 +23,8 @@ pub(super) struct Sums {
     pub(super) involuntary: u64,
     /// Waits that tracking did not see the end of: in no latency.
     pub(super) cut_wait_ns: u64,
+    /// Part of all waits that a CPU quota caused.
+    pub(super) throttled_ns: u64,
 }
 
 impl Sums {
@@ -33,6 +36,7 @@ impl Sums {
             Some(WaitKind::Wakeup) => (sums.wakeup_ns, sums.wakeup_count) = (turn.wait_ns, 1),
             Some(WaitKind::Preempted) => (sums.preempted_ns, sums.preempted_count) = (turn.wait_ns, 1),
         }
+        sums.throttled_ns = slice_flags::throttled_ns(turn.flags, turn.wait_ns);
         if turn.flags & slice_flags::OUT_VOLUNTARY != 0 {
             sums.voluntary = 1;
         } else {
@@ -52,6 +56,7 @@ impl Sums {
             voluntary: totals.voluntary,
             involuntary: totals.involuntary,
             cut_wait_ns: 0,
+            throttled_ns: 0,
         }
     }
 
@@ -67,6 +72,7 @@ impl Sums {
         self.voluntary = self.voluntary.saturating_add(other.voluntary);
         self.involuntary = self.involuntary.saturating_add(other.involuntary);
         self.cut_wait_ns = self.cut_wait_ns.saturating_add(other.cut_wait_ns);
+        self.throttled_ns = self.throttled_ns.saturating_add(other.throttled_ns);
     }
 
     /// Takes off field by field; what would be less than nothing is nothing.
@@ -81,6 +87,7 @@ impl Sums {
             voluntary: self.voluntary.saturating_sub(other.voluntary),
             involuntary: self.involuntary.saturating_sub(other.involuntary),
             cut_wait_ns: self.cut_wait_ns.saturating_sub(other.cut_wait_ns),
+            throttled_ns: self.throttled_ns.saturating_sub(other.throttled_ns),
         }
     }
 
@@ -108,6 +115,10 @@ pub(super) struct Numbers {
     pub(super) migrations: u64,
     /// Impossible transitions: something was not seen.
     pub(super) unseen: u64,
+    /// Time waited while threads of the same process ran, and others.
+    pub(super) behind: Behind,
+    /// Waits after preemption by who took the CPU.
+    pub(super) preempted_by: PreemptedBy,
     /// Page touches; apart, since most threads have few kinds of them or none.
     pub(super) touched: Option<Box<Touched>>,
 }
@@ -154,16 +165,19 @@ impl Numbers {
     /// Names who ran while it waited, as far as two samples can tell: `prev`, the thread before it on the CPU, ran
     /// for the last `prev_ran` of the wait; what is left went to `holder`, which held the CPU when the wait began.
     /// Others that ran between those two are not seen; their time is counted to `holder`, or to `prev` where the
-    /// holder is not known or the same. Idle time and the thread itself are nobody's fault and are left out.
+    /// holder is not known or the same. Idle time and the thread itself are nobody's fault and are left out, and so is
+    /// the part of the wait that a CPU quota caused.
     #[inline]
     fn blame(&mut self, turn: &Slice) {
         let named = |tid: u32| tid != NO_TID && tid != turn.tid;
-        let last = turn.wait_ns.min(u64::from(turn.prev_ran) << 10);
+        let throttled_ns = slice_flags::throttled_ns(turn.flags, turn.wait_ns);
+        let waited_ns = turn.wait_ns.saturating_sub(throttled_ns);
+        let last = waited_ns.min(u64::from(turn.prev_ran) << 10);
         let (mut prev_part, mut holder_part) = (0, 0);
         if named(turn.prev) {
             prev_part = last;
         }
-        let rest = turn.wait_ns - if named(turn.prev) { last } else { 0 };
+        let rest = waited_ns - if named(turn.prev) { last } else { 0 };
         if named(turn.holder) && turn.holder != turn.prev {
             holder_part = rest;
         } else if named(turn.prev) {
@@ -171,10 +185,28 @@ impl Numbers {
         }
         if turn.prev != 0 && prev_part > 0 {
             self.culprits.add(turn.prev, prev_part, 1);
+            self.behind(turn.flags & slice_flags::PREV_OWN != 0, prev_part);
         }
         if turn.holder != 0 && holder_part > 0 {
             self.culprits.add(turn.holder, holder_part, 1);
+            self.behind(turn.flags & slice_flags::HOLDER_OWN != 0, holder_part);
         }
+        if WaitKind::of(turn.flags) == Some(WaitKind::Preempted)
+            && named(turn.holder)
+            && turn.holder != 0
+            && throttled_ns <= waited_ns
+        {
+            let own = turn.flags & slice_flags::HOLDER_OWN != 0;
+            let waits = if own { &mut self.preempted_by.own } else { &mut self.preempted_by.others };
+            waits.count = waits.count.saturating_add(1);
+            waits.total_ns = waits.total_ns.saturating_add(turn.wait_ns);
+        }
+    }
+
+    #[inline]
+    const fn behind(&mut self, own: bool, ns: u64) {
+        let sum = if own { &mut self.behind.own_ns } else { &mut self.behind.others_ns };
+        *sum = sum.saturating_add(ns);
     }
 
     /// Adds a migration. Without a level it is known by number only.
@@ -204,6 +236,16 @@ impl Numbers {
         other.node_moves = other.node_moves.saturating_add(self.node_moves);
         other.migrations = other.migrations.saturating_add(self.migrations);
         other.unseen = other.unseen.saturating_add(self.unseen);
+        for own in [true, false] {
+            other.behind(own, if own { self.behind.own_ns } else { self.behind.others_ns });
+        }
+        for (theirs, mine) in [
+            (&mut other.preempted_by.own, self.preempted_by.own),
+            (&mut other.preempted_by.others, self.preempted_by.others),
+        ] {
+            theirs.count = theirs.count.saturating_add(mine.count);
+            theirs.total_ns = theirs.total_ns.saturating_add(mine.total_ns);
+        }
         if let Some(touched) = &self.touched {
             touched.add_to(other.touched.get_or_insert_default());
         }

@@ -12,12 +12,17 @@ impl Model {
     /// been counted of each, names, and the kernel side's counters.
     ///
     /// They are for a model whose `Meta::start_ns` is [`Model::now_ns`], and all records after the tick follow them. It then
-    /// counts what this one does from here on. Cgroups and attributes are not among them: have the source tell them again.
+    /// counts what this one does from here on. Cgroups, their quotas, the nodes' memory
+    /// and attributes are not among them: have the source tell them again.
     pub fn opening(&self, sink: &mut dyn FnMut(&[u8])) {
         // Of one that died its last sums or its EXIT record may still come.
         for thread in self.table.iter().filter(|thread| !thread.listed) {
             sink(self.seen(thread).as_bytes());
-            sink(thread.base_totals(self.now_ns, self.before_ns).as_bytes());
+            let totals = thread.base_totals(self.now_ns, self.before_ns);
+            sink(totals.as_bytes());
+            if let Some(throttled) = thread.base_throttled(&totals) {
+                sink(throttled.as_bytes());
+            }
         }
         for (tid, comm) in self.names.sorted() {
             let header = Task::header(self.now_ns, 0, 0);

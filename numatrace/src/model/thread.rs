@@ -19,7 +19,7 @@ mod base;
 
 use std::sync::Arc;
 
-use numatrace_common::abi::{Migrate, NO_CPU, Slice, Totals, slice_flags};
+use numatrace_common::abi::{Migrate, NO_CPU, Slice, Throttled, Totals, slice_flags};
 use numatrace_common::wait::phase;
 
 use self::base::Base;
@@ -47,6 +47,8 @@ struct Open {
     wait_ns: u64,
     /// Blocked time before the wait or the turn.
     blocked_ns: u64,
+    /// Part of the wait that a CPU quota caused, as far as it was told.
+    throttled_ns: u64,
     /// When Totals said so; 0 when it follows from another record.
     told: u64,
     /// While queued: it was switched out while runnable, not woken.
@@ -59,6 +61,7 @@ pub(super) struct OpenTime {
     pub(super) cpu_ns: u64,
     pub(super) wait_ns: u64,
     pub(super) blocked_ns: u64,
+    pub(super) throttled_ns: u64,
     pub(super) waiting_now_ns: Option<u64>,
 }
 
@@ -250,7 +253,25 @@ impl Tracked {
             return;
         }
         self.covered = totals.seq;
+        // Totals do not tell of it: `throttled` does.
+        sums.throttled_ns = self.numbers.sums.throttled_ns;
         self.numbers.sums = sums;
+    }
+
+    /// The kernel's sum of the throttled part of waits, which follows the Totals that cover the same turns. When others
+    /// came in between, the next ones will tell.
+    pub(super) fn throttled(&mut self, throttled: &Throttled) {
+        let ahead = self.latest.wrapping_sub(self.covered);
+        if throttled.seq != self.covered || ahead > 1 {
+            return;
+        }
+        let counted = self.base.as_ref().map_or(0, |base| base.throttled_ns());
+        let newest = if ahead == 1 { self.last_turn.throttled_ns } else { 0 };
+        let parts = [throttled.throttled_ns.saturating_sub(counted), self.carried.throttled_ns, newest];
+        self.numbers.sums.throttled_ns = parts.iter().fold(0, |sum, part| sum.saturating_add(*part));
+        if ahead == 0 && self.end.is_none() {
+            self.open.throttled_ns = throttled.open_ns;
+        }
     }
 
     /// Takes over what Totals say is open.
@@ -266,6 +287,7 @@ impl Tracked {
             since: totals.since,
             wait_ns: totals.open_wait_ns,
             blocked_ns: totals.open_blocked_ns,
+            throttled_ns: 0,
             told: totals.header.ts,
             preempted: totals.flags & slice_flags::WAIT_MASK == slice_flags::WAIT_PREEMPTED,
         };
@@ -300,6 +322,7 @@ impl Tracked {
             cpu_ns: open.cpu_ns,
             blocked_ns: open.blocked_ns,
             cut_wait_ns: open.wait_ns,
+            throttled_ns: open.throttled_ns,
             ..Sums::default()
         });
         if places.has(self.cpu) {
@@ -378,9 +401,11 @@ impl Tracked {
             phase::RUNNING => {
                 open.cpu_ns = lasts;
                 open.wait_ns = self.open.wait_ns;
+                open.throttled_ns = self.open.throttled_ns.min(open.wait_ns);
             }
             phase::QUEUED => {
                 open.wait_ns = lasts;
+                open.throttled_ns = self.open.throttled_ns.min(lasts);
                 open.waiting_now_ns = if stale || self.open.since > now { None } else { Some(lasts) };
             }
             phase::BLOCKED => open.blocked_ns = open.blocked_ns.saturating_add(lasts),

@@ -11,11 +11,13 @@ use super::Model;
 use super::latency::{COARSE, FINE, Waits};
 use super::numbers::{Numbers, Sums};
 use super::pages::{Cell, Place, TopPlaces, Touched};
+use super::quotas::tally;
 use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
-    Causes, Culprit, LocalRemote, Location, MAX_CULPRITS, MAX_LOCATIONS, MAX_WAKERS, Matrices, Migrations, RunQueue,
-    SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches, TrackSlot, Waker,
+    Causes, Culprit, Latency, LocalRemote, Location, MAX_CULPRITS, MAX_LOCATIONS, MAX_WAKERS, Matrices, Migrations,
+    RunQueue, SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches, TrackSlot,
+    Waker,
 };
 use crate::units::{Pid, Tid};
 use crate::window::cost_factor;
@@ -63,8 +65,8 @@ impl Model {
             placement_age_ns: placement.map(|(_, oldest)| self.now_ns.saturating_sub(oldest)),
             gaps: self.gaps.iter().cloned().collect(),
             events: self.notable.recent(),
-            throttle: None,
-            node_memory: None,
+            throttle: self.meta.waits.quotas.then(|| self.quotas.view(self.cgroup_sizes().into_iter())),
+            node_memory: self.node_memories.view().filter(|_| self.meta.waits.node_memory),
             findings: Vec::new(),
             incomplete: None,
         }
@@ -120,6 +122,7 @@ impl Model {
         let mut both = Waits::new(FINE);
         both.add(&self.wakeup);
         both.add(&self.preempted);
+        let whole = both.clone();
         let flat = |heavy: Heavy| heavy.into_iter().map(|(tid, (weight, count))| (tid, weight, count));
         let sums = sum.numbers.sums;
         let mut runq = run_queue(&sums, &self.wakeup, &self.preempted, &both);
@@ -128,6 +131,7 @@ impl Model {
             runq.all.count = runq.all.count.max(count);
             runq.all.total_ns = runq.all.total_ns.max(total_ns);
         }
+        runq.unthrottled = self.meta.waits.throttled.then(|| self.unthrottled(whole, &runq.all, &sum));
         ThreadStats {
             runq,
             wakers: self.wakers(flat(sum.wakers)),
@@ -137,12 +141,32 @@ impl Model {
         }
     }
 
+    /// All waits, each without its throttled part: those without any are as they are.
+    fn unthrottled(&self, mut waits: Waits<u64>, all: &Latency, sum: &Sum) -> Latency {
+        waits.take_off(&self.throttled);
+        waits.add(&self.unthrottled);
+        waits.latency(all.count, all.total_ns.saturating_sub(sum.numbers.sums.throttled_ns))
+    }
+
+    /// The cgroups of threads that live, and how many there are in each.
+    fn cgroup_sizes(&self) -> Vec<(&str, u64)> {
+        let living = self.table.iter().filter(|thread| thread.end.is_none());
+        tally(living.filter_map(|thread| thread.cgroup.as_ref()).map(|cgroup| &cgroup.path))
+    }
+
     /// What a thread and the totals have in common.
     fn stats(&self, numbers: &Numbers, sums: &Sums, open: &OpenTime, residency: &BTreeMap<u16, u64>) -> ThreadStats {
         let by_node = self.by_node(residency);
+        let wait_ns = sums.latency_ns().saturating_add(sums.cut_wait_ns).saturating_add(open.wait_ns);
+        let measured = self.meta.waits;
         ThreadStats {
             cpu_ns: sums.cpu_ns.saturating_add(open.cpu_ns),
-            wait_ns: sums.latency_ns().saturating_add(sums.cut_wait_ns).saturating_add(open.wait_ns),
+            wait_ns,
+            throttled_wait_ns: measured
+                .throttled
+                .then(|| sums.throttled_ns.saturating_add(open.throttled_ns).min(wait_ns)),
+            behind: measured.owners.then_some(numbers.behind),
+            preempted_by: measured.owners.then_some(numbers.preempted_by),
             blocked_ns: sums.blocked_ns.saturating_add(open.blocked_ns),
             waiting_now_ns: open.waiting_now_ns,
             switches: Switches { voluntary: sums.voluntary, involuntary: sums.involuntary },
@@ -318,6 +342,7 @@ impl Sum {
         self.open.cpu_ns = self.open.cpu_ns.saturating_add(open.cpu_ns);
         self.open.wait_ns = self.open.wait_ns.saturating_add(open.wait_ns);
         self.open.blocked_ns = self.open.blocked_ns.saturating_add(open.blocked_ns);
+        self.open.throttled_ns = self.open.throttled_ns.saturating_add(open.throttled_ns);
         // `None` is less than any wait.
         self.open.waiting_now_ns = self.open.waiting_now_ns.max(open.waiting_now_ns);
     }

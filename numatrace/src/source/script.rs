@@ -104,6 +104,8 @@ pub enum KernelEvent {
         #[serde(default)]
         preempt: bool,
     },
+    /// A CPU quota stops the queue of all threads on this CPU, or lets it go on.
+    Stop { at: u64, cpu: u16, stopped: bool },
     /// `sched_move_numa` or `sched_swap_numa`.
     MoveNuma { at: u64, tid: u32 },
     /// `sched_migrate_task`, by `by` on `by_cpu`.
@@ -173,6 +175,7 @@ impl KernelEvent {
             | E::Wakeup { at, .. }
             | E::WakeupNew { at, .. }
             | E::Switch { at, .. }
+            | E::Stop { at, .. }
             | E::MoveNuma { at, .. }
             | E::Migrate { at, .. }
             | E::Exec { at, .. }

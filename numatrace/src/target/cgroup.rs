@@ -164,6 +164,45 @@ pub(crate) fn quota_path(lines: &[u8]) -> Option<(&[u8], bool)> {
     v2
 }
 
+/// Where the cgroups that can have a CPU quota are shown as folders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QuotaHierarchy {
+    /// Where it is mounted.
+    at: PathBuf,
+    /// Which cgroup is mounted there: `/`, or the container's own.
+    root: PathBuf,
+    v1: bool,
+}
+
+impl QuotaHierarchy {
+    /// The v1 hierarchy of the cpu controller where there is one, else cgroup v2: a controller is in one hierarchy at a time.
+    pub(crate) fn find(machine: &Machine) -> Option<QuotaHierarchy> {
+        let mounts = mounts(machine).ok()?;
+        let of = |kind: &Kind| mounts.iter().find(|mount| mount.kind == *kind);
+        let mount = of(&Kind::V1Cpu).or_else(|| of(&Kind::V2))?;
+        Some(QuotaHierarchy { at: machine.path(&mount.at), root: mount.root.clone(), v1: mount.kind == Kind::V1Cpu })
+    }
+
+    /// One whose root is mounted there.
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path, v1: bool) -> QuotaHierarchy {
+        QuotaHierarchy { at: path.to_owned(), root: "/".into(), v1 }
+    }
+
+    /// Files are those of v1.
+    pub(crate) const fn is_v1(&self) -> bool {
+        self.v1
+    }
+
+    /// The folder of a cgroup, by its path as in /proc/PID/cgroup; `None` for one that is not shown here.
+    pub(crate) fn directory(&self, path: &[u8]) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStrExt;
+        let inside = Path::new(std::ffi::OsStr::from_bytes(path)).strip_prefix(&self.root).ok()?;
+        let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+        plain.then(|| self.at.join(inside))
+    }
+}
+
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 fn unescape(field: &str) -> PathBuf {
     let mut out = Vec::new();

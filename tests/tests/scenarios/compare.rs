@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use numatrace::snapshot::{Latency, Loss, Migrations, Snapshot, Thread, ThreadState, ThreadStats};
+use numatrace::snapshot::{Latency, Loss, Migrations, Snapshot, Thread, ThreadState, ThreadStats, Waited};
 
 use crate::file::{Expect, LossNumbers, MigrationNumbers, Numbers, Waits};
 
@@ -71,9 +71,9 @@ fn numbers(here: &mut Wrong<'_>, actual: &ThreadStats, expected: &Numbers) {
     here.same("waiting", &actual.waiting_now_ns.is_some(), expected.waiting.as_ref());
     here.same("voluntary", &actual.switches.voluntary, expected.voluntary.as_ref());
     here.same("involuntary", &actual.switches.involuntary, expected.involuntary.as_ref());
-    waits(here, "wakeup", &actual.runq.wakeup, expected.wakeup.as_ref());
-    waits(here, "preempted", &actual.runq.preempted, expected.preempted.as_ref());
-    waits(here, "all", &actual.runq.all, expected.all.as_ref());
+    waits_of(here, "wakeup", &actual.runq.wakeup, expected.wakeup.as_ref());
+    waits_of(here, "preempted", &actual.runq.preempted, expected.preempted.as_ref());
+    waits_of(here, "all", &actual.runq.all, expected.all.as_ref());
     if let Some(expected) = &expected.migrations {
         migrations(here, &actual.migrations, expected);
     }
@@ -86,9 +86,18 @@ fn numbers(here: &mut Wrong<'_>, actual: &ThreadStats, expected: &Numbers) {
     here.same("waker names", &names, expected.waker_names.as_ref());
     let behind = actual.waited_behind.iter().map(|c| (c.tid.0, c.total_ns, c.count)).collect();
     here.same("waited_behind", &behind, expected.waited_behind.as_ref());
+    here.same("throttled_wait_ns", &actual.throttled_wait_ns, expected.throttled_wait_ns.map(Some).as_ref());
+    let behind = actual.behind.map(|behind| (behind.own_ns, behind.others_ns));
+    here.same("behind", &behind, expected.behind.map(Some).as_ref());
+    let waits = |waits: Waited| (waits.count, waits.total_ns);
+    let by = actual.preempted_by.map(|by| (waits(by.own), waits(by.others)));
+    here.same("preempted_by", &by, expected.preempted_by.map(Some).as_ref());
+    if let Some(unthrottled) = &actual.runq.unthrottled {
+        waits_of(here, "unthrottled", unthrottled, expected.unthrottled.as_ref());
+    }
 }
 
-fn waits(here: &mut Wrong<'_>, kind: &str, actual: &Latency, expected: Option<&Waits>) {
+fn waits_of(here: &mut Wrong<'_>, kind: &str, actual: &Latency, expected: Option<&Waits>) {
     let Some(expected) = expected else { return };
     here.same(&format!("{kind} count"), &actual.count, expected.count.as_ref());
     here.same(&format!("{kind} total_ns"), &actual.total_ns, expected.total_ns.as_ref());

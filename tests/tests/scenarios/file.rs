@@ -195,6 +195,13 @@ pub struct Numbers {
     pub waker_names: Option<Vec<String>>,
     /// `[tid, ns, count]`
     pub waited_behind: Option<Vec<(u32, u64, u64)>>,
+    pub throttled_wait_ns: Option<u64>,
+    /// All waits without their throttled part.
+    pub unthrottled: Option<Waits>,
+    /// Own process, others.
+    pub behind: Option<(u64, u64)>,
+    /// `[count, ns]` of waits after a thread of the same process took the CPU, and another.
+    pub preempted_by: Option<((u64, u64), (u64, u64))>,
 }
 
 /// Waits of one kind.

@@ -69,6 +69,17 @@ fn numbers(stats: &ThreadStats, whole: bool) -> Vec<String> {
     if attributed > runq.all.total_ns {
         wrong.push(format!("{attributed} ns are attributed, {} were waited", runq.all.total_ns));
     }
+    if let Some(behind) = stats.behind
+        && behind.own_ns + behind.others_ns < attributed
+    {
+        wrong.push(format!("{behind:?} is less than the {attributed} ns of the heaviest"));
+    }
+    // A share of a received turn is known to a 63rd of its wait, until the kernel's sum comes.
+    if let (Some(throttled), Some(behind)) = (stats.throttled_wait_ns, stats.behind)
+        && throttled + behind.own_ns + behind.others_ns > stats.wait_ns + stats.wait_ns / 63 + 63
+    {
+        wrong.push(format!("{throttled} ns throttled and {behind:?} are more than the {} ns waited", stats.wait_ns));
+    }
     for latency in [&runq.wakeup, &runq.preempted, &runq.all] {
         let rising = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
         if !rising.is_sorted() {

@@ -10,7 +10,7 @@ mod invariants;
 use std::path::Path;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use numatrace::model::{Limits, Meta, Model};
+use numatrace::model::{Limits, Meta, Model, Waiting};
 use numatrace::snapshot::Snapshot;
 use numatrace::source::script::{Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
@@ -99,7 +99,8 @@ fn from_the_middle(scenario: &Scenario) -> Result<Vec<String>, String> {
 
 fn meta(scenario: &Scenario) -> Meta {
     let host = scenario.machine.topology().host("6.12.0", "x86_64");
-    Meta { host, start_ns: START_NS, start_wall_ns: START_WALL_NS, ..Meta::default() }
+    let waits = Waiting { throttled: true, owners: true, ..Waiting::default() };
+    Meta { host, start_ns: START_NS, start_wall_ns: START_WALL_NS, waits, ..Meta::default() }
 }
 
 fn limits(scenario: &Scenario) -> Limits {

@@ -11,7 +11,7 @@
 //!                                         ^ the recording begins; # is taken off, . counts
 //! ```
 
-use numatrace_common::abi::{Header, NO_CPU, NO_TID, Slice, Totals, kind, slice_flags};
+use numatrace_common::abi::{Header, NO_CPU, NO_TID, Slice, Throttled, Totals, kind, slice_flags};
 
 use super::{End, Open, OpenTime, Tracked, after};
 use crate::model::numbers::Sums;
@@ -60,6 +60,11 @@ impl Base {
         }
     }
 
+    /// The throttled part of waits that had ended.
+    pub(super) const fn throttled_ns(&self) -> u64 {
+        self.counted.throttled_ns
+    }
+
     /// Transitions that were not seen, out of all of them.
     pub(super) fn rest_of_unseen(&self, unseen: u64) -> u64 {
         unseen.saturating_sub(self.unseen)
@@ -85,6 +90,30 @@ impl Tracked {
         if totals.flags & slice_flags::OUT_DEAD != 0 {
             self.ended(End::Exited, totals.header.ts);
         }
+    }
+
+    /// What belongs to them.
+    pub(in crate::model) fn begin_throttled_with(&mut self, throttled: &Throttled) {
+        if let Some(base) = self.base.as_mut().filter(|base| base.seq == throttled.seq && self.latest == base.seq) {
+            base.counted.throttled_ns = throttled.throttled_ns;
+            if self.end.is_none() {
+                self.open.throttled_ns = throttled.open_ns;
+            }
+        }
+    }
+
+    /// What belongs to [`Tracked::base_totals`]; `None` where there is nothing to tell.
+    pub(in crate::model) fn base_throttled(&self, totals: &Totals) -> Option<Throttled> {
+        let (throttled_ns, open_ns) = (self.kernels_sums().throttled_ns, self.open.throttled_ns);
+        (throttled_ns > 0 || open_ns > 0).then(|| Throttled {
+            header: Header { kind: kind::THROTTLED_BASE, ..Throttled::header(totals.header.ts, totals.header.cpu, 0) },
+            tid: totals.tid,
+            tgid: totals.tgid,
+            seq: totals.seq,
+            reserved: 0,
+            throttled_ns,
+            open_ns,
+        })
     }
 
     /// The same for a recording that begins at `now`, the last tick; `before` is the tick before it. What the model does

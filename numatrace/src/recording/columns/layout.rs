@@ -2,8 +2,8 @@
 //! are nearly all records, have code of their own in `turns.rs`.
 
 use numatrace_common::abi::{
-    Attributes, COMM_LEN, CPU_WORDS, Cgroup, CgroupPath, Counters, Gap, Migrate, PATH_PIECE, Placement, Task, Tick,
-    Totals, Touches, Where, Words, kind,
+    Attributes, COMM_LEN, CPU_WORDS, Cgroup, CgroupPath, Counters, Gap, Migrate, NodeMemory, PATH_PIECE, Placement,
+    Quota, Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 
 /// One field.
@@ -90,9 +90,12 @@ const TOTALS: &[Field] = &[
 /// `wanted` to `received`.
 const COUNTERS: &[Field] = &[Number(8); 8];
 
+/// tgid, seq, reserved, throttled_ns, open_ns
+const THROTTLED: &[Field] = &[Number(4), Number(4), Number(4), Number(8), Number(8)];
+
 /// Kinds in the order of their codes in the column of kinds, from 1. A new kind goes to the end: the order is part of the
 /// format.
-pub(super) const LAYOUTS: [Layout; 15] = [
+pub(super) const LAYOUTS: [Layout; 19] = [
     Layout {
         kind: kind::MIGRATE,
         size: Migrate::SIZE,
@@ -174,6 +177,22 @@ pub(super) const LAYOUTS: [Layout; 15] = [
     },
     // start_ns, end_ns
     Layout { kind: kind::GAP, size: Gap::SIZE, of_thread: false, fields: &[Number(8), Number(8)] },
+    Layout { kind: kind::THROTTLED, size: Throttled::SIZE, of_thread: true, fields: THROTTLED },
+    Layout { kind: kind::THROTTLED_BASE, size: Throttled::SIZE, of_thread: true, fields: THROTTLED },
+    Layout {
+        kind: kind::QUOTA,
+        size: Quota::SIZE,
+        of_thread: false,
+        // cgroup, reserved, periods, throttled_periods, throttled_ns, quota_us, period_us
+        fields: &[Number(4), Number(4), Number(8), Number(8), Number(8), Number(8), Number(8)],
+    },
+    Layout {
+        kind: kind::NODE_MEMORY,
+        size: NodeMemory::SIZE,
+        of_thread: false,
+        // node, nodes, reserved, total_bytes, free_bytes, file_bytes, hit, miss, foreign
+        fields: &[Number(2), Number(2), Number(4), Number(8), Number(8), Number(8), Number(8), Number(8), Number(8)],
+    },
 ];
 
 /// Columns of all layouts: two CPUs and the fields of each.

@@ -1,6 +1,6 @@
 use numatrace_common::abi::{
-    Attributes, CgroupPath, Counters, Gap, Migrate, NO_CPU, NO_NODE, NO_TID, Placement, Slice, Task, Tick, Totals,
-    Touches, Where, Words, kind, slice_flags,
+    Attributes, CgroupPath, Counters, Gap, Migrate, NO_CPU, NO_NODE, NO_TID, NodeMemory, Placement, Quota, Slice, Task,
+    Throttled, Tick, Totals, Touches, Where, Words, kind, slice_flags,
 };
 use proptest::prelude::*;
 
@@ -148,6 +148,17 @@ fn every_kind_survives_and_so_do_unknown_ones() {
         let placement = Placement { header, tgid: 100, node: 1, nodes: 2, pages: ts, unknown: 1, began_ns: ts - 99 };
         records.push(placement.as_bytes());
         records.push(Gap { header: Gap::header(ts, 3, 0), start_ns: ts - 50, end_ns: ts - 20 }.as_bytes());
+        let header = Throttled::header(ts, 1, 0);
+        let mut throttled =
+            Throttled { header, tid, tgid: 100, seq: round as u32, reserved: 0, throttled_ns: ts, open_ns: 5 };
+        records.push(throttled.as_bytes());
+        throttled.header.kind = kind::THROTTLED_BASE;
+        records.push(throttled.as_bytes());
+        let header = Quota::header(ts, 0, 0);
+        records.push(Quota { header, cgroup: 9, periods: ts, quota_us: u64::MAX, ..Quota::default() }.as_bytes());
+        let header = NodeMemory::header(ts, 0, 0);
+        let memory = NodeMemory { header, node: 1, nodes: 2, free_bytes: ts << 12, ..NodeMemory::default() };
+        records.push(memory.as_bytes());
         // A kind that nobody knows, and one of a size that it does not have.
         let mut unknown = [round as u8; 40];
         unknown[..4].copy_from_slice(&[0xee, 0, 40, 0]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use numatrace_common::abi::{Counters, Migrate, NO_TID, Slice, Task, Tick, slice_flags, task_event};
 use numatrace_common::cause::{Seen, classify};
-use numatrace_common::wait::{SwitchOut, TASK_DEAD, TaskState, phase};
+use numatrace_common::wait::{Stopped, SwitchIn, SwitchOut, TASK_DEAD, TaskState, Wakeup, phase};
 use zerocopy::{Immutable, IntoBytes};
 
 use super::{Doing, KernelEvent, ScriptError, Setup};
@@ -28,6 +28,13 @@ struct Current {
     since: u64,
 }
 
+/// For how long a CPU quota has stopped the queues of a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stops {
+    sum_ns: u64,
+    since: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Ring {
     bytes: Vec<u8>,
@@ -42,6 +49,7 @@ pub(super) struct Kernel {
     setup: Setup,
     tasks: BTreeMap<u32, Tracked>,
     cpus: BTreeMap<u16, Current>,
+    stops: BTreeMap<u16, Stops>,
     rings: Vec<Ring>,
     counters: Counters,
     /// Records that the rings take before they refuse `lose`.
@@ -56,6 +64,7 @@ impl Kernel {
         Kernel {
             tasks: BTreeMap::new(),
             cpus: BTreeMap::new(),
+            stops: BTreeMap::new(),
             rings: (0..rings).map(|_| Ring::default()).collect(),
             counters: Counters::default(),
             skip: 0,
@@ -90,10 +99,13 @@ impl Kernel {
                     prev_state: *prev_state,
                     state_now,
                     next: *next,
+                    next_own: self.is_own(*prev, *next),
+                    stopped: self.stopped(now, *cpu),
                     voluntary: !*preempt && *prev_state != 0,
                 };
                 self.switch(now, *cpu, *prev, *next, how);
             }
+            E::Stop { cpu, stopped, .. } => self.stop(now, *cpu, *stopped),
             E::MoveNuma { tid, .. } => self.with(*tid, |task| task.state.numa_pending = 1),
             E::Migrate { .. } => self.migrate(now, event),
             E::Exec { tid, comm, old_tid, .. } => self.exec(now, *tid, comm.bytes(), *old_tid),
@@ -170,7 +182,38 @@ impl Kernel {
 
     fn wakeup(&mut self, now: u64, tid: u32, cpu: u16, new: bool) {
         let (on_cpu, holder) = (self.cpu_of(tid).is_some(), self.current(cpu).tid);
-        self.with(tid, |task| task.state.wakeup(now, on_cpu, new, cpu, holder));
+        let how = Wakeup { new, cpu, holder, holder_own: self.is_own(tid, holder), stopped: self.stopped(now, cpu) };
+        self.with(tid, |task| task.state.wakeup(now, on_cpu, how));
+    }
+
+    /// Both are threads of one process.
+    fn is_own(&self, tid: u32, other: u32) -> bool {
+        let tgid = |tid: u32| self.tasks.get(&tid).map(|task| task.state.tgid);
+        tgid(tid).is_some_and(|mine| tgid(other) == Some(mine))
+    }
+
+    fn stop(&mut self, now: u64, cpu: u16, stopped: bool) {
+        let stops = self.stops.entry(cpu).or_default();
+        if let Some(since) = stops.since.take() {
+            stops.sum_ns += now.saturating_sub(since);
+        }
+        stops.since = stopped.then_some(now);
+    }
+
+    /// The queue of all threads on this CPU, where a quota ever stopped it.
+    fn stopped(&self, now: u64, cpu: u16) -> Stopped {
+        let Some(stops) = self.stops.get(&cpu) else { return Stopped::NOT };
+        let open = stops.since.map_or(0, |since| now.saturating_sub(since));
+        Stopped { queue: u64::from(cpu) + 1, ns: stops.sum_ns + open }
+    }
+
+    /// The queue on which this thread waits.
+    fn stopped_where(&self, now: u64, tid: u32) -> Stopped {
+        let queue = self.tasks.get(&tid).map_or(0, |task| task.state.stopped_queue);
+        match u16::try_from(queue) {
+            Ok(queue @ 1..) => self.stopped(now, queue - 1),
+            _ => Stopped::NOT,
+        }
     }
 
     /// `prev` leaves, then `next` enters, at one moment.
@@ -187,7 +230,10 @@ impl Kernel {
             self.tasks.remove(&prev);
         }
         let units = u32::try_from(ran >> 10).unwrap_or(u32::MAX);
-        self.with(next, |task| task.state.switch_in(now, cpu, prev, units));
+        let (prev_own, stopped) = (self.is_own(next, prev), self.stopped_where(now, next));
+        self.with(next, |task| {
+            task.state.switch_in(now, cpu, SwitchIn { prev, prev_ran: units, prev_own, stopped });
+        });
     }
 
     fn turn_ended(&mut self, cpu: u16, slice: Slice) {
@@ -205,6 +251,7 @@ impl Kernel {
         let KernelEvent::Migrate { tid, from, to, state, on_rq, by, by_cpu, stopper, offline, .. } = event else {
             return;
         };
+        let queues = (self.stopped_where(now, *tid), self.stopped(now, *to));
         let Some(task) = self.tasks.get_mut(tid) else { return };
         if from == to {
             return;
@@ -217,6 +264,9 @@ impl Kernel {
             leaving_offline: *offline,
         });
         task.state.numa_pending = 0;
+        if task.state.phase == phase::QUEUED {
+            task.state.moves_queue(queues.0, queues.1);
+        }
         task.state.migrations = task.state.migrations.wrapping_add(1);
         let record = Migrate {
             header: Migrate::header(now, *from, *to),
@@ -242,6 +292,8 @@ impl Kernel {
                 prev_state: TASK_DEAD,
                 state_now: TASK_DEAD,
                 next: NO_TID,
+                next_own: false,
+                stopped: Stopped::NOT,
                 voluntary: true,
             };
             if let Some(slice) = task.state.switch_out(now, cpu, how) {
@@ -250,6 +302,9 @@ impl Kernel {
             // It did not switch: only its id did.
             task.state.voluntary = task.state.voluntary.wrapping_sub(1);
             self.emit(cpu, &task.state.totals(now));
+            if task.state.was_throttled(Stopped::NOT) {
+                self.emit(cpu, &task.state.throttled(now, Stopped::NOT));
+            }
             self.emit(cpu, &life(&task, task_event::EXIT, now, cpu));
             task.state = TaskState { tid, tgid: task.state.tgid, ..TaskState::EMPTY };
             task.state.seed(phase::RUNNING, now, cpu);
@@ -316,10 +371,10 @@ impl Kernel {
     }
 
     fn tell_totals(&mut self, now: u64, tid: u32, cpu: u16) -> bool {
-        match self.tasks.get(&tid).map(|task| task.state.totals(now)) {
-            Some(totals) => self.emit(cpu, &totals),
-            None => false,
-        }
+        let stopped = self.stopped_where(now, tid);
+        let Some(state) = self.tasks.get(&tid).map(|task| task.state) else { return false };
+        let told = self.emit(cpu, &state.totals(now));
+        told & (!state.was_throttled(stopped) || self.emit(cpu, &state.throttled(now, stopped)))
     }
 
     fn emit<T: IntoBytes + Immutable>(&mut self, cpu: u16, record: &T) -> bool {
