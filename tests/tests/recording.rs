@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use numatrace::model::{Limits, Model, Pages};
+use numatrace::model::{Limits, Model, Pages, Waiting};
 use numatrace::recording::reader::{Reader, RecordingError};
 use numatrace::recording::writer::{Options, Recorder};
 use numatrace::recording::{Head, Reason, Timeline};
@@ -14,7 +14,8 @@ use numatrace::report::{self, text::TextOptions};
 use numatrace::snapshot::Snapshot;
 use numatrace::source::{Source, SourceStatus, apply};
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Gap, Header, Migrate, PATH_PIECE, Placement, Touches, Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Gap, Header, Migrate, NodeMemory, PATH_PIECE, Placement, Quota, Throttled, Touches,
+    Where, Words, kind,
 };
 use numatrace_tests::golden;
 use numatrace_tests::timeline::{Interval, Memory, scripted};
@@ -262,7 +263,7 @@ fn what_is_no_recording_is_said_in_a_sentence() {
             .ends_with("is no numatrace recording")
     );
     assert!(why(with(8, b'X')).ends_with("is no numatrace recording"));
-    assert!(why(with(24, 3)).contains("a newer numatrace (format 3, records 1; this one reads up to 2 and 1)"));
+    assert!(why(with(24, 4)).contains("a newer numatrace (format 4, records 1; this one reads up to 3 and 1)"));
     assert!(why(with(26, 9)).contains("a newer numatrace (format 2, records 9;"));
     assert!(why(with(60, b'#')).ends_with("has a damaged head"));
     assert!(why(folder.0.path().to_owned()).ends_with("is a directory: name a recording in it"));
@@ -414,12 +415,46 @@ fn page_touches(ts: u64, count: u64, sink: &mut dyn FnMut(&[u8])) {
     sink(Gap { header: Gap::header(ts, 1, 0), start_ns: ts - 500, end_ns: ts - 100 }.as_bytes());
 }
 
+/// What a quota did to a cgroup, and to the one wait that thread 10 is in; memory of both nodes.
+fn waits(ts: u64, count: u64, cgroup: u32, sink: &mut dyn FnMut(&[u8])) {
+    let quota = Quota {
+        header: Quota::header(ts, 0, 0),
+        cgroup,
+        reserved: 0,
+        periods: 10 * count,
+        throttled_periods: count,
+        throttled_ns: 1_000 * count,
+        quota_us: 150_000,
+        period_us: 100_000,
+    };
+    sink(quota.as_bytes());
+    for node in 0..2 {
+        let memory = NodeMemory {
+            header: NodeMemory::header(ts, 0, 0),
+            node,
+            nodes: 2,
+            total_bytes: 1 << 30,
+            free_bytes: (1 << 29) - count,
+            hit: 100 * count,
+            miss: count,
+            ..NodeMemory::default()
+        };
+        sink(memory.as_bytes());
+    }
+    // It covers no turn that is known, and changes nothing.
+    let header = Throttled::header(ts, 0, 0);
+    let throttled =
+        Throttled { header, tid: 10, tgid: 4711, seq: u32::MAX / 2, reserved: 0, throttled_ns: 9, open_ns: 9 };
+    sink(throttled.as_bytes());
+}
+
 /// A run with records of every kind that there is, and of one that nobody knows.
 fn write_every_kind(path: &Path) {
     let memory = memory(3, 20);
     let file = File::create(path).expect("a file");
     let mut head = memory.head().clone();
     head.meta.pages = Pages::ALL;
+    head.meta.waits = Waiting::ALL;
     let mut recorder = Recorder::new(file, &head, small_frames()).expect("a recorder");
     let (cgroup, path) = (1, b"/system.slice/scripted.service/workers");
     for (nth, record) in memory.records().iter().enumerate() {
@@ -436,6 +471,7 @@ fn write_every_kind(path: &Path) {
         }
         recorder.push(Cgroup { header: Cgroup::header(ts, 0, 0), tid: 10, cgroup }.as_bytes());
         page_touches(ts, nth as u64, &mut |record| recorder.push(record));
+        waits(ts, nth as u64, cgroup, &mut |record| recorder.push(record));
         let header = Attributes::header(ts, 0, 0);
         let allowed = std::array::from_fn(|word| if word == 0 { 3 } else { 0 });
         recorder.push(Attributes { header, tid: 20, policy: 0, nice: -5, rt_priority: 0, allowed }.as_bytes());

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of the format. Readers read all versions up to their own.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// A skippable frame of zstd, which its decompressors read past.
 pub(super) const SKIPPABLE: u32 = 0x184D_2A5E;

@@ -6,6 +6,7 @@
 
 mod checks;
 mod placement;
+mod quota;
 mod touches;
 
 use std::io::Write as _;
@@ -15,6 +16,7 @@ use anyhow::Result;
 use self::{
     checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
     placement::{bounce, hop, pinned},
+    quota::throttled_here,
     touches::{
         balancing_on, by_entry, children, cpu_off_and_on, hint_faults, memory_off_and_on, no_hint_faults, placement,
         touches,
@@ -76,6 +78,7 @@ pub static SUITES: [Suite; 3] = [
             check("hint_faults_by_the_kernels_counts", || hint_faults("counts", "task->numa_faults_locality")),
             check("hint_faults_are_absent_without_balancing", no_hint_faults),
             check("placement_is_that_of_numa_maps_and_numastat", placement),
+            check("throttled_by_the_quota_of_the_cgroup_above", throttled_here),
             check("touches_of_memory_that_comes_while_tracing", memory_off_and_on),
             check("touches_are_counted_when_a_cpu_comes_back", cpu_off_and_on),
         ],

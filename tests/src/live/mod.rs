@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod perf;
+pub mod quota;
 mod report;
 pub mod touches;
 mod tracer;

@@ -16,6 +16,7 @@ mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
+mod throttled;
 mod touches;
 mod waits;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         attributes::CASES,
         cgroups::CASES,
         waits::CASES,
+        throttled::CASES,
         touches::CASES,
         places::CASES,
         loss::CASES,

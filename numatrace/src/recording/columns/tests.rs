@@ -78,7 +78,9 @@ fn columns_are_numbered_as_in_the_document() {
     let version_1 =
         [(25, 32), (33, 42), (43, 68), (69, 71), (72, 81), (82, 87), (88, 90), (91, 96), (97, 122), (123, 132)];
     let version_2 = [(133, 148), (149, 154), (155, 163), (164, 171), (172, 175)];
-    assert_eq!((ranges.as_slice(), first, COLUMNS), ([&version_1[..], &version_2].concat().as_slice(), 176, 176));
+    let version_3 = [(176, 182), (183, 189), (190, 198), (199, 209)];
+    let all = [&version_1[..], &version_2, &version_3].concat();
+    assert_eq!((ranges.as_slice(), first, COLUMNS), (all.as_slice(), 210, 210));
     // The shared ones and those of turns, each filled with its number.
     let mut columns: Columns<usize> = Columns::default();
     columns.all_mut().enumerate().for_each(|(at, column)| *column = at);
