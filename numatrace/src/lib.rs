@@ -31,5 +31,6 @@ pub mod text;
 pub mod topology;
 pub mod tui;
 pub mod units;
+pub mod whatif;
 pub mod window;
 pub mod words;
