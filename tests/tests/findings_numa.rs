@@ -223,6 +223,14 @@ fn few_hops_are_no_finding() {
 }
 
 #[test]
+fn a_target_that_hardly_runs_is_not_slow_by_hops() {
+    let idle = |ms: u64| machine(&[200_000, 200_000], vec![hopping(thread(1, &[ms, ms]), 9_000), thread(2, &[0, 0])]);
+    assert_eq!(ids(&idle(240)), [""; 0], "0.048 CPUs");
+    assert_eq!(the(&idle(260), "cross-node-hops").severity, "warn");
+    assert_eq!(the(&idle(2_600), "cross-node-hops").severity, "critical");
+}
+
+#[test]
 fn what_moves_threads_decides_what_to_do() {
     let by = |causes: Causes| {
         let mut snapshot = hoppers(800);
@@ -333,6 +341,18 @@ fn of_several_processes_those_that_run_on_one_node_are_known_apart() {
     assert!((ratio(&finding, "misplaced_share") - 0.98).abs() < 1e-9);
     // Which pages are whose is not known: none are moved.
     assert_eq!(finding.command.as_deref(), Some("taskset -acp 0-3 4711"));
+}
+
+#[test]
+fn pages_are_those_of_the_one_process_that_lives() {
+    // Others came and went: placement is of those that live.
+    let mut snapshot = misplaced();
+    snapshot.dropped_threads = 12;
+    snapshot.threads.push(Thread { pid: Pid(9_000), exited: true, ..thread(9, &[100, 0]) });
+    assert_eq!(the(&snapshot, "remote-memory").command.as_deref(), Some("migratepages 4711 1 0"));
+    // Of two that live it is not known whose they are.
+    snapshot.threads[2].exited = false;
+    assert_eq!(the(&snapshot, "remote-memory").command.as_deref(), Some("taskset -acp 0-3 4711"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Threads that are moved between nodes: how often, which, and by what.
 
-use super::nodes::{self, Evidence, Process};
+use super::evidence::Evidence;
+use super::nodes::{self, Process};
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::numa;
 use crate::snapshot::{Causes, Snapshot, Thread};
@@ -29,10 +30,22 @@ pub(super) const RULE: Rule = Rule {
             about: "such turns for each second on a CPU from which on they are many: at 0.5 ms to fill caches anew, 20 cost 1% of the time",
         },
         Limit {
+            name: "cpus",
+            default: 0.05,
+            range: (0.0, 1e6),
+            about: "CPUs in use on average, below which nothing is said",
+        },
+        Limit {
             name: "critical-per-cpu-second",
             default: 500.0,
             range: (0.0, 1e9),
             about: "such turns for each second on a CPU from which on it is critical: a fifth of the time at 0.5 ms each",
+        },
+        Limit {
+            name: "critical-cpus",
+            default: 0.5,
+            range: (0.0, 1e6),
+            about: "CPUs in use on average, below which it is not critical",
         },
     ],
     check,
@@ -49,7 +62,9 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     }
     let per_second = nodes::per_second(totals.node_moves, numbers.duration_ns)?;
     let per_cpu_second = nodes::per_second(totals.node_moves, totals.cpu_ns)?;
+    let cpus = nodes::cpus_used(numbers);
     let many = totals.node_moves as f64 >= case.limit("moves")
+        && cpus >= case.limit("cpus")
         && per_second >= case.limit("per-second")
         && per_cpu_second >= case.limit("per-cpu-second");
     if !many {
@@ -57,7 +72,8 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     }
     let hoppers = hoppers(numbers);
     let cause = main_cause(&hoppers, &totals.migrations.causes);
-    let critical = per_cpu_second >= nodes::exact(case, "critical-per-cpu-second");
+    let critical =
+        per_cpu_second >= nodes::exact(case, "critical-per-cpu-second") && cpus >= nodes::exact(case, "critical-cpus");
     let processes = nodes::processes(numbers, |thread| thread.stats.node_moves);
     let process = processes.first();
     let home = process.and_then(|process| process.home(numbers));

@@ -1,6 +1,7 @@
 //! Memory that one thread filled on its node, and that others use on another.
 
-use super::nodes::{self, Evidence, Process};
+use super::evidence::Evidence;
+use super::nodes::{self, Process};
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::numa;
 use crate::snapshot::{Location, Snapshot, Thread, ThreadStats};

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::nodes::{self, Evidence, Process};
+use super::evidence::Evidence;
+use super::nodes::{self, Process};
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::mempolicy::{self, Kind, Policy};
 use crate::numa;

@@ -1,6 +1,7 @@
 //! The rules, one file each, those about the CPU first.
 
 mod cross_node_hops;
+mod evidence;
 mod first_touch;
 mod memory_policy;
 mod node_full;

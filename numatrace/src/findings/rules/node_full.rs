@@ -1,6 +1,7 @@
 //! A node without free memory: what is wanted there is placed elsewhere, also for the target.
 
-use super::nodes::{self, Evidence};
+use super::evidence::Evidence;
+use super::nodes;
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::numa;
 use crate::snapshot::{NodeMemory, Snapshot};

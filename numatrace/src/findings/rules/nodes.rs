@@ -1,9 +1,6 @@
-//! What rules about nodes have in common: processes, where they run and where their memory lies, what would bind them, and
-//! numbers as evidence.
+//! What rules about nodes have in common: processes, where they run and where their memory lies, and what would bind them.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::findings::{Case, EASE};
 use crate::numa;
@@ -76,8 +73,8 @@ pub(super) struct Process<'a> {
 pub(super) fn processes<'a>(numbers: &'a Snapshot, of: impl Fn(&Thread) -> u64) -> Vec<Process<'a>> {
     let mut by_pid: BTreeMap<Pid, Vec<&Thread>> = BTreeMap::new();
     numbers.threads.iter().for_each(|thread| by_pid.entry(thread.pid).or_default().push(thread));
-    let alone = by_pid.len() == 1 && numbers.dropped_threads == 0;
-    let pages = numbers.placement_pages.as_deref().filter(|pages| alone && sum(*pages) > 0);
+    let owner = owner_of_pages(numbers);
+    let pages = numbers.placement_pages.as_deref().filter(|pages| sum(*pages) > 0);
     let nodes = numbers.host.nodes.len();
     let process = |(pid, threads): (Pid, Vec<&'a Thread>)| {
         let mut residency_ns = vec![0u64; nodes];
@@ -87,6 +84,7 @@ pub(super) fn processes<'a>(numbers: &'a Snapshot, of: impl Fn(&Thread) -> u64) 
         }
         let cpu_ns = sum(threads.iter().map(|thread| &thread.stats.cpu_ns));
         let wait_ns = sum(threads.iter().map(|thread| &thread.stats.wait_ns));
+        let pages = pages.filter(|_| owner == Some(pid));
         Process { pid, threads, residency_ns, pages, cpu_ns, wait_ns, duration_ns: numbers.duration_ns }
     };
     let mut all: Vec<Process<'a>> = by_pid.into_iter().map(process).collect();
@@ -94,6 +92,20 @@ pub(super) fn processes<'a>(numbers: &'a Snapshot, of: impl Fn(&Thread) -> u64) 
         |process: &Process<'_>| process.threads.iter().fold(0u64, |sum, thread| sum.saturating_add(of(thread)));
     all.sort_by_key(|process| std::cmp::Reverse((weight(process), process.cpu_ns)));
     all
+}
+
+/// Placement is the sum over processes that live, or over all where none does: the process whose pages it is, where it is one.
+fn owner_of_pages(numbers: &Snapshot) -> Option<Pid> {
+    let pids = |all: bool| -> BTreeSet<Pid> {
+        numbers.threads.iter().filter(|thread| all || !thread.exited).map(|thread| thread.pid).collect()
+    };
+    let living = pids(false);
+    let alone = |pids: BTreeSet<Pid>| if pids.len() == 1 { pids.first().copied() } else { None };
+    if !living.is_empty() {
+        return alone(living);
+    }
+    // Those that were evicted may have been others.
+    if numbers.dropped_threads == 0 { alone(pids(true)) } else { None }
 }
 
 impl Process<'_> {
@@ -187,54 +199,4 @@ pub(super) fn worst_pair(touches: &[Vec<u64>]) -> Option<(usize, usize, u64)> {
         touches.iter().enumerate().flat_map(|(from, row)| row.iter().enumerate().map(move |(to, n)| (from, to, *n)));
     // The first of equals.
     cells.filter(|(from, to, n)| from != to && *n > 0).min_by_key(|(.., n)| std::cmp::Reverse(*n))
-}
-
-/// Numbers by name, in order of their names.
-#[derive(Debug, Default)]
-pub(super) struct Evidence(Map<String, Value>);
-
-impl Evidence {
-    pub(super) fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_owned(), value.into());
-    }
-
-    /// Only where it is known.
-    pub(super) fn put_known(&mut self, name: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.put(name, value);
-        }
-    }
-
-    /// A number for each node, `NAME_node_ID`; those that are 0 are left out.
-    pub(super) fn put_by_node(&mut self, name: &str, by_node: &[u64], numbers: &Snapshot) {
-        for (at, number) in by_node.iter().enumerate().filter(|(_, number)| **number > 0) {
-            self.put(&format!("{name}_node_{}", id(numbers, at)), *number);
-        }
-    }
-
-    /// Page touches of the target, by whether they were local.
-    pub(super) fn put_touches(&mut self, numbers: &Snapshot) {
-        if let Some(total) = numbers.totals.touches.map(|touches| touches.total()) {
-            self.put("local_touches", total.local);
-            self.put("remote_touches", total.remote);
-            self.put("unknown_touches", total.unknown);
-        }
-    }
-
-    /// Hint faults of the target and pages moved, where they are measured.
-    pub(super) fn put_hints(&mut self, numbers: &Snapshot) {
-        self.put_known("local_hint_faults", numbers.totals.hint_faults.map(|hints| hints.local));
-        self.put_known("remote_hint_faults", numbers.totals.hint_faults.map(|hints| hints.remote));
-        self.put_known("pages_migrated", numbers.totals.pages_migrated);
-    }
-
-    /// Where the target ran and where its memory lies.
-    pub(super) fn put_places(&mut self, numbers: &Snapshot) {
-        self.put_by_node("cpu_ns", &numbers.totals.residency_ns, numbers);
-        self.put_by_node("pages", numbers.placement_pages.as_deref().unwrap_or_default(), numbers);
-    }
-
-    pub(super) fn done(self) -> Value {
-        Value::Object(self.0)
-    }
 }

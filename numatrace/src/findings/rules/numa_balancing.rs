@@ -1,7 +1,8 @@
 //! Automatic NUMA balancing that does not come to rest: pages that go back and forth, faults that change nothing, threads
 //! that follow their memory and leave it again.
 
-use super::nodes::{self, Evidence};
+use super::evidence::Evidence;
+use super::nodes;
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::numa;
 use crate::snapshot::Snapshot;
