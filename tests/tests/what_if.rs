@@ -1,23 +1,30 @@
 //! What binding to a node would do, from recordings as files, through the program.
 
+mod arbitrary;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use numatrace::decode::{Event, decode};
-use numatrace::model::{Meta, Model, Pages};
+use numatrace::model::{Active, Limits, Meta, Model, Pages};
 use numatrace::recording::writer::{Options, Recorder};
 use numatrace::recording::{Head, Reason, Timeline};
 use numatrace::report::offline::{Stretch, numbers_and_demand};
+use numatrace::report::{self as reports, text::TextOptions};
 use numatrace::snapshot::{Host, HostNode};
 use numatrace::source::apply;
 use numatrace::units::NodeId;
-use numatrace::whatif::{Demand, Interval as Wanted};
+use numatrace::whatif::{self, Demand, Interval as Wanted};
 use numatrace_common::abi::Placement;
 use numatrace_tests::timeline::{Interval, Memory, scripted};
 use numatrace_tests::{golden, live::program};
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::Value;
 use zerocopy::IntoBytes;
+
+use arbitrary::any_snapshot;
 
 const S: u64 = 1_000_000_000;
 /// Seconds of the run.
@@ -168,7 +175,7 @@ fn a_part_of_a_recording_has_the_demand_of_its_time() {
 fn what_the_model_says_at_each_tick_is_what_its_snapshot_says() {
     let memory = run();
     let meta = memory.head().meta.clone();
-    let mut model = Model::new(meta, memory.head().topology.clone(), numatrace::model::Limits::default());
+    let mut model = Model::new(meta, memory.head().topology.clone(), Limits::default());
     for record in memory.records() {
         apply(record, &mut model);
         if matches!(decode(record), Ok(Event::Tick(_))) {
@@ -198,4 +205,39 @@ fn with_one_node_there_is_nothing_to_choose() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(said, "numatrace: node 4 has no CPUs: nothing can be bound to it\n");
     assert!(fs::metadata(&file).is_ok_and(|file| file.len() > 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the numbers are: no panic, and what is written can be read.
+    #[test]
+    fn no_snapshot_makes_an_estimate_panic(
+        snapshot in any_snapshot(),
+        ticks in vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..6),
+        compared in any::<bool>(),
+    ) {
+        let mut demand = Demand::default();
+        for (at, cpu_ns, wait_ns) in ticks {
+            demand.tick(at, Active { cpu_ns, wait_ns });
+        }
+        let nodes: Vec<usize> = (0..snapshot.host.nodes.len() + 1).collect();
+        let made = whatif::what_if(&snapshot, &demand, &nodes, compared);
+        let choices = whatif::choices(&snapshot);
+        prop_assert_eq!(made.estimates.len(), if choices.len() > 1 { choices.len() } else { 0 });
+        for estimate in &made.estimates {
+            let shares = [estimate.access.bound_remote_share, estimate.access.moved_remote_share];
+            prop_assert!(shares.into_iter().flatten().all(|share| (-1e-9..=1.0 + 1e-9).contains(&share)));
+            if let Some(pressure) = &estimate.pressure {
+                prop_assert!((0.0..=1.0 + 1e-9).contains(&pressure.above_share));
+                prop_assert!(pressure.model_wait_all_ns <= pressure.model_wait_ns, "fewer CPUs, less waiting");
+            }
+        }
+        let mut text = Vec::new();
+        reports::text::write_what_if(&snapshot, &made, &TextOptions::default(), &mut text).expect("text");
+        let mut json = Vec::new();
+        reports::json::write_with_what_if(&snapshot, &made.estimates, &mut json).expect("JSON");
+        let read: Value = serde_json::from_slice(&json).expect("JSON");
+        prop_assert_eq!(read["what_if"].as_array().map(Vec::len), Some(made.estimates.len()));
+    }
 }
