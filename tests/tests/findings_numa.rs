@@ -280,7 +280,26 @@ fn commands_bind_only_what_fits_and_may_run_there() {
         command(&|snapshot| allow(snapshot, "2-5")).as_deref(),
         Some("taskset -acp 2-3 4711 && migratepages 4711 1 0")
     );
-    // No CPU of that node, so the memory alone could come, which helps nobody: still both are told as far as they go.
+    // It may run on the other node alone.
+    assert_eq!(
+        command(&|snapshot| allow(snapshot, "4-7")).as_deref(),
+        Some("taskset -acp 4-7 4711 && migratepages 4711 0 1")
+    );
+    // Three CPUs are wanted, and two may be used.
+    let wants = |snapshot: &mut Snapshot| {
+        allow(snapshot, "2-5");
+        snapshot.threads[0].stats.wait_ns = 24 * S;
+    };
+    assert_eq!(command(&wants), None);
+    // Other threads of the process are not traced: they and its memory are left alone.
+    let kind = |snapshot: &mut Snapshot| snapshot.target.kind = "comm".into();
+    assert_eq!(command(&kind).as_deref(), Some("for t in 1 2; do taskset -cp 0-3 $t; done"));
+    let one = |snapshot: &mut Snapshot| {
+        snapshot.target.kind = "tid".into();
+        snapshot.threads[1].exited = true;
+    };
+    assert_eq!(command(&one).as_deref(), Some("taskset -cp 0-3 1"));
+    // Where memory lies is not known.
     assert_eq!(command(&|snapshot| snapshot.placement_pages = None).as_deref(), Some("taskset -acp 0-3 4711"));
     // Most memory lies on node 1, and little elsewhere.
     let there = |snapshot: &mut Snapshot| snapshot.placement_pages = Some(vec![1_000, 399_000]);
@@ -464,7 +483,7 @@ fn with_policy(mode: u16, nodes: u64, ms: [u64; 2], local: u64, remote: u64) -> 
 fn policies_that_do_not_suit_where_a_process_runs_are_told() {
     let finding = the(&with_policy(3, 0b11, [6_000, 300], 5_000, 5_200), "memory-policy");
     assert!(
-        finding.title.contains("is interleaved on 0-1, although process 4711 runs on node 0 for 95.2%"),
+        finding.title.contains("by the policy 'interleaved on 0-1', although it runs on node 0 for 95.2%"),
         "{}",
         finding.title
     );
@@ -473,14 +492,14 @@ fn policies_that_do_not_suit_where_a_process_runs_are_told() {
     assert_eq!(finding.command.as_deref(), Some("migratepages 4711 1 0"));
     let finding = the(&with_policy(2, 0b10, [6_000, 300], 10, 9_000), "memory-policy");
     assert!(
-        finding.title.contains("is bound to 1, although process 4711 runs elsewhere for 95.2%"),
+        finding.title.contains("by the policy 'bound to 1', although it runs elsewhere for 95.2%"),
         "{}",
         finding.title
     );
     assert_eq!(finding.command.as_deref(), Some("taskset -acp 4-7 4711"));
     assert_eq!(number(&finding, "cpu_ns_off_its_nodes") + number(&finding, "cpu_ns_on_its_nodes"), 6_300 * MS);
     let finding = the(&with_policy(1, 0b10, [6_000, 300], 10, 9_000), "memory-policy");
-    assert!(finding.title.contains("is preferred 1"), "{}", finding.title);
+    assert!(finding.title.contains("by the policy 'preferred 1'"), "{}", finding.title);
 }
 
 #[test]
@@ -503,7 +522,11 @@ fn memory_that_is_bound_to_a_full_node_is_told() {
         snapshot
     };
     let finding = the(&bound(1 << 30), "memory-policy");
-    assert!(finding.title.contains("is bound to 0, and there only 3.1% of the memory is left"), "{}", finding.title);
+    assert!(
+        finding.title.contains("by the policy 'bound to 0', where only 3.1% of the memory is left"),
+        "{}",
+        finding.title
+    );
     assert_eq!(
         (number(&finding, "bytes_left_on_its_nodes"), number(&finding, "bytes_of_its_nodes")),
         (2 << 30, 64 << 30)
@@ -739,7 +762,7 @@ proptest! {
             for finding in findings.look(&snapshot, 1).iter().filter(|finding| RULES.contains(&finding.id.as_str())) {
                 adds_up(finding, &snapshot);
                 prop_assert!(finding.title.ends_with('.') && !finding.advice.is_empty());
-                let plain = |c: char| c.is_ascii_alphanumeric() || " -=,&_.".contains(c);
+                let plain = |c: char| c.is_ascii_alphanumeric() || " -=,&_.;$".contains(c);
                 prop_assert!(finding.command.iter().all(|command| command.chars().all(plain)), "{:?}", finding.command);
             }
         }

@@ -237,14 +237,14 @@ fn advice(
     };
     let second = match (process, home) {
         (Some(process), Some(home)) => format!(
-            " Process {} wants {:.1} CPUs on average, which node {} has.",
-            process.pid,
+            " {} wants {:.1} CPUs on average, which node {} has.",
+            process.who(),
             process.wanted_cpus(),
             nodes::id(numbers, home)
         ),
         (Some(process), None) => format!(
-            " Process {} wants {:.1} CPUs on average, more than the node of its memory has: run one process a node, or bind groups of its threads.",
-            process.pid,
+            " {} wants {:.1} CPUs on average, more than it may use on any of its nodes: run one process a node, or bind groups of its threads.",
+            process.who(),
             process.wanted_cpus()
         ),
         _ => String::new(),

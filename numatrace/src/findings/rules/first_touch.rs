@@ -169,7 +169,7 @@ impl Found<'_> {
         let mut evidence = Evidence::default();
         evidence.put("thread", self.filler.tid.0);
         evidence.put("process", self.process.pid.0);
-        evidence.put("node", nodes::id(numbers, self.at));
+        evidence.put_known("node", numbers.host.nodes.get(self.at).map(|node| node.id.0));
         evidence.put("pages_of_thread", filled(stats).local);
         evidence.put("pages_of_process", self.all);
         evidence.put_known("share", numa::ratio(filled(stats).local, self.all));

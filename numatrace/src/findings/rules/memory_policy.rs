@@ -163,20 +163,15 @@ impl Found<'_> {
         let why = match self.why {
             Why::Spread { node } => {
                 let share = self.process.main_node().map_or(0.0, |(_, share)| share);
-                format!(
-                    "although process {} runs on node {} for {} of its time",
-                    self.process.pid,
-                    nodes::id(numbers, node),
-                    percent(share)
-                )
+                format!("although it runs on node {} for {} of its time", nodes::id(numbers, node), percent(share))
             }
             Why::Away { share } => {
-                format!("although process {} runs elsewhere for {} of its time", self.process.pid, percent(share))
+                format!("although it runs elsewhere for {} of its time", percent(share))
             }
-            Why::Full { left, total } => format!("and there only {} of the memory is left", share(left, total)),
+            Why::Full { left, total } => format!("where only {} of the memory is left", share(left, total)),
         };
         format!(
-            "Memory of process {} is {words}, {why}: {} of {} page touches in it were remote, most of them in {}, by {}.",
+            "Process {} has memory that is placed by the policy '{words}', {why}: {} of {} page touches in it were remote, most of them in {}, by {}.",
             self.process.pid,
             count(self.remote),
             count(touched),
@@ -224,13 +219,13 @@ impl Found<'_> {
                     |at: &usize| numbers.host.nodes.get(*at).is_some_and(|node| node.cpus.len() as f64 >= wanted);
                 let home = positions(numbers, &self.policy).find(fits);
                 let advice = format!(
-                    "Run the process where its memory is {words}, or let the policy name the nodes on which it runs (numactl --membind, set_mempolicy or mbind in the program)."
+                    "Run the process where the policy '{words}' puts its memory, or let the policy name the nodes on which it runs (numactl --membind, set_mempolicy or mbind in the program)."
                 );
                 (advice, home.and_then(|at| self.process.bind(numbers, at)))
             }
             Why::Full { .. } => {
                 let advice = format!(
-                    "Let the memory be {words} and further nodes, or prefer them (numactl --preferred) so that the kernel may go elsewhere; else it reclaims pages there, and at the end kills."
+                    "Let the policy '{words}' name further nodes, or prefer its nodes (numactl --preferred) so that the kernel may go elsewhere; else it reclaims pages there, and at the end kills."
                 );
                 (advice, None)
             }

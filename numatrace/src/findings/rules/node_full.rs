@@ -141,7 +141,7 @@ impl Full<'_> {
     fn evidence(&self, numbers: &Snapshot) -> serde_json::Value {
         let memory = self.memory;
         let mut evidence = Evidence::default();
-        evidence.put("node", nodes::id(numbers, self.at));
+        evidence.put_known("node", numbers.host.nodes.get(self.at).map(|node| node.id.0));
         evidence.put("total_bytes", memory.total_bytes);
         evidence.put("free_bytes", memory.free_bytes);
         evidence.put("file_bytes", memory.file_bytes);

@@ -11,6 +11,8 @@ use crate::units::{Pid, sum};
 
 /// Pages elsewhere than on its node, as a share of all, from which on it is worth to move them.
 const WORTH_MOVING: f64 = 0.1;
+/// Threads that one command binds one by one.
+const MOST_TIDS: usize = 16;
 
 /// How many nodes have CPUs.
 pub(super) fn with_cpus(numbers: &Snapshot) -> usize {
@@ -67,6 +69,8 @@ pub(super) struct Process<'a> {
     cpu_ns: u64,
     wait_ns: u64,
     duration_ns: u64,
+    /// All its threads are traced.
+    whole: bool,
 }
 
 /// Processes of the target, those with most of something first.
@@ -76,6 +80,7 @@ pub(super) fn processes<'a>(numbers: &'a Snapshot, of: impl Fn(&Thread) -> u64) 
     let owner = owner_of_pages(numbers);
     let pages = numbers.placement_pages.as_deref().filter(|pages| sum(*pages) > 0);
     let nodes = numbers.host.nodes.len();
+    let whole = !["tid", "comm"].contains(&numbers.target.kind.as_str());
     let process = |(pid, threads): (Pid, Vec<&'a Thread>)| {
         let mut residency_ns = vec![0u64; nodes];
         for thread in &threads {
@@ -85,7 +90,7 @@ pub(super) fn processes<'a>(numbers: &'a Snapshot, of: impl Fn(&Thread) -> u64) 
         let cpu_ns = sum(threads.iter().map(|thread| &thread.stats.cpu_ns));
         let wait_ns = sum(threads.iter().map(|thread| &thread.stats.wait_ns));
         let pages = pages.filter(|_| owner == Some(pid));
-        Process { pid, threads, residency_ns, pages, cpu_ns, wait_ns, duration_ns: numbers.duration_ns }
+        Process { pid, threads, residency_ns, pages, cpu_ns, wait_ns, duration_ns: numbers.duration_ns, whole }
     };
     let mut all: Vec<Process<'a>> = by_pid.into_iter().map(process).collect();
     let weight =
@@ -109,8 +114,12 @@ fn owner_of_pages(numbers: &Snapshot) -> Option<Pid> {
 }
 
 impl Process<'_> {
+    fn living(&self) -> impl Iterator<Item = &Thread> {
+        self.threads.iter().copied().filter(|thread| !thread.exited)
+    }
+
     fn lives(&self) -> bool {
-        self.threads.iter().any(|thread| !thread.exited)
+        self.living().next().is_some()
     }
 
     /// The node that it ran on most, and which share of its time on CPU that was.
@@ -124,39 +133,62 @@ impl Process<'_> {
         numa::ratio(self.cpu_ns.saturating_add(self.wait_ns), self.duration_ns).unwrap_or(0.0)
     }
 
-    /// It wants no more CPUs than the node has.
-    fn has_room_on(&self, numbers: &Snapshot, at: usize) -> bool {
-        numbers
-            .host
-            .nodes
-            .get(at)
-            .is_some_and(|node| self.wanted_cpus() <= node.cpus.len() as f64 && !node.cpus.is_empty())
+    /// `Process 4711`, or those of its threads that are traced.
+    pub(super) fn who(&self) -> String {
+        if self.whole { format!("Process {}", self.pid) } else { format!("What is traced of process {}", self.pid) }
     }
 
-    /// The node to bind it to: where most of its memory lies, else where it runs most; `None` where that has not enough CPUs.
-    pub(super) fn home(&self, numbers: &Snapshot) -> Option<usize> {
-        let by_memory = self.pages.and_then(numa::most).filter(|at| self.has_room_on(numbers, *at));
-        by_memory.or_else(|| numa::most(&self.residency_ns).filter(|at| self.has_room_on(numbers, *at)))
-    }
-
-    /// Binds all its threads to CPUs of a node, those that it may use already; `None` for one that has ended, or may use none
-    /// of them.
-    pub(super) fn bind(&self, numbers: &Snapshot, at: usize) -> Option<String> {
-        let mut cpus = numbers.host.nodes.get(at)?.cpus.clone();
+    /// CPUs of a node that its threads may use, as far as that is known.
+    fn cpus_on(&self, numbers: &Snapshot, at: usize) -> Vec<u32> {
+        let mut cpus = numbers.host.nodes.get(at).map(|node| node.cpus.clone()).unwrap_or_default();
         let mut allowed: Vec<Vec<u32>> = Vec::new();
-        for sched in self.threads.iter().filter(|thread| !thread.exited).filter_map(|thread| thread.sched.as_ref()) {
+        for sched in self.living().filter_map(|thread| thread.sched.as_ref()) {
             allowed.extend(list::parse(&sched.allowed_cpus));
         }
         if !allowed.is_empty() {
             cpus.retain(|cpu| allowed.iter().any(|some| some.binary_search(cpu).is_ok()));
         }
-        let cpus = (!cpus.is_empty() && self.lives()).then(|| list::format(cpus))?;
-        Some(format!("taskset -acp {cpus} {}", self.pid))
+        cpus
     }
 
-    /// Moves its memory to a node; `None` where little of it lies elsewhere, or it is known that there is no room.
+    /// It wants no more CPUs than it may use there.
+    fn has_room_on(&self, numbers: &Snapshot, at: usize) -> bool {
+        let cpus = self.cpus_on(numbers, at).len();
+        cpus > 0 && self.wanted_cpus() <= cpus as f64
+    }
+
+    /// The node to bind it to: of those that have memory of it or on which it ran, and have enough CPUs for it, the one with
+    /// most of its memory, else on which it ran most.
+    pub(super) fn home(&self, numbers: &Snapshot) -> Option<usize> {
+        let pages = self.pages.unwrap_or_default();
+        let of = |at: usize| (pages.get(at).copied().unwrap_or(0), self.residency_ns.get(at).copied().unwrap_or(0));
+        let nodes = (0..numbers.host.nodes.len()).filter(|at| of(*at) > (0, 0) && self.has_room_on(numbers, *at));
+        // The first of equals.
+        nodes.min_by_key(|at| std::cmp::Reverse(of(*at)))
+    }
+
+    /// Binds all its threads to CPUs of a node, those that it may use already; `None` for one that has ended, or may use none
+    /// of them. Where not all its threads are traced, those that are; `None` for more than a command has room for.
+    pub(super) fn bind(&self, numbers: &Snapshot, at: usize) -> Option<String> {
+        let cpus = Some(self.cpus_on(numbers, at)).filter(|cpus| !cpus.is_empty() && self.lives())?;
+        let cpus = list::format(cpus);
+        if self.whole {
+            return Some(format!("taskset -acp {cpus} {}", self.pid));
+        }
+        let tids: Vec<String> = self.living().map(|thread| thread.tid.to_string()).collect();
+        match &tids[..] {
+            [tid] => Some(format!("taskset -cp {cpus} {tid}")),
+            some if some.len() <= MOST_TIDS => {
+                Some(format!("for t in {}; do taskset -cp {cpus} $t; done", some.join(" ")))
+            }
+            _ => None,
+        }
+    }
+
+    /// Moves its memory to a node; `None` where little of it lies elsewhere, it is known that there is no room, or threads
+    /// that are not traced use it, too.
     pub(super) fn move_pages(&self, numbers: &Snapshot, at: usize) -> Option<String> {
-        let pages = self.pages.filter(|_| self.lives())?;
+        let pages = self.pages.filter(|_| self.lives() && self.whole)?;
         let elsewhere = sum(pages.iter().enumerate().filter(|(node, _)| *node != at).map(|(_, pages)| pages));
         if numa::ratio(elsewhere, sum(pages))? < WORTH_MOVING || !has_room_for(numbers, at, elsewhere) {
             return None;
@@ -171,8 +203,11 @@ impl Process<'_> {
         if !self.lives() {
             return Some(start_on(numbers, at));
         }
-        let both: Vec<String> = self.bind(numbers, at).into_iter().chain(self.move_pages(numbers, at)).collect();
-        (!both.is_empty()).then(|| both.join(" && "))
+        let bound = self.bind(numbers, at)?;
+        Some(match self.move_pages(numbers, at) {
+            Some(moves) => format!("{bound} && {moves}"),
+            None => bound,
+        })
     }
 }
 

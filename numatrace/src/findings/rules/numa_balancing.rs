@@ -200,9 +200,9 @@ fn remedy(numbers: &Snapshot) -> (String, Option<String>) {
     });
     match bound {
         Some((process, home, command)) => {
-            let (id, pid) = (nodes::id(numbers, home), process.pid);
+            let (id, who) = (nodes::id(numbers, home), process.who());
             let advice = format!(
-                "Process {pid} wants {:.1} CPUs on average, which node {id} has: on one node there is nothing to balance. Else switch balancing off (sysctl kernel.numa_balancing=0): no faults and no copies any more, for the whole machine, and memory stays where it is.",
+                "{who} wants {:.1} CPUs on average, which node {id} has: on one node there is nothing to balance. Else switch balancing off (sysctl kernel.numa_balancing=0): no faults and no copies any more, for the whole machine, and memory stays where it is.",
                 process.wanted_cpus()
             );
             (

@@ -180,12 +180,12 @@ fn remedy(numbers: &Snapshot, process: Option<&Process<'_>>) -> (String, Option<
     let Some((process, (main, share))) = process.and_then(|process| Some((process, process.main_node()?))) else {
         return ("Run the threads on the node where their memory lies, or let them fill it themselves.".into(), None);
     };
-    let (pid, main_id) = (process.pid, nodes::id(numbers, main));
+    let (who, main_id) = (process.who(), nodes::id(numbers, main));
     if share >= AT_HOME
         && let Some(command) = process.move_pages(numbers, main)
     {
         let advice = format!(
-            "Process {pid} runs on node {main_id} for {} of its time: move its memory there, and start it with numactl --cpunodebind={main_id} --membind={main_id}.",
+            "{who} runs on node {main_id} for {} of its time: move its memory there, and start it with numactl --cpunodebind={main_id} --membind={main_id}.",
             percent(share)
         );
         return (advice, Some(command));
@@ -194,14 +194,14 @@ fn remedy(numbers: &Snapshot, process: Option<&Process<'_>>) -> (String, Option<
         Some(home) => {
             let id = nodes::id(numbers, home);
             let advice = format!(
-                "Process {pid} wants {:.1} CPUs on average, which node {id} has: bind it there with its memory, and start it with numactl --cpunodebind={id} --membind={id}.",
+                "{who} wants {:.1} CPUs on average, which node {id} has: bind it there with its memory, and start it with numactl --cpunodebind={id} --membind={id}.",
                 process.wanted_cpus()
             );
             (advice, process.bind_all(numbers, home))
         }
         None => {
             let advice = format!(
-                "Process {pid} wants {:.1} CPUs on average, more than one node has: run one process a node, or let each thread fill the memory that it uses; what all use alike is best interleaved.",
+                "{who} wants {:.1} CPUs on average, more than it may use on any of its nodes: run one process a node, or let each thread fill the memory that it uses; what all use alike is best interleaved.",
                 process.wanted_cpus()
             );
             (advice, None)
