@@ -261,6 +261,10 @@ pub struct ReportArgs {
     /// Tell this many threads in text and CSV; 0 is all [default: 20 in text, all in CSV]
     #[arg(long, value_name = "N", value_parser = values::top, allow_hyphen_values = true, help_heading = "Output")]
     pub top: Option<usize>,
+    /// Estimate what binding the target to this node would do, in text and JSON; all compares all nodes (repeatable, or 0,1)
+    #[arg(long, value_name = "NODE", value_parser = values::pin_to, value_delimiter = ',', help_heading = "What if")]
+    #[arg(allow_hyphen_values = true, conflicts_with_all = ["thread", "comm"])]
+    pub pin_to: Vec<PinTo>,
     /// Write into this file [- is standard output]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
@@ -290,6 +294,15 @@ pub struct PartArgs {
     /// Only threads with exactly this name, as reports show it (repeatable)
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
     pub comm: Vec<String>,
+}
+
+/// A node to which the target might be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinTo {
+    /// This one, by the kernel's number.
+    Node(u32),
+    /// One after the other.
+    All,
 }
 
 /// Form of a report of a recording.

@@ -64,6 +64,10 @@ fn wrong_usage_is_one_sentence_and_code_2() {
         (&["report", "file", "--format", "xml"], "invalid value 'xml'"),
         (&["report", "file", "--by", "tid"], "invalid value 'tid'"),
         (&["report", "file", "--to", "soon"], "a time is 12s, 1m 30s, plain seconds, 10:21:46 or"),
+        (&["report", "file", "--pin-to", "first"], "a node is its number, as in numactl --hardware, or all"),
+        (&["report", "file", "--pin-to", "0", "--thread", "7"], "cannot be used with"),
+        (&["report", RECORDING, "--pin-to", "0,7"], "the machine of the recording has no node 7: it has 0-1"),
+        (&["report", RECORDING, "--pin-to", "all", "-f", "csv"], "--pin-to is told in text and JSON, not in CSV"),
         (&["report", RECORDING, "--to", "5m"], "--to is not in the recording: the recording is "),
         (&["report", RECORDING, "--from", "2s", "--to", "1s"], "--from must be earlier than --to"),
     ];

@@ -148,7 +148,9 @@ fn play(setup: Setup, events: Vec<KernelEvent>, limits: Limits, mut at_tick: imp
     let mut model = model(limits);
     loop {
         let status = script.next_batch(&mut |record| apply(record, &mut model)).expect("a possible script");
-        at_tick(model.snapshot());
+        let (snapshot, active) = (model.snapshot(), model.active());
+        assert_eq!((active.cpu_ns, active.wait_ns), (snapshot.totals.cpu_ns, snapshot.totals.wait_ns));
+        at_tick(snapshot);
         if status == SourceStatus::Ended {
             return;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
+use super::PinTo;
 use crate::recording::writer::SMALLEST;
 use crate::text::{display_bytes, duration as show};
 
@@ -108,6 +109,15 @@ fn bound(time: Duration) -> String {
         s if s % DAY == 0 => format!("{}d", s / DAY),
         s if s % 3_600 == 0 => format!("{}h", s / 3_600),
         s => format!("{s}s"),
+    }
+}
+
+/// The number of a node, or `all`.
+pub(super) fn pin_to(text: &str) -> Result<PinTo, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(PinTo::All),
+        (_, Ok(node)) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(PinTo::Node(node)),
+        _ => Err("a node is its number, as in numactl --hardware, or all".into()),
     }
 }
 

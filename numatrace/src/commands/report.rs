@@ -16,13 +16,16 @@ use crate::{
     replay::Span,
     report::{
         self,
-        offline::{Stretch, numbers},
+        offline::{Stretch, numbers_and_demand},
     },
     snapshot::Snapshot,
     text,
     units::Tid,
+    whatif::{Demand, WhatIf},
     window,
 };
+
+mod pinned;
 
 use super::{
     output::{OutputFile, text_options},
@@ -46,12 +49,18 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         Ok(stretch) => stretch,
         Err(why) => return Ok(refuse(&why)),
     };
+    let nodes = match pinned::nodes(args, &reader.head().meta.host) {
+        Ok(nodes) => nodes,
+        Err(why) => return Ok(refuse(&why)),
+    };
     let out = OutputFile::open(args.output.as_deref())?;
     let out = if out.is_none() { OutputFile::Stdout } else { out };
     let start_ns = reader.head().meta.start_ns;
     let first_ts = reader.places().first().map(|place| place.first_ts);
     let mut progress = Progress::new(args.quiet);
-    let found = numbers(reader, stretch, &mut |reader: &Reader| progress.show(reader))?;
+    let mut demand = Demand::default();
+    let wanted = nodes.is_some().then_some(&mut demand);
+    let found = numbers_and_demand(reader, stretch, &mut |reader: &Reader| progress.show(reader), wanted)?;
     progress.end();
     let Some(snapshot) = found else {
         let first = first_ts.map_or_else(String::new, |ts| {
@@ -63,12 +72,13 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         // Told in the report as well: a closed standard error is no failure.
         let _ = writeln!(io::stderr(), "numatrace: {sentence}");
     }
+    let what_if = nodes.map(|nodes| pinned::what_if(args, &snapshot, &demand, &nodes));
     let snapshot = select(snapshot, args)?;
     let snapshot = match args.by {
         Some(by) => window::grouped(snapshot, by),
         None => snapshot,
     };
-    out.finish(|out| write(&snapshot, args, out))?;
+    out.finish(|out| write(&snapshot, what_if.as_ref(), args, out))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,15 +117,21 @@ fn select(snapshot: Snapshot, args: &ReportArgs) -> anyhow::Result<Snapshot> {
     Ok(selected)
 }
 
-fn write(snapshot: &Snapshot, args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write(snapshot: &Snapshot, what_if: Option<&WhatIf>, args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     // In one piece, so that a reader that stops in the middle costs one write.
     let mut buffer = Vec::new();
     match args.format {
-        ReportFormat::Json => report::json::write(snapshot, &mut buffer)?,
+        ReportFormat::Json => match what_if {
+            Some(what_if) => report::json::write_with_what_if(snapshot, &what_if.estimates, &mut buffer)?,
+            None => report::json::write(snapshot, &mut buffer)?,
+        },
         ReportFormat::Csv => report::csv::write(snapshot, args.sort, args.top.unwrap_or(0), &mut buffer)?,
         ReportFormat::Text => {
             let options = text_options(args.color, args.sort, args.top.unwrap_or(TOP), args.output.is_none());
             report::text::write(snapshot, &options, &mut buffer)?;
+            if let Some(what_if) = what_if {
+                report::text::write_what_if(snapshot, what_if, &options, &mut buffer)?;
+            }
         }
     }
     out.write_all(&buffer).and_then(|()| out.flush()).context("cannot write the report")

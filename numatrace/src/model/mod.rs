@@ -15,6 +15,7 @@
 //! 4,096 bytes each at most, escapes apart, and the last events 0.3 MB (see `notable.rs`). Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
 //! waits, runs on a CPU, is woken by somebody new) or a cgroup is heard of.
 
+mod active;
 mod attributes;
 mod cgroups;
 mod latency;
@@ -40,6 +41,7 @@ use serde::{Deserialize, Serialize};
 
 use numatrace_common::abi::{self, Migrate, Slice, Task, Throttled, Totals, slice_flags, task_event};
 
+pub use self::active::Active;
 use self::attributes::{Attributes, CpuLists};
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;

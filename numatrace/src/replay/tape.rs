@@ -99,6 +99,11 @@ impl<T: Timeline> Tape<T> {
         &self.timeline
     }
 
+    /// The model, right after [`Tape::advance`] or [`Tape::rest`]; before the next tick is looked for it can go on from there.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// Time of the tick that it is at; `None` before the first.
     pub fn at(&self) -> Option<u64> {
         self.at

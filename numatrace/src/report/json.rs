@@ -3,7 +3,10 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::snapshot::Snapshot;
+use crate::whatif::Estimate;
 
 /// Writes one document and a newline, in one piece: a reader that follows a file never sees half a line of a
 /// document that failed to serialize.
@@ -11,7 +14,29 @@ use crate::snapshot::Snapshot;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(snapshot: &Snapshot, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let mut line = serde_json::to_vec(snapshot).map_err(io::Error::from)?;
+    document(snapshot, out)
+}
+
+/// The same with what binding to nodes would do, in `what_if`.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_with_what_if(
+    snapshot: &Snapshot,
+    what_if: &[Estimate],
+    out: &mut (impl Write + ?Sized),
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        #[serde(flatten)]
+        snapshot: &'a Snapshot,
+        what_if: &'a [Estimate],
+    }
+    document(&Document { snapshot, what_if }, out)
+}
+
+fn document(document: &impl Serialize, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut line = serde_json::to_vec(document).map_err(io::Error::from)?;
     line.push(b'\n');
     out.write_all(&line)
 }

@@ -1,12 +1,13 @@
 //! The numbers of a recording, or of a stretch of it. Place in the flow: from a [`Timeline`] to a [`Snapshot`], through the
 //! same model as live.
 
-use crate::model::{Limits, Model};
+use crate::model::{Active, Limits, Model};
 use crate::recording::Timeline;
 use crate::replay::tape::Tape;
 use crate::replay::up_to;
 use crate::snapshot::Snapshot;
 use crate::source::{SourceError, SourceStatus, apply};
+use crate::whatif::Demand;
 use crate::window;
 
 /// A stretch of a recording, ns since its start; `None` is its start or its end.
@@ -28,28 +29,54 @@ pub fn numbers<T: Timeline>(
     stretch: Stretch,
     progress: &mut dyn FnMut(&T),
 ) -> Result<Option<Snapshot>, SourceError> {
-    if stretch == Stretch::default() {
-        return all(timeline, progress).map(Some);
+    numbers_and_demand(timeline, stretch, progress, None)
+}
+
+/// The same, and how many CPUs were wanted in each interval between ticks of the stretch, where that is asked for.
+///
+/// # Errors
+/// When the recording cannot be read.
+pub fn numbers_and_demand<T: Timeline>(
+    timeline: T,
+    stretch: Stretch,
+    progress: &mut dyn FnMut(&T),
+    mut demand: Option<&mut Demand>,
+) -> Result<Option<Snapshot>, SourceError> {
+    let start_ns = timeline.head().meta.start_ns;
+    if let Some(demand) = &mut demand {
+        demand.begin(start_ns, Active::default());
     }
-    let start_ts = timeline.head().meta.start_ns;
+    if stretch == Stretch::default() {
+        return all(timeline, progress, demand).map(Some);
+    }
+    let start_ts = start_ns;
     let mut tape = Tape::new(timeline);
-    let mut go_to = |tape: &mut Tape<T>, ns: u64| -> Result<(), SourceError> {
+    let mut go_to = |tape: &mut Tape<T>, ns: u64, demand: &mut Option<&mut Demand>| -> Result<(), SourceError> {
         while tape.next_ts()?.is_some_and(|ts| ts <= up_to(start_ts, ns)) {
             tape.advance(u64::MAX)?;
+            if let Some(demand) = demand {
+                demand.tick(tape.model().now_ns(), tape.model().active());
+            }
             progress(tape.timeline());
         }
         Ok(())
     };
     let before = match stretch.from_ns {
         Some(from_ns) => {
-            go_to(&mut tape, from_ns)?;
+            go_to(&mut tape, from_ns, &mut demand)?;
+            if let Some(demand) = &mut demand {
+                demand.begin_here();
+            }
             Some(tape.snapshot())
         }
         None => None,
     };
-    go_to(&mut tape, stretch.to_ns.unwrap_or(u64::MAX))?;
+    go_to(&mut tape, stretch.to_ns.unwrap_or(u64::MAX), &mut demand)?;
     if stretch.to_ns.is_none() {
         tape.rest()?;
+        if let Some(demand) = &mut demand {
+            demand.tick(tape.model().now_ns(), tape.model().active());
+        }
     } else if tape.at().is_none() {
         return Ok(None);
     }
@@ -62,13 +89,20 @@ pub fn numbers<T: Timeline>(
     Ok(Some(made))
 }
 
-fn all<T: Timeline>(mut timeline: T, progress: &mut dyn FnMut(&T)) -> Result<Snapshot, SourceError> {
+fn all<T: Timeline>(
+    mut timeline: T,
+    progress: &mut dyn FnMut(&T),
+    mut demand: Option<&mut Demand>,
+) -> Result<Snapshot, SourceError> {
     let head = timeline.head();
     let mut model = Model::new(head.meta.clone(), head.topology.clone(), Limits::default());
     loop {
         let before = timeline.undecodable();
         let status = timeline.next_batch(&mut |record| apply(record, &mut model))?;
         model.note_undecodable(timeline.undecodable().saturating_sub(before));
+        if let Some(demand) = &mut demand {
+            demand.tick(model.now_ns(), model.active());
+        }
         if status == SourceStatus::Ended {
             break;
         }

@@ -7,12 +7,14 @@ mod page;
 mod threads;
 mod totals;
 mod touches;
+mod what_if;
 
 use std::io::{self, Write};
 
 use super::SortKey;
 use crate::snapshot::{Finding, Gap, Loss, Selection, Snapshot, Source, SourceState};
 use crate::text::{count, duration, share};
+use crate::whatif::WhatIf;
 use crate::words;
 use page::{Page, Tone};
 
@@ -55,6 +57,21 @@ pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write +
     details::write(&mut page, snapshot, options);
     nodes::write(&mut page, snapshot);
     sources(&mut page, &snapshot.sources);
+    out.write_all(page.finish().as_bytes())
+}
+
+/// Writes what binding to nodes would do, as a section behind the report: each node in some lines, or as a row of a table.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_what_if(
+    snapshot: &Snapshot,
+    what_if: &WhatIf,
+    options: &TextOptions,
+    out: &mut (impl Write + ?Sized),
+) -> io::Result<()> {
+    let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
+    what_if::write(&mut page, snapshot, what_if);
     out.write_all(page.finish().as_bytes())
 }
 

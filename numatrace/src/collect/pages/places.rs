@@ -25,7 +25,7 @@ use numatrace_common::{
 use zerocopy::IntoBytes as _;
 
 use super::unresolved::Group;
-use crate::{snapshot::HostNode, symbols::Resolver, topology::list};
+use crate::{mempolicy, snapshot::HostNode, symbols::Resolver};
 
 /// Samples in one batch.
 const BATCH: usize = 1_024;
@@ -360,16 +360,17 @@ impl Worker {
     /// The mapping in words. Where the process is gone, what the probe saw.
     fn mapping(&mut self, sample: &TouchSample) -> String {
         let has = |flag| sample.flags & flag != 0;
-        let policy = || policy(sample.policy, sample.policy_nodes);
+        let with_policy =
+            |mapping: &str| mempolicy::with_mapping(mapping, &mempolicy::words(sample.policy, sample.policy_nodes));
         let named = self.resolver.mapping(sample.tgid, sample.address);
         match named {
-            Some(name) if name == "heap" || name.starts_with("anon") => format!("{name}, {}", policy()),
+            Some(name) if mempolicy::has_policy(&name) => with_policy(&name),
             Some(name) => name,
-            None if has(sample_flags::HEAP) => format!("heap, {}", policy()),
+            None if has(sample_flags::HEAP) => with_policy("heap"),
             None if has(sample_flags::STACK) => "stack".to_owned(),
             None if has(sample_flags::FILE) => "a file (unmapped before its name was read)".to_owned(),
             None if has(sample_flags::MAPPING) => {
-                format!("anon {:#x}-{:#x}, {}", sample.map_start, sample.map_end, policy())
+                with_policy(&format!("anon {:#x}-{:#x}", sample.map_start, sample.map_end))
             }
             None => "(unmapped before it was looked at)".to_owned(),
         }
@@ -459,31 +460,9 @@ fn nodes_of(tgid: u32, addresses: &[u64]) -> Vec<Option<u32>> {
     status.into_iter().map(|status| u32::try_from(status).ok().filter(|_| done == 0)).collect()
 }
 
-/// A memory policy in words.
-fn policy(mode: u16, nodes: u64) -> String {
-    let name = match mode {
-        0 => return "default policy".to_owned(),
-        1 => "preferred",
-        2 => "bound to",
-        3 => "interleaved on",
-        4 => return "local policy".to_owned(),
-        5 => "preferring",
-        6 => "interleaved by weight on",
-        _ => return format!("policy {mode}"),
-    };
-    let nodes = list::format((0..64).filter(|node| nodes >> node & 1 != 0));
-    format!("{name} {nodes}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn policies_are_told_in_words() {
-        let told: Vec<String> = [(0, 0), (2, 0b10), (3, 0b1011), (4, 0), (9, 1)].map(|(m, n)| policy(m, n)).into();
-        assert_eq!(told, ["default policy", "bound to 1", "interleaved on 0-1,3", "local policy", "policy 9"]);
-    }
 
     #[test]
     fn places_of_this_program_are_named_and_told_once() {

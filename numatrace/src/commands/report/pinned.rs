@@ -1,0 +1,59 @@
+//! `--pin-to`: which nodes are meant, and what binding to them would do.
+
+use crate::{
+    cli::{PinTo, ReportArgs, ReportFormat},
+    snapshot::{Host, Snapshot},
+    topology::list,
+    whatif::{self, Demand, WhatIf},
+};
+
+/// Positions of the nodes that are asked for, each once, in the order of the machine for all and else as they were asked for;
+/// `None` where none is.
+///
+/// # Errors
+/// One sentence about what is wrong.
+pub(super) fn nodes(args: &ReportArgs, host: &Host) -> Result<Option<Vec<usize>>, String> {
+    if args.pin_to.is_empty() {
+        return Ok(None);
+    }
+    if args.format == ReportFormat::Csv {
+        return Err("--pin-to is told in text and JSON, not in CSV".into());
+    }
+    let mut nodes: Vec<usize> = Vec::new();
+    for asked in &args.pin_to {
+        match asked {
+            PinTo::All => nodes.extend((0..host.nodes.len()).filter(|at| has_cpus(host, *at))),
+            PinTo::Node(id) => nodes.push(position(host, *id)?),
+        }
+    }
+    if compared(args) {
+        nodes.sort_unstable();
+    }
+    let mut once: Vec<usize> = Vec::new();
+    for node in nodes {
+        if !once.contains(&node) {
+            once.push(node);
+        }
+    }
+    Ok(Some(once))
+}
+
+fn has_cpus(host: &Host, at: usize) -> bool {
+    host.nodes.get(at).is_some_and(|node| !node.cpus.is_empty())
+}
+
+fn position(host: &Host, id: u32) -> Result<usize, String> {
+    let Some(at) = host.nodes.iter().position(|node| node.id.0 == id) else {
+        let known = list::format(host.nodes.iter().map(|node| node.id.0));
+        return Err(format!("the machine of the recording has no node {id}: it has {known}"));
+    };
+    if has_cpus(host, at) { Ok(at) } else { Err(format!("node {id} has no CPUs: nothing can be bound to it")) }
+}
+
+fn compared(args: &ReportArgs) -> bool {
+    args.pin_to.contains(&PinTo::All)
+}
+
+pub(super) fn what_if(args: &ReportArgs, snapshot: &Snapshot, demand: &Demand, nodes: &[usize]) -> WhatIf {
+    whatif::what_if(snapshot, demand, nodes, compared(args))
+}
