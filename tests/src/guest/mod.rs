@@ -5,6 +5,7 @@
 //! shares are compared: time passes unevenly in an emulated machine.
 
 mod checks;
+mod findings;
 mod placement;
 mod quota;
 mod touches;
@@ -56,6 +57,11 @@ pub static SUITES: [Suite; 3] = [
             check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw_tp"])),
             check("bounce_from_the_other_side", || bounce(1, 0, &[])),
             check("doctor_names_every_hook", doctor),
+            check("finding_remote_memory_and_its_command", findings::remote_memory),
+            check("finding_first_touch_by_another_thread", findings::first_touch),
+            check("finding_memory_policy", findings::memory_policy),
+            check("finding_node_full", findings::node_full),
+            check("finding_cross_node_hops_and_its_command", findings::cross_node_hops),
             check("forks_are_followed", forks),
             check("hops_within_a_cache_are_llc", || hop("llc", 0, 1)),
             check("hops_between_nodes_are_cross_node", || hop("cross_node", 1, 2)),

@@ -21,7 +21,7 @@ const BALANCING: &str = "/proc/sys/kernel/numa_balancing";
 const SCANNING: &str = "/sys/kernel/debug/sched/numa_balancing";
 
 /// Values of kernel files, put back when dropped.
-struct Tuned(Vec<(String, String)>);
+pub(super) struct Tuned(Vec<(String, String)>);
 
 impl Tuned {
     fn set(values: &[(&str, &str)]) -> Result<Tuned> {
@@ -34,7 +34,7 @@ impl Tuned {
         Ok(tuned)
     }
 
-    fn balancing(on: bool) -> Result<Tuned> {
+    pub(super) fn balancing(on: bool) -> Result<Tuned> {
         Self::set(&[(BALANCING, if on { "1" } else { "0" })])
     }
 

@@ -14,6 +14,7 @@ mod churn;
 mod crew;
 pub mod memory;
 pub mod os;
+mod owned;
 mod pinned;
 mod pipes;
 mod touch;
@@ -42,6 +43,8 @@ usage: workload [--now] COMMAND
   touch N --kind KIND --nodes A,B [--cpu C]   a thread on node A (or that CPU) touches N pages of node B, see KINDS
   touch N --kind hint --nodes A,B --millis T  reads them again and again, so that NUMA balancing samples it
   touch N --kind rounds --nodes A,B --millis T   maps, touches and unmaps them again and again
+  owned N --nodes A,B --millis T   a thread fills N pages on node A, then two read them again and again on node B
+  fill N --node A --millis T       a thread on node A fills N pages, more than the node may have room for
   sleeper --seconds S              does nothing
 KINDS, each with N page faults of the thread unless it says otherwise:
   anon            writes to fresh anonymous pages
@@ -85,6 +88,8 @@ pub fn main(args: impl Iterator<Item = String>) -> io::Result<()> {
         "exec" => churn::exec(&mut crew),
         "rename" => churn::rename(&mut crew),
         "touch" => touch::touch(&args, &mut crew),
+        "owned" => owned::owned(&args, &mut crew),
+        "fill" => owned::fill(&args, &mut crew),
         "sleeper" => churn::sleeper(&args, &mut crew),
         other => Err(usage(format!("there is no workload '{other}'"))),
     }?;

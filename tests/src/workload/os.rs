@@ -46,6 +46,12 @@ pub fn allow(tid: u32, cpus: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the calling thread run on the CPUs of a node alone.
+pub fn allow_node(node: usize) -> io::Result<()> {
+    let list = fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"))?;
+    allow(0, &cpu_list(&list))
+}
+
 /// Gives a thread a nice value.
 pub fn renice(tid: u32, nice: libc::c_int) -> io::Result<()> {
     // SAFETY: setpriority has no preconditions.
