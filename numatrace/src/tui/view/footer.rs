@@ -15,6 +15,23 @@ use crate::tui::theme::Theme;
 const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
 const OVERVIEW: [(&str, &str); 5] =
     [("Enter", "threads"), ("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
+/// What differs where something was found.
+const FINDINGS: [(&str, &str); 6] = [
+    ("Enter", "finding"),
+    ("up/down", "select"),
+    ("y", "copy command"),
+    ("i", "window"),
+    ("space", "pause"),
+    ("PgUp/PgDn", "scroll"),
+];
+const FINDING: [(&str, &str); 6] = [
+    ("Esc", "back"),
+    ("y", "copy command"),
+    ("left/right", "finding"),
+    ("i", "window"),
+    ("space", "pause"),
+    ("up/down", "scroll"),
+];
 const THREADS: [(&str, &str); 10] = [
     ("Enter", "open"),
     ("/", "filter"),
@@ -67,6 +84,8 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
     let always: &[(&str, &str)] = if choosing { &[] } else { &EVERYWHERE };
     let of_view: &[(&str, &str)] = match state.tab() {
         _ if choosing => &CHOOSER,
+        Tab::Overview if state.found().opened().is_some() => &FINDING,
+        Tab::Overview if state.found().selected().is_some() => &FINDINGS,
         Tab::Overview => &OVERVIEW,
         Tab::Threads if state.choice().grouping.is_some() => &GROUPS,
         Tab::Threads => &THREADS,
