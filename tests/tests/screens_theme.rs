@@ -12,13 +12,14 @@ use numatrace::tui::theme::{Depth, Scheme, Theme};
 use numatrace::tui::{Options, Preferences, UiMessage, history::Window, layout::Column};
 use numatrace_tests::fixture;
 use numatrace_tests::screens::{
-    SIZES, check, draw, press, replay_with, same, screen, show, standing, styles, text, type_in,
+    SIZES, check, draw, press, replay_with, same, screen, show, standing, styles, text, type_in, without_rules,
 };
 use proptest::prelude::*;
 use ratatui::style::{Color, Modifier};
 
 /// A dashboard as the user wants it, with everything of memory measured.
 fn with(theme: Theme, preferences: Preferences, width: u16, height: u16) -> App {
+    let preferences = without_rules(preferences);
     let options = Options { theme, preferences, ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, width, height);
     (0..=3).for_each(|second| show(&mut app, fixture::snapshot_with_memory_after(second)));
