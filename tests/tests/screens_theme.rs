@@ -210,7 +210,7 @@ fn the_keys_of_the_user_do_what_the_usual_ones_did_and_are_shown() {
         " x, Ctrl-C         quit",
         " F1                this help",
         " Tab, 1 F3 3 4 ",
-        " Backspace         back to where the detail was opened",
+        " Backspace         back to where the detail or the finding was opened",
         " e/down, j ",
         " Ctrl-S            sort by",
         " (no key)          record",
