@@ -20,7 +20,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         page.entry("runnable", &format!("{runnable:.2} threads on average"), Tone::Plain);
     }
     page.line(
-        &row(["CPUS", "PERIODS", "THROTTLED", "SHARE", "STOPPED", "THREADS"].map(str::to_owned), "CGROUP"),
+        &row(&["CPUS", "PERIODS", "THROTTLED", "SHARE", "STOPPED", "THREADS"].map(str::to_owned), "CGROUP"),
         Tone::Plain,
     );
     for cgroup in all {
@@ -32,7 +32,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
             duration(cgroup.throttled_ns),
             count(cgroup.threads),
         ];
-        page.line(&row(cells, &cgroup.cgroup), Tone::Plain);
+        page.line(&row(&cells, &cgroup.cgroup), Tone::Plain);
     }
     page.paragraph(
         "  ",
@@ -41,7 +41,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
 }
 
 /// A path is last, and whole: it can be copied.
-fn row(cells: [String; 6], cgroup: &str) -> String {
+fn row(cells: &[String; 6], cgroup: &str) -> String {
     let widths = [7, 10, 10, 7, 8, 8];
     let cells: String = cells.iter().zip(widths).map(|(cell, width)| right(cell, width)).collect();
     format!("  {cells}  {cgroup}")
