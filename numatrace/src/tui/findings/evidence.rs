@@ -69,13 +69,14 @@ fn inline(name: &str, value: &Value) -> String {
     }
 }
 
-/// `redis (4711), wait 1.20ms`: of a thread its name and id come first.
+/// `redis (4711), wait 1.20ms`: of a thread, or a process, its name and id come first.
 fn fields(all: &Map<String, Value>) -> String {
-    let thread = match (all.get("comm"), all.get("tid")) {
-        (Some(Value::String(comm)), Some(Value::Number(tid))) => Some(format!("{} ({tid})", text::visible(comm))),
+    let id = ["tid", "pid"].into_iter().find(|id| all.get(*id).is_some_and(Value::is_number));
+    let thread = match (all.get("comm"), id.and_then(|id| all.get(id))) {
+        (Some(Value::String(comm)), Some(id)) => Some(format!("{} ({id})", text::visible(comm))),
         _ => None,
     };
-    let told = |name: &str| thread.is_some() && ["comm", "tid"].contains(&name);
+    let told = |name: &str| thread.is_some() && (name == "comm" || Some(name) == id);
     let others = all.iter().filter(|(name, _)| !told(name));
     let words: Vec<String> = others.map(|(name, value)| format!("{} {}", words(name), inline(name, value))).collect();
     thread.clone().into_iter().chain(words).collect::<Vec<_>>().join(", ")
@@ -162,6 +163,12 @@ mod tests {
         assert_eq!(
             told(&json!({ "worst": { "comm": "redis" }, "all": [{ "comm": "a\u{1b}", "tid": 7, "x": 1 }] })),
             ["all: a\\x1b (7), x 1", "worst, comm: redis"]
+        );
+        assert_eq!(
+            told(
+                &json!({ "all": [{ "comm": "a", "pid": 7 }, { "comm": "b", "pid": null, "tid": 8 }, { "comm": "c" }] })
+            ),
+            ["all: a (7)", ": b (8), pid not known", ": comm c"]
         );
         assert_eq!(
             told(&json!({ "nodes": [0, 1], "waits_ns": [5, 1_000], "none": [] })),
