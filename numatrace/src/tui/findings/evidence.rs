@@ -5,6 +5,7 @@
 use serde_json::{Map, Number, Value};
 
 use crate::text;
+use crate::tui::cells::ABSENT;
 
 /// Rows that are told of a list.
 const MOST: usize = 12;
@@ -52,7 +53,7 @@ fn add(rows: &mut Vec<Row>, within: &str, name: &str, value: &Value) {
 /// A value within a line.
 fn inline(name: &str, value: &Value) -> String {
     match value {
-        Value::Null => "not known".into(),
+        Value::Null => ABSENT.into(),
         Value::Bool(true) => "yes".into(),
         Value::Bool(false) => "no".into(),
         Value::Number(n) => number(name, n),
@@ -69,17 +70,21 @@ fn inline(name: &str, value: &Value) -> String {
     }
 }
 
-/// `redis (4711), wait 1.20ms`: of a thread, or a process, its name and id come first.
+/// `redis (4711), wait 1.20ms`: of a thread, or a process, its name and id come first; of other things their name.
 fn fields(all: &Map<String, Value>) -> String {
     let id = ["tid", "pid"].into_iter().find(|id| all.get(*id).is_some_and(Value::is_number));
     let thread = match (all.get("comm"), id.and_then(|id| all.get(id))) {
         (Some(Value::String(comm)), Some(id)) => Some(format!("{} ({id})", text::visible(comm))),
         _ => None,
     };
-    let told = |name: &str| thread.is_some() && (name == "comm" || Some(name) == id);
-    let others = all.iter().filter(|(name, _)| !told(name));
+    let (named, told) = match (thread, all.get("name")) {
+        (Some(thread), _) => (Some(thread), ["comm", id.unwrap_or_default()]),
+        (None, Some(Value::String(name))) => (Some(text::visible(name)), ["name", "name"]),
+        (None, _) => (None, [""; 2]),
+    };
+    let others = all.iter().filter(|(name, _)| !told.contains(&name.as_str()));
     let words: Vec<String> = others.map(|(name, value)| format!("{} {}", words(name), inline(name, value))).collect();
-    thread.clone().into_iter().chain(words).collect::<Vec<_>>().join(", ")
+    named.into_iter().chain(words).collect::<Vec<_>>().join(", ")
 }
 
 fn number(name: &str, number: &Number) -> String {
@@ -138,7 +143,7 @@ mod tests {
             [
                 "bound: yes",
                 "cgroup: /a.slice",
-                "known: not known",
+                "known: -",
                 "memory: 1.50GiB",
                 "node: 3",
                 "none share: 0%",
@@ -166,9 +171,9 @@ mod tests {
         );
         assert_eq!(
             told(
-                &json!({ "all": [{ "comm": "a", "pid": 7 }, { "comm": "b", "pid": null, "tid": 8 }, { "comm": "c" }] })
+                &json!({ "all": [{ "comm": "a", "pid": 7 }, { "comm": "b", "pid": null, "tid": 8 }, { "comm": "c" }, { "name": "cpu.stat", "state": "on" }] })
             ),
-            ["all: a (7)", ": b (8), pid not known", ": comm c"]
+            ["all: a (7)", ": b (8), pid -", ": comm c", ": cpu.stat, state on"]
         );
         assert_eq!(
             told(&json!({ "nodes": [0, 1], "waits_ns": [5, 1_000], "none": [] })),

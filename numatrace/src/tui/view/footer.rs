@@ -101,7 +101,12 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         None if state.paused() => &PAUSED,
         None => &[],
     };
-    let of_view = of_view.iter().filter(|(key, _)| about_time.is_empty() || *key != "space");
+    // Not every finding has a command.
+    let nothing_to_copy =
+        state.tab() == Tab::Overview && state.found().current().is_some_and(|finding| finding.command.is_none());
+    let of_view = of_view
+        .iter()
+        .filter(move |(key, _)| (about_time.is_empty() || *key != "space") && (*key != "y" || !nothing_to_copy));
     always.iter().chain(about_time).chain(of_view)
 }
 
