@@ -1,8 +1,9 @@
 //! What reports and dashboard say in the same words: kinds of page touches, numbers that are absent and why, gaps. Place in
 //! the flow: between a snapshot and what shows it.
 
-use crate::snapshot::{Gap, Snapshot};
-use crate::text::{duration, fit, width};
+use crate::snapshot::{Gap, NodeMemory, Snapshot, ThreadStats, Throttle};
+use crate::text::{count, duration, fit, share, width};
+use crate::units::sum;
 
 /// What every list of page touches says of them.
 pub const FAULTS: &str = "page touches are faults, not accesses";
@@ -46,10 +47,79 @@ pub fn factor(cost: f64) -> String {
     if cost.is_finite() { format!("{cost:.2}") } else { "-".into() }
 }
 
+/// Time waited by what it was for, as shares of it: `own 12.0%, strangers 50.0%, throttled 30.0%, rest 8.0%`, where `own` is what
+/// threads of the same process are to be called. The rest was idle, or nobody is known to have run, or what no source tells
+/// apart. `None` where no source tells anything, or nobody waited.
+pub fn waited_for(stats: &ThreadStats, own: &str) -> Option<String> {
+    let behind = stats.behind.map(|behind| [(own, behind.own_ns), ("strangers", behind.others_ns)]);
+    let throttled = stats.throttled_wait_ns.map(|ns| ("throttled", ns));
+    let known: Vec<(&str, u64)> = behind.into_iter().flatten().chain(throttled).collect();
+    let told = sum(known.iter().map(|(_, ns)| ns));
+    // A wait that began before the window counts for those who ran as a whole.
+    let whole = stats.wait_ns.max(told);
+    if known.is_empty() || whole == 0 {
+        return None;
+    }
+    let rest = ("rest", whole.saturating_sub(told));
+    let words: Vec<String> =
+        known.into_iter().chain([rest]).map(|(who, ns)| format!("{who} {}", share(ns, whole))).collect();
+    Some(words.join(", "))
+}
+
+/// Who took the CPU away, how often, and for how long: `by own 12 (3.00ms), strangers 40 (1.20s)`, with `own` as in [`waited_for`].
+/// `None` where no source tells.
+pub fn preempted_by(stats: &ThreadStats, own: &str) -> Option<String> {
+    let by = stats.preempted_by?;
+    let words = |name: &str, waits: crate::snapshot::Waited| {
+        format!("{name} {} ({})", count(waits.count), duration(waits.total_ns))
+    };
+    Some(format!("by {}, {}", words(own, by.own), words("strangers", by.others)))
+}
+
+/// Threads that ran or waited for a CPU, on average; `None` without a stretch of time.
+pub fn runnable(numbers: &Snapshot) -> Option<f64> {
+    let time = sum([&numbers.totals.cpu_ns, &numbers.totals.wait_ns]);
+    (numbers.duration_ns > 0).then(|| time as f64 / numbers.duration_ns as f64)
+}
+
+/// Cgroups with a quota, in the order of the snapshot.
+pub fn quotas(numbers: &Snapshot) -> impl Iterator<Item = &Throttle> {
+    numbers.throttle.iter().flatten().filter(|cgroup| cgroup.quota_cpus.is_some())
+}
+
+/// Memory of each node with the position of the node, where it is known of all of them.
+pub fn node_memory(numbers: &Snapshot) -> Option<impl Iterator<Item = (usize, &NodeMemory)>> {
+    let all = numbers.node_memory.as_ref()?;
+    Some(all.iter().take(numbers.host.nodes.len()).enumerate())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::{Behind, PreemptedBy, Waited};
     use crate::snapshot::{Source, SourceState, Touches, sources};
+
+    #[test]
+    fn time_waited_is_told_by_what_it_was_for_and_shares_are_of_all_of_it() {
+        let mut stats = ThreadStats { wait_ns: 1_000, ..ThreadStats::default() };
+        assert_eq!((waited_for(&stats, "own"), preempted_by(&stats, "own")), (None, None));
+        stats.throttled_wait_ns = Some(300);
+        assert_eq!(waited_for(&stats, "own").as_deref(), Some("throttled 30.0%, rest 70.0%"));
+        stats.behind = Some(Behind { own_ns: 100, others_ns: 500 });
+        assert_eq!(
+            waited_for(&stats, "own").as_deref(),
+            Some("own 10.0%, strangers 50.0%, throttled 30.0%, rest 10.0%")
+        );
+        // More than was waited in the window.
+        stats.wait_ns = 450;
+        assert_eq!(waited_for(&stats, "own").as_deref(), Some("own 11.1%, strangers 55.6%, throttled 33.3%, rest 0%"));
+        stats.behind = Some(Behind { own_ns: u64::MAX, others_ns: u64::MAX });
+        assert_eq!(waited_for(&stats, "own").map(|words| words.starts_with("own 100%")), Some(true));
+        assert_eq!(waited_for(&ThreadStats { throttled_wait_ns: Some(0), ..ThreadStats::default() }, "own"), None);
+        let [own, others] = [(12, 3_000_000), (40, 1_200_000_000)].map(|(count, total_ns)| Waited { count, total_ns });
+        stats.preempted_by = Some(PreemptedBy { own, others });
+        assert_eq!(preempted_by(&stats, "own").as_deref(), Some("by own 12 (3.00ms), strangers 40 (1.20s)"));
+    }
 
     #[test]
     fn every_kind_has_a_name_without_underscores() {

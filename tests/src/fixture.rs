@@ -3,12 +3,14 @@
 mod events;
 mod memory;
 mod scheduling;
+mod throttled;
 mod wide;
 
 pub use events::snapshot_with_events;
 pub use memory::{
     snapshot_many_nodes, snapshot_with_gaps, snapshot_with_memory, snapshot_with_memory_after, snapshot_without_memory,
 };
+pub use throttled::{snapshot_throttled, snapshot_throttled_after, snapshot_without_quota, throttle};
 pub use wide::snapshot_wide;
 
 use numatrace::snapshot::{

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod dashboard;
 pub mod fixture;
+pub mod found;
 pub mod gallery;
 pub mod golden;
 pub mod guest;

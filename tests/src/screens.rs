@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
+use numatrace::findings::{RULES, Settings};
 use numatrace::replay::{Command, Motion, Span, Speed, Status};
 use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
@@ -29,11 +30,22 @@ pub fn app(width: u16, height: u16) -> App {
 
 /// The same with so many colours.
 pub fn with_theme(width: u16, height: u16, depth: Depth) -> App {
-    let theme = Theme::new(depth);
-    let mut app = App::new(&Options { theme, ..Options::new("pid 4711 (redis-server)") }, width, height);
+    let (theme, preferences) = (Theme::new(depth), without_rules(Preferences::default()));
+    let options = Options { theme, preferences, ..Options::new("pid 4711 (redis-server)") };
+    let mut app = App::new(&options, width, height);
     // Most of these are about the table.
     app.press(Key::Char('2'));
     app
+}
+
+/// No rule is on: what these screens show are numbers, whatever rules there are. Findings have screens of their own.
+///
+/// # Panics
+/// Never: every rule has its name.
+pub fn without_rules(preferences: Preferences) -> Preferences {
+    let mut findings = Settings::default();
+    RULES.iter().for_each(|rule| findings.switch_off(rule.id).expect("a rule of the list"));
+    Preferences { findings, ..preferences }
 }
 
 /// Gives it numbers.
@@ -171,7 +183,7 @@ pub fn replay_with(preferences: Preferences, width: u16, height: u16, status: St
     let zone = TimeZone::fixed(jiff::tz::offset(2));
     let span = Span { start_wall_ns: 1_795_249_306_000_000_000, length_ns: status.length_ns, zone };
     let theme = Theme::new(Depth::Indexed);
-    let player = Some(Remote { commands, span });
+    let (player, preferences) = (Some(Remote { commands, span }), without_rules(preferences));
     let options = Options { theme, player, preferences, ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, width, height);
     app.press(Key::Char('2'));

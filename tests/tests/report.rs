@@ -12,8 +12,9 @@ use numatrace::snapshot::{
 use numatrace::text::width;
 use numatrace::units::{NodeId, Pid, Tid};
 use numatrace_tests::fixture::{
-    snapshot_many_nodes, snapshot_of_threads, snapshot_two_nodes, snapshot_with_gaps, snapshot_with_loss,
-    snapshot_with_memory, snapshot_without_memory, snapshot_without_threads,
+    snapshot_many_nodes, snapshot_of_threads, snapshot_throttled, snapshot_two_nodes, snapshot_with_gaps,
+    snapshot_with_loss, snapshot_with_memory, snapshot_without_memory, snapshot_without_quota,
+    snapshot_without_threads,
 };
 use numatrace_tests::golden;
 use serde_json::{Value, json};
@@ -101,6 +102,8 @@ fn the_text_is_what_a_person_should_read() {
     golden::check("report/everything-120.txt", &text(&everything(), &TextOptions::default()));
     golden::check("report/memory-80.txt", &text(&snapshot_with_gaps(), &narrow()));
     golden::check("report/memory-160.txt", &text(&snapshot_with_memory(), &wide));
+    golden::check("report/throttled-80.txt", &text(&snapshot_throttled(), &narrow()));
+    golden::check("report/no-quota-120.txt", &text(&snapshot_without_quota(), &TextOptions::default()));
     golden::check("report/sixteen-nodes-120.txt", &text(&snapshot_many_nodes(16), &TextOptions::default()));
     golden::check("report/memory-off-120.txt", &text(&snapshot_without_memory(), &TextOptions::default()));
     golden::check("report/no-threads-80.txt", &text(&snapshot_without_threads(), &narrow()));

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use jiff::tz::TimeZone;
 use numatrace::replay::{Command, Motion, Span, Status, Worst};
-use numatrace::snapshot::{Finding, Source, SourceState, ThreadState};
+use numatrace::snapshot::{Source, SourceState, ThreadState};
 use numatrace::tui::app::App;
 use numatrace::tui::history::{History, Window};
 use numatrace::tui::layout::{self, Column};
@@ -44,35 +44,6 @@ fn overview() {
     let mut app = running(40, 9);
     press(&mut app, &[Key::Char('1'), Key::End]);
     check("overview-end-40x9", &mut app, 40, 9);
-}
-
-#[test]
-fn findings_come_before_all_numbers() {
-    let mut snapshot = fixture::snapshot_two_nodes();
-    let finding = |severity: &str, title: &str, advice: &str, command: Option<&str>| Finding {
-        id: "made_up".into(),
-        severity: severity.into(),
-        title: title.into(),
-        about: String::new(),
-        evidence: serde_json::Value::Null,
-        advice: advice.into(),
-        command: command.map(Into::into),
-    };
-    snapshot.findings = vec![
-        finding(
-            "critical",
-            "io_thd_1 waits 37% of its time for a CPU that redis-server and itself are bound to, while 6 other CPUs are idle.",
-            "Let it use them.",
-            Some("taskset -cp 0-7 4713"),
-        ),
-        finding("info", "Page touches are local.", "Nothing is to be done.", None),
-    ];
-    for (width, height) in [(80, 24), (40, 9)] {
-        let mut app = app(width, height);
-        show(&mut app, snapshot.clone());
-        app.press(Key::Char('1'));
-        check(&format!("findings-{width}x{height}"), &mut app, width, height);
-    }
 }
 
 #[test]

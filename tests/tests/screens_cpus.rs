@@ -8,7 +8,7 @@ use numatrace::tui::state::{Key, Tab};
 use numatrace::tui::theme::{Depth, Theme};
 use numatrace::tui::{Options, Preferences};
 use numatrace_tests::fixture;
-use numatrace_tests::screens::{app, check, press, ran_for, screen, show, with_theme};
+use numatrace_tests::screens::{app, check, press, ran_for, screen, show, with_theme, without_rules};
 
 /// Sizes of terminals.
 const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 10)];
@@ -108,6 +108,7 @@ fn without_colours_it_is_the_same_map() {
 }
 
 fn preferring(preferences: Preferences) -> App {
+    let preferences = without_rules(preferences);
     let options = Options { theme: Theme::new(Depth::Indexed), preferences, ..Options::new("pid 4711 (redis-server)") };
     App::new(&options, 80, 24)
 }

@@ -5,7 +5,7 @@ use numatrace::tui::state::{Action, Key, Tab};
 use numatrace::tui::theme::{Depth, Theme};
 use numatrace::tui::{Options, Preferences};
 use numatrace_tests::fixture;
-use numatrace_tests::screens::{app, check, press, screen, show, type_in};
+use numatrace_tests::screens::{app, check, press, screen, show, type_in, without_rules};
 
 /// Sizes of terminals.
 const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (200, 60), (40, 10)];
@@ -109,7 +109,7 @@ fn where_there_are_none_it_says_so() {
 
 #[test]
 fn in_ascii_they_are_the_same() {
-    let preferences = Preferences { ascii: true, ..Preferences::default() };
+    let preferences = without_rules(Preferences { ascii: true, ..Preferences::default() });
     let options = Options { theme: Theme::new(Depth::Indexed), preferences, ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, 80, 24);
     (0..=3).for_each(|second| show(&mut app, fixture::snapshot_with_events(second)));

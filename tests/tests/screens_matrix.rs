@@ -7,14 +7,15 @@ use numatrace::snapshot::Snapshot;
 use numatrace::tui::app::App;
 use numatrace::tui::state::{Key, Tab};
 use numatrace::tui::theme::{Depth, Scheme, Theme};
-use numatrace::tui::{Options, UiMessage};
+use numatrace::tui::{Options, Preferences, UiMessage};
 use numatrace_tests::fixture;
-use numatrace_tests::screens::{check, draw, same, styles};
+use numatrace_tests::screens::{check, draw, same, styles, without_rules};
 
 const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];
 
 fn app(theme: Theme, (width, height): (u16, u16), numbers: &[Arc<Snapshot>]) -> App {
-    let mut app = App::new(&Options { theme, ..Options::new("pid 4711 (redis-server)") }, width, height);
+    let preferences = without_rules(Preferences::default());
+    let mut app = App::new(&Options { theme, preferences, ..Options::new("pid 4711 (redis-server)") }, width, height);
     numbers.iter().for_each(|numbers| app.tell(UiMessage::Snapshot(Arc::clone(numbers))));
     app
 }

@@ -7,8 +7,9 @@ use numatrace::replay::{Motion, Speed, Status, Worst};
 use numatrace::snapshot::{Snapshot, TRACK_SLOTS};
 use numatrace::tui::UiMessage;
 use numatrace::tui::layout;
-use numatrace::tui::state::{Key, UiState};
+use numatrace::tui::state::{Key, Tab, UiState};
 use numatrace_tests::fixture;
+use numatrace_tests::found::{self, Board};
 use numatrace_tests::screens::{app, draw, replay, show, standing, type_in};
 use proptest::prelude::*;
 
@@ -163,6 +164,8 @@ proptest! {
                         1..=17 => fixture::snapshot_many_nodes(threads),
                         18..=20 => fixture::snapshot_wide(threads * 20, threads),
                         21..=24 => fixture::snapshot_with_events(threads - 21),
+                        25..=28 => fixture::snapshot_throttled_after(threads - 25),
+                        29 => fixture::snapshot_without_quota(),
                         _ => fixture::snapshot_of_threads(threads),
                     };
                     snapshot.duration_ns = time;
@@ -177,6 +180,93 @@ proptest! {
             }
             check_state(app.state(), app.numbers(), width, height);
             draw(&mut app, width, height);
+        }
+    }
+}
+
+/// What is found changes at any time, in kind and in number.
+#[derive(Clone, Debug)]
+enum Finding {
+    Press(Key),
+    Found(Vec<usize>),
+    Resize(u16, u16),
+}
+
+fn finding() -> impl Strategy<Value = Finding> {
+    let keys = vec![
+        Key::Up,
+        Key::Down,
+        Key::Left,
+        Key::Right,
+        Key::PageUp,
+        Key::PageDown,
+        Key::Home,
+        Key::End,
+        Key::Enter,
+        Key::Esc,
+        Key::WheelUp,
+        Key::WheelDown,
+        Key::Char('y'),
+        Key::Char('?'),
+        Key::Char('1'),
+        Key::Char('2'),
+        Key::Tab,
+    ];
+    let clicks = (0u16..130, 0u16..44).prop_map(|(column, row)| Key::Click { column, row });
+    prop_oneof![
+        8 => prop::sample::select(keys).prop_map(Finding::Press),
+        2 => clicks.prop_map(Finding::Press),
+        2 => prop::collection::vec(0usize..12, 0..13).prop_map(Finding::Found),
+        1 => (0u16..220, 0u16..64).prop_map(|(width, height)| Finding::Resize(width, height)),
+    ]
+}
+
+/// What is selected or opened is there, or is told as gone.
+fn check_found(state: &UiState) {
+    let found = state.found();
+    match found.selected() {
+        Some(at) => assert!(at < found.all().len()),
+        None => assert!(found.all().is_empty()),
+    }
+    if let Some(opened) = found.opened() {
+        assert_eq!(state.tab(), Tab::Overview);
+        assert_eq!(found.is_gone(), !found.all().contains(opened));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn findings_that_come_and_go_never_leave_a_selection_of_nothing(
+        all in prop::collection::vec(finding(), 1..60),
+    ) {
+        let (mut width, mut height) = (80, 24);
+        let mut board = Board::new((width, height), fixture::snapshot_throttled());
+        let made = found::findings(12);
+        for one in all {
+            match one {
+                Finding::Press(key) => _ = board.press(key),
+                Finding::Found(which) => {
+                    let mut which: Vec<usize> = which;
+                    which.sort_unstable();
+                    which.dedup();
+                    board.find_later(which.into_iter().map(|at| made[at].clone()).collect());
+                }
+                Finding::Resize(w, h) => {
+                    (width, height) = (w, h);
+                    board.resize(w, h);
+                }
+            }
+            check_state(&board.state, board.numbers(), width, height);
+            check_found(&board.state);
+            let screen = board.screen();
+            // In the list the mark is seen while it is not scrolled away.
+            let state = &board.state;
+            let listed = state.tab() == Tab::Overview && state.found().opened().is_none() && state.help().is_none();
+            if listed && state.page().0 == 0 && state.found().selected().is_some() && layout::fits(width, height) {
+                assert_eq!(screen.lines().filter(|line| line.starts_with('>')).count(), 1, "{screen}");
+            }
         }
     }
 }

@@ -102,9 +102,9 @@ fn columns_that_were_chosen() {
         app.press(Key::Enter);
         check(&format!("columns-shown-{width}x{height}"), &mut app, width, height);
         let chosen = app.state().own_columns().expect("a choice").to_vec();
-        assert_eq!((chosen[0], chosen.last()), (Column::P99, Some(&Column::Cgroup)));
+        assert_eq!((chosen[0], chosen.last()), (Column::P99, Some(&Column::Strangers)));
         (0..40).for_each(|_| _ = app.press(Key::Right));
-        assert_eq!(app.state().columns().last().map(|placed| placed.column), Some(Column::Cgroup), "it is reached");
+        assert_eq!(app.state().columns().last().map(|placed| placed.column), Some(Column::Strangers), "it is reached");
         keys(&mut app, "c0\x1b");
         press(&mut app, &[Key::Esc]);
         assert_eq!(app.state().own_columns(), None);
@@ -126,8 +126,11 @@ fn the_list_of_columns_takes_its_own_keys_alone() {
 #[test]
 fn every_column_has_something_to_show() {
     let mut app = app(600, 40);
-    show(&mut app, fixture::snapshot_with_memory());
-    show(&mut app, fixture::snapshot_with_memory_after(1));
+    for second in 0..=1 {
+        let mut snapshot = fixture::snapshot_with_memory_after(second);
+        fixture::throttle(&mut snapshot);
+        show(&mut app, snapshot);
+    }
     // All that are not there yet.
     app.press(Key::Char('c'));
     for _ in 0..COLUMNS.len() {

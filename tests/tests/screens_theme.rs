@@ -12,13 +12,14 @@ use numatrace::tui::theme::{Depth, Scheme, Theme};
 use numatrace::tui::{Options, Preferences, UiMessage, history::Window, layout::Column};
 use numatrace_tests::fixture;
 use numatrace_tests::screens::{
-    SIZES, check, draw, press, replay_with, same, screen, show, standing, styles, text, type_in,
+    SIZES, check, draw, press, replay_with, same, screen, show, standing, styles, text, type_in, without_rules,
 };
 use proptest::prelude::*;
 use ratatui::style::{Color, Modifier};
 
 /// A dashboard as the user wants it, with everything of memory measured.
 fn with(theme: Theme, preferences: Preferences, width: u16, height: u16) -> App {
+    let preferences = without_rules(preferences);
     let options = Options { theme, preferences, ..Options::new("pid 4711 (redis-server)") };
     let mut app = App::new(&options, width, height);
     (0..=3).for_each(|second| show(&mut app, fixture::snapshot_with_memory_after(second)));
@@ -209,7 +210,7 @@ fn the_keys_of_the_user_do_what_the_usual_ones_did_and_are_shown() {
         " x, Ctrl-C         quit",
         " F1                this help",
         " Tab, 1 F3 3 4 ",
-        " Backspace         back to where the detail was opened",
+        " Backspace         back to where the detail or the finding was opened",
         " e/down, j ",
         " Ctrl-S            sort by",
         " (no key)          record",

@@ -271,6 +271,7 @@ impl Config {
             sort: Sort::by(self.sort.value),
             columns: self.columns.value.clone(),
             mouse: self.mouse.value,
+            findings: crate::findings::Settings::default(),
         }
     }
 

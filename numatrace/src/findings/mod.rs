@@ -116,6 +116,11 @@ impl Findings {
         Findings { settings, ..Findings::default() }
     }
 
+    /// What was shown is not shown any more: the next numbers are looked at anew.
+    pub fn forget(&mut self) {
+        self.shown.clear();
+    }
+
     /// What the numbers of a stretch of time that ends at `now_ns` of the run say, worst first. When time goes back (in a
     /// replay), all that was shown is forgotten.
     pub fn look(&mut self, numbers: &Snapshot, now_ns: u64) -> Vec<Finding> {

@@ -96,6 +96,9 @@ impl Cells {
         self.number("wait_ns", stats.wait_ns);
         self.number("blocked_ns", stats.blocked_ns);
         self.perhaps("waiting_now_ns", stats.waiting_now_ns);
+        self.perhaps("throttled_wait_ns", stats.throttled_wait_ns);
+        self.perhaps("behind_own_ns", stats.behind.map(|behind| behind.own_ns));
+        self.perhaps("behind_others_ns", stats.behind.map(|behind| behind.others_ns));
         self.number("switches.voluntary", stats.switches.voluntary);
         self.number("switches.involuntary", stats.switches.involuntary);
         self.latency("wakeup", &stats.runq.wakeup);
@@ -185,6 +188,18 @@ mod tests {
         assert_eq!(of(grouped(snapshot.clone(), GroupBy::Cgroup), 0)[1], ["(cgroup not known)", "3"]);
         assert_eq!(of(snapshot, 1), [["tid", "pid"], ["1", "0"]]);
         assert_eq!(of(Snapshot::nothing_yet("x"), 0), [["tid", "pid"]]);
+    }
+
+    #[test]
+    fn what_waits_were_for_are_cells_and_what_is_not_measured_is_empty() {
+        let mut snapshot = snapshot(&["a", "b"]);
+        let stats = &mut snapshot.threads[1].stats;
+        stats.throttled_wait_ns = Some(0);
+        stats.behind = Some(crate::snapshot::Behind { own_ns: 3, others_ns: 4 });
+        let rows = rows(&snapshot, 0);
+        let at = rows[0].iter().position(|name| name == "throttled_wait_ns").expect("a column of throttled time");
+        assert_eq!(rows[0][at..at + 3].join(","), "throttled_wait_ns,behind_own_ns,behind_others_ns");
+        assert_eq!((rows[1][at..at + 3].join(","), rows[2][at..at + 3].join(",")), (",,".into(), "0,3,4".into()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod details;
 mod nodes;
 mod page;
+mod quota;
 mod threads;
 mod totals;
 mod touches;
@@ -49,6 +50,7 @@ pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write +
     header(&mut page, snapshot);
     findings(&mut page, &snapshot.findings);
     totals::write(&mut page, snapshot);
+    quota::write(&mut page, snapshot);
     touches::write(&mut page, snapshot);
     match &snapshot.groups {
         Some(groups) => threads::write_groups(&mut page, groups, snapshot, options),

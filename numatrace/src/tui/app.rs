@@ -11,7 +11,7 @@ use ratatui::backend::{Backend, TestBackend};
 use ratatui::{Frame, Terminal};
 
 use super::ascii;
-use super::history::History;
+use super::history::{History, Window};
 use super::input::{Found, Input};
 use super::picture;
 use super::preferences::Preferences;
@@ -22,8 +22,9 @@ use super::state::{Action, Key, Notice, Shown, Status, UiState, update};
 use super::terminal::Screen;
 use super::theme::{Depth, Scheme, Theme};
 use super::view;
+use crate::findings::Findings;
 use crate::replay;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Finding, Snapshot};
 
 /// Least time between two frames.
 const FRAME: Duration = Duration::from_millis(100);
@@ -173,6 +174,8 @@ pub struct App {
     history: History,
     /// What is shown.
     shown: Arc<Snapshot>,
+    /// What was found in it, in which window; numbers of another window are looked at anew.
+    findings: (Findings, Window),
     size: (u16, u16),
     place: Place,
     mouse: bool,
@@ -197,6 +200,7 @@ impl App {
             commands: options.player.as_ref().map(|player| player.commands.clone()),
             history: History::default(),
             shown: Arc::new(Snapshot::nothing_yet(&options.target)),
+            findings: (Findings::new(options.preferences.findings.clone()), options.preferences.window),
             size: (width, height),
             place: options.place.clone(),
             mouse: options.preferences.mouse,
@@ -260,6 +264,7 @@ impl App {
             }
             UiMessage::Jumped(history) => {
                 self.history = *history;
+                self.findings.0.forget();
                 return true;
             }
             UiMessage::Replay(status) => {
@@ -423,15 +428,34 @@ impl App {
             let rates = Arc::clone(&self.shown);
             self.state.observe(
                 &self.shown,
-                Shown { rates, p99s: Vec::new(), now_ns: 0, record_rate: None, events: Vec::new(), events_from: None },
+                Shown {
+                    rates,
+                    p99s: Vec::new(),
+                    now_ns: 0,
+                    record_rate: None,
+                    events: Vec::new(),
+                    events_from: None,
+                    findings: Vec::new(),
+                },
             );
             return;
         };
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
         let (events, events_from) = (self.history.events(number), self.history.events_from(number));
-        let shown = Shown { rates: found.rates, p99s, now_ns, record_rate: found.record_rate, events, events_from };
+        let findings = self.look(now_ns, choice.window);
+        let (rates, record_rate) = (found.rates, found.record_rate);
+        let shown = Shown { rates, p99s, now_ns, record_rate, events, events_from, findings };
         self.state.observe(&self.shown, shown);
+    }
+
+    /// What the numbers say that are shown, of a window that ends at `now_ns`.
+    fn look(&mut self, now_ns: u64, window: Window) -> Vec<Finding> {
+        let (findings, of) = &mut self.findings;
+        if std::mem::replace(of, window) != window {
+            findings.forget();
+        }
+        findings.look(&self.shown, now_ns)
     }
 
     fn end(&mut self, status: Status) {

@@ -71,6 +71,23 @@ fn whole_percent(part: u64, total: u128) -> String {
     }
 }
 
+/// The end of a path that is too long: what tells it from others.
+pub fn end_of(path: &str, columns: usize) -> String {
+    let path = text::visible(path);
+    if text::width(&path) <= columns {
+        return path;
+    }
+    let mut end = path.as_str();
+    while text::width(end) + 1 > columns {
+        let mut chars = end.chars();
+        if chars.next().is_none() {
+            break;
+        }
+        end = chars.as_str();
+    }
+    format!("…{end}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +116,12 @@ mod tests {
         assert_eq!(residency(&[], 13), ABSENT);
         assert_eq!(residency(&[(0, u64::MAX), (1, u64::MAX)], 20), "0:50% 1:50%");
         assert_eq!(residency(&[(12, 1)], 3), "12…");
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_is_seen() {
+        assert_eq!(end_of("/web.slice/api.service", 12), "…api.service");
+        assert_eq!(end_of("/web.slice", 10), "/web.slice");
+        assert_eq!((end_of("/ä漢字", 4), end_of("/ab", 1)), ("…字".to_owned(), "…".to_owned()));
     }
 }

@@ -4,7 +4,7 @@ use super::cells;
 use super::overview::{culprit_table, latency_table, migration_table, named, why_empty};
 use super::page::{self, Block, Line, Role, bar, column_width};
 use super::rows::{self, state_name, weigh_latency, weigh_share};
-use super::touches;
+use super::{quota, touches};
 use crate::snapshot::{Host, Latency, Snapshot, TRACK_SLOT_NS, TRACK_SLOTS, Thread, ThreadStats};
 use crate::text;
 use crate::units::sum;
@@ -64,9 +64,16 @@ fn identity(content: &Content<'_>, columns: usize) -> Block {
     block.push(field("state").with(now, weigh_latency(stats.waiting_now_ns)));
     block.say_of(("scheduling", Role::Dim), 12, &scheduling(thread), columns);
     let life = stats.life_ns();
-    for (name, ns) in [("running", stats.cpu_ns), ("waiting", stats.wait_ns), ("blocked", stats.blocked_ns)] {
+    let phases = [
+        ("running", Some(stats.cpu_ns)),
+        ("waiting", Some(stats.wait_ns)),
+        // A part of the wait.
+        ("  throttled", stats.throttled_wait_ns),
+        ("blocked", Some(stats.blocked_ns)),
+    ];
+    for (name, ns) in phases.into_iter().filter_map(|(name, ns)| Some((name, ns?))) {
         let share = cells::ratio(ns, life);
-        let role = if name == "waiting" { weigh_share(share) } else { Role::Plain };
+        let role = if ["running", "blocked"].contains(&name) { Role::Plain } else { weigh_share(share) };
         block.push(field(name).right(&text::duration(ns), 9, Role::Plain).share(share, role, 24));
     }
     let rate = |count| cells::rate(cells::per_second(count, content.stretch));
@@ -167,6 +174,8 @@ fn range(at: usize) -> String {
 
 fn waited_behind(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Who ran instead", "while it waited");
+    quota::parts(&mut block, &content.thread.stats, columns);
+    quota::preempted(&mut block, &content.thread.stats, columns);
     culprit_table(&mut block, &content.thread.stats, &content.stretch.sources, usize::MAX, columns);
     block
 }

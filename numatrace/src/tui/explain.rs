@@ -65,7 +65,7 @@ pub const fn explain(column: Column) -> Explained {
         Column::Wait => of_scheduler(
             "Time waiting for a CPU / (running + waiting + blocked): the share of its own traced life.",
             WAITS,
-            "Throttling by a cgroup's quota is in it, not told apart.",
+            "Throttling by a cgroup's quota is in it; `throttled` has it alone, where it is measured.",
         ),
         Column::Voluntary => of_scheduler(
             "Switches away because it slept or waited for something, a second.",
@@ -209,5 +209,17 @@ pub const fn explain(column: Column) -> Explained {
             "/proc/PID/task/TID/cgroup, read at each tick",
             "Of 64 threads a tick in turn; threads that live for less than an interval have none.",
         ),
+        Column::Throttled => Explained {
+            counts: "Time that a CPU quota kept it waiting / (running + waiting + blocked): a part of `wait`.",
+            from: "sched_switch and the run queue of its cgroup (throttled_clock_self_time)",
+            limits: "Approximate, and at most the wait, where the kernel has throttled_clock_pelt_time alone: it counts too much.",
+            sources: &sources::THROTTLE,
+        },
+        Column::Strangers => Explained {
+            counts: "Time waiting while threads of other processes, or of the kernel, ran / (running + waiting + blocked).",
+            from: "sched_switch and rq->curr",
+            limits: "Two samples a wait tell who ran: see `behind` in docs/metrics.md. Its own process, idle and throttled are left out.",
+            sources: &sources::BEHIND,
+        },
     }
 }

@@ -315,12 +315,13 @@ impl History {
 fn coarsen(snapshot: &mut Arc<Snapshot>) {
     const FEW: usize = 256;
     let runq = &snapshot.totals.runq;
-    if [&runq.wakeup, &runq.preempted, &runq.all].iter().all(|latency| latency.buckets.len() <= FEW) {
+    let all = [&runq.wakeup, &runq.preempted, &runq.all].into_iter().chain(&runq.unthrottled);
+    if all.into_iter().all(|latency| latency.buckets.len() <= FEW) {
         return;
     }
     // No copy where the engine has handed it over.
     let runq = &mut Arc::make_mut(snapshot).totals.runq;
-    for latency in [&mut runq.wakeup, &mut runq.preempted, &mut runq.all] {
+    for latency in [&mut runq.wakeup, &mut runq.preempted, &mut runq.all].into_iter().chain(&mut runq.unthrottled) {
         let mut coarse: Vec<(u64, u64)> = Vec::new();
         for (edge, count) in &latency.buckets {
             // The five leading bits stay.
@@ -356,7 +357,8 @@ fn weight(snapshot: &Snapshot) -> usize {
 
 fn lists(stats: &ThreadStats) -> usize {
     let runq = &stats.runq;
-    let buckets = runq.wakeup.buckets.len() + runq.preempted.buckets.len() + runq.all.buckets.len();
+    let unthrottled = runq.unthrottled.as_ref().map_or(0, |latency| latency.buckets.len());
+    let buckets = runq.wakeup.buckets.len() + runq.preempted.buckets.len() + runq.all.buckets.len() + unthrottled;
     let pairs = buckets + stats.residency_cpu_ns.len() + 3 * (stats.wakers.len() + stats.waited_behind.len());
     let cells: usize = stats.touches_by_node.iter().flatten().map(|row| 3 + row.len()).sum();
     let of = |location: &Location| {

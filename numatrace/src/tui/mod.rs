@@ -5,8 +5,8 @@
 //! terminal -> input -> Key -------> update(UiState, Key) ------+-> view::render -> terminal
 //! ```
 //!
-//! [`history`] keeps what came. [`state`], [`table`], [`filter`], [`rows`], [`overview`], [`detail`], [`nodes`], [`cpus`], [`events`], [`page`],
-//! [`cells`], [`help`], [`recording`], [`replay`], [`keymap`], [`preferences`] and [`layout`] are pure and know neither clock nor terminal; [`view`]
+//! [`history`] keeps what came. [`state`], [`table`], [`filter`], [`rows`], [`overview`], [`detail`], [`nodes`], [`cpus`], [`events`],
+//! [`findings`], [`page`], [`cells`], [`help`], [`recording`], [`replay`], [`keymap`], [`preferences`] and [`layout`] are pure and know neither clock nor terminal; [`view`]
 //! draws without changing anything, and [`ascii`] takes out of the frame what the terminal cannot show; [`terminal`], [`signals`] and
 //! [`input`] alone touch the real terminal; [`app`] is the loop.
 
@@ -19,6 +19,7 @@ pub mod detail;
 pub mod events;
 mod explain;
 pub mod filter;
+pub mod findings;
 mod heat;
 pub mod help;
 pub mod history;
@@ -31,6 +32,7 @@ pub mod overview;
 pub mod page;
 pub mod picture;
 pub mod preferences;
+mod quota;
 pub mod recording;
 pub mod replay;
 pub mod rows;

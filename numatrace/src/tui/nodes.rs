@@ -6,9 +6,13 @@ use super::heat::{self, Map};
 use super::page::{self, Block, Line, Role, column_width};
 use super::rows::weigh_remote;
 use super::touches;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, sources};
 use crate::text;
 use crate::units::sum;
+use crate::words;
+
+/// Narrower pages leave out what tells least.
+const NARROW: usize = 48;
 
 /// What the page is made of.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +32,11 @@ pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     }
     let columns = column_width(width);
     let summary = summary(content, columns);
-    let by_node = by_node(content, columns);
+    let mut by_node = by_node(content, columns);
+    if let Some(memory) = memory(content, columns) {
+        by_node.push(Line::default());
+        by_node.lines.extend(memory.lines);
+    }
     let maps = maps(content.numbers, usize::from(width));
     if width >= page::TWO_COLUMNS {
         // Not as wide as it happens to be: what stands beside would jump.
@@ -96,6 +104,36 @@ fn by_node(content: &Content<'_>, columns: usize) -> Block {
     block.say("touches: by threads on CPUs of the node", columns, Role::Dim);
     touches::placement_absent(&mut block, numbers, columns);
     block
+}
+
+/// A row for each node: how much of its memory is free, and how often its allocator could not give what was wanted. `None`
+/// where no source was ever there for it, as in older recordings.
+fn memory(content: &Content<'_>, columns: usize) -> Option<Block> {
+    let numbers = content.numbers;
+    let mut block = Block::new("Memory by node", "of the whole machine");
+    let Some(all) = words::node_memory(numbers) else {
+        numbers.why_absent(&sources::NODE_MEMORY)?;
+        let why = words::not_measured(numbers, &sources::NODE_MEMORY).replacen("not", "Not", 1);
+        block.say(&format!("{why}."), columns, Role::Dim);
+        return Some(block);
+    };
+    // A narrow page has no room for what tells least.
+    let files = if columns < NARROW { 0 } else { 9 };
+    let head = Line::default().left("", 8, Role::Head).heads(&[("free", 9), ("share", 7)]);
+    let head = if files > 0 { head.right("files", files, Role::Head) } else { head };
+    block.push(head.heads(&[("miss", 7), ("foreign", 8)]));
+    for (at, memory) in all {
+        let id = numbers.host.nodes.get(at).map_or(0, |node| node.id.0);
+        let line = Line::default()
+            .left(&format!("node {id}"), 8, Role::Plain)
+            .right(&text::bytes(memory.free_bytes), 9, Role::Plain)
+            .right(&text::share(memory.free_bytes, memory.total_bytes), 7, Role::Plain);
+        let line = if files > 0 { line.right(&text::bytes(memory.file_bytes), files, Role::Plain) } else { line };
+        let line = line.right(&text::count_short(memory.miss), 7, Role::Plain);
+        block.push(line.right(&text::count_short(memory.foreign), 8, Role::Plain));
+    }
+    block.say("miss: pages put here that were wanted elsewhere; foreign: the opposite", columns, Role::Dim);
+    Some(block)
 }
 
 /// How old the numbers of pages are.

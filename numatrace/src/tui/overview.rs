@@ -3,8 +3,8 @@
 use super::cells;
 use super::page::{self, Block, Line, Role, bar, column_width, sparkline};
 use super::rows::{known_latency, weigh_latency, weigh_share};
-use super::touches;
-use crate::snapshot::{Finding, Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
+use super::{quota, touches};
+use crate::snapshot::{Latency, Snapshot, Source, SourceState, Thread, ThreadStats};
 use crate::text;
 use crate::units::sum;
 
@@ -33,38 +33,15 @@ impl Content<'_> {
     }
 }
 
-/// The page in lines of at most `width` columns.
+/// The page in lines of at most `width` columns, without the findings, which are above it.
 pub fn lines(content: &Content<'_>, width: u16) -> Vec<Line> {
     let columns = column_width(width);
     let mut blocks = vec![latency(content, columns), nodes(content, columns), migrations(content, columns)];
     blocks.push(page_touches(content, columns));
-    blocks.extend([waiters(content, columns), culprits(content, columns), unmeasured(content, columns)]);
-    let mut lines = findings(&content.numbers.findings, usize::from(width));
-    lines.extend(page::arrange(blocks, width));
-    lines
-}
-
-/// What was found comes before all numbers: each in its words, what to do, and the command for it.
-fn findings(findings: &[Finding], columns: usize) -> Vec<Line> {
-    const SEVERITY: usize = 10;
-    if findings.is_empty() {
-        return Vec::new();
-    }
-    let mut block = Block::new("Findings", "");
-    for finding in findings {
-        let role = match finding.severity.as_str() {
-            "critical" => Role::Bad,
-            "warn" => Role::Warn,
-            _ => Role::Strong,
-        };
-        block.say_of((&finding.severity, role), SEVERITY, &finding.title, columns);
-        block.say_of(("", role), SEVERITY, &finding.advice, columns);
-        if let Some(command) = &finding.command {
-            block.say_of(("", role), SEVERITY, &format!("$ {command}"), columns);
-        }
-    }
-    block.push(Line::default());
-    block.lines
+    blocks.extend([waiters(content, columns), culprits(content, columns)]);
+    blocks.push(quota::block(content.numbers, content.rates, columns));
+    blocks.extend(unmeasured(content, columns));
+    page::arrange(blocks, width)
 }
 
 fn latency(content: &Content<'_>, columns: usize) -> Block {
@@ -104,11 +81,10 @@ pub(super) fn latency_table(block: &mut Block, rows: [&Latency; 3], rate: impl F
 }
 
 /// What an overview should have, and nothing measures here, or yet.
-fn unmeasured(content: &Content<'_>, columns: usize) -> Block {
+fn unmeasured(content: &Content<'_>, columns: usize) -> Option<Block> {
     let mut block = Block::default();
     touches::placement_absent(&mut block, content.numbers, columns);
-    block.say("Not measured by this version: throttled time.", columns, Role::Dim);
-    block
+    (!block.lines.is_empty()).then_some(block)
 }
 
 fn page_touches(content: &Content<'_>, columns: usize) -> Block {
@@ -303,6 +279,7 @@ fn waiters(content: &Content<'_>, columns: usize) -> Block {
 
 fn culprits(content: &Content<'_>, columns: usize) -> Block {
     let mut block = Block::new("Who ran instead", "while the target's threads waited");
+    quota::parts(&mut block, &content.numbers.totals, columns);
     culprit_table(&mut block, &content.numbers.totals, &content.numbers.sources, content.named(), columns);
     block
 }

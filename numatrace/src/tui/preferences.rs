@@ -7,6 +7,7 @@ use super::keymap::Keymap;
 use super::layout::Column;
 use super::rows::Sort;
 use super::state::Tab;
+use crate::findings::Settings;
 
 /// See the module. The default is what a user gets who has asked for nothing.
 #[derive(Clone, Debug, Default)]
@@ -25,4 +26,6 @@ pub struct Preferences {
     pub columns: Vec<Column>,
     /// Take clicks and the wheel from the terminal.
     pub mouse: bool,
+    /// From which numbers on findings are shown.
+    pub findings: Settings,
 }

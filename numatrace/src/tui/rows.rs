@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use super::cells::ratio;
 use super::layout::Column;
 use super::page::Role;
 use crate::snapshot::{Host, Latency, Snapshot, Thread, ThreadState, ThreadStats};
@@ -238,6 +239,8 @@ pub fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
         Column::Policy => Value::Text(sched.map_or("", |sched| &sched.policy)),
         Column::Allowed => Value::Text(sched.map_or("", |sched| &sched.allowed_cpus)),
         Column::Cgroup => Value::Text(thread.cgroup.as_deref().unwrap_or_default()),
+        Column::Throttled => Value::Number(throttled(stats)),
+        Column::Strangers => Value::Number(strangers(stats)),
     }
 }
 
@@ -254,6 +257,16 @@ pub fn hint_remote(stats: &ThreadStats) -> Option<f64> {
     let faults = stats.hint_faults?;
     let all = sum([&faults.local, &faults.remote]);
     (all > 0).then(|| faults.remote as f64 / all as f64)
+}
+
+/// The share of its time that a CPU quota kept it waiting; `None` where nothing measures it.
+pub fn throttled(stats: &ThreadStats) -> Option<f64> {
+    ratio(stats.throttled_wait_ns?, stats.life_ns())
+}
+
+/// The share of its time that it waited while others than its own process ran; `None` where nothing tells.
+pub fn strangers(stats: &ThreadStats) -> Option<f64> {
+    ratio(stats.behind?.others_ns, stats.life_ns())
 }
 
 /// What a row is sorted by: what is costly to find out is found out once.

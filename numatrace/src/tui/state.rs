@@ -11,9 +11,9 @@ use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{Row, Sort};
 use super::table::{Asked, Table};
-use super::{cpus, detail, events, help, mouse, nodes, overview};
+use super::{cpus, detail, events, findings, help, mouse, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
-use crate::snapshot::{GroupBy, Interval, Snapshot, Thread, ThreadStats};
+use crate::snapshot::{Finding, GroupBy, Interval, Snapshot, Thread, ThreadStats};
 use crate::text;
 use crate::window::ThreadKey;
 
@@ -214,6 +214,8 @@ pub struct Shown {
     pub events: Vec<Arc<Interval>>,
     /// Where earlier events were, and are not kept any more: time of the oldest one that is, ns.
     pub events_from: Option<u64>,
+    /// What was found in these numbers, worst first.
+    pub findings: Vec<Finding>,
 }
 
 /// What is shown.
@@ -251,6 +253,7 @@ pub struct UiState {
     keymap: Arc<Keymap>,
     cpus: cpus::Cpus,
     events: events::Events,
+    found: findings::Found,
 }
 
 impl UiState {
@@ -268,6 +271,7 @@ impl UiState {
                 record_rate: None,
                 events: Vec::new(),
                 events_from: None,
+                findings: Vec::new(),
             },
             table: Table::new(width, height),
             opened: None,
@@ -286,6 +290,7 @@ impl UiState {
             keymap: Arc::default(),
             cpus: cpus::Cpus::default(),
             events: events::Events::default(),
+            found: findings::Found::default(),
         }
     }
 
@@ -314,8 +319,9 @@ impl UiState {
     }
 
     /// `numbers` are shown from here on.
-    pub fn observe(&mut self, numbers: &Snapshot, shown: Shown) {
+    pub fn observe(&mut self, numbers: &Snapshot, mut shown: Shown) {
         self.table.observe(numbers, &shown.rates, self.choice.grouping);
+        self.found.observe(std::mem::take(&mut shown.findings), shown.now_ns);
         self.shown = shown;
         self.measure(numbers);
         self.follow(numbers);
@@ -417,6 +423,11 @@ impl UiState {
     /// The numbers that are shown, beside the snapshot itself.
     pub fn shown(&self) -> &Shown {
         &self.shown
+    }
+
+    /// What was found in the numbers that are shown.
+    pub fn found(&self) -> &findings::Found {
+        &self.found
     }
 
     /// The same, to be changed.
@@ -548,9 +559,13 @@ impl UiState {
         }
     }
 
-    /// The Overview in lines.
+    /// The Overview in lines, or the page of a finding that is opened there.
     pub fn overview(&self, numbers: &Snapshot) -> Vec<Line> {
         let window = self.window_name(numbers);
+        if let Some(page) = self.found.page(&window, self.width.into()) {
+            return page;
+        }
+        let listed = self.found.list(self.width.into(), self.finding_rows());
         let content = overview::Content {
             numbers,
             rates: &self.shown.rates,
@@ -558,7 +573,16 @@ impl UiState {
             window: &window,
             height: self.height,
         };
-        overview::lines(&content, self.width)
+        let mut lines: Vec<Line> = listed.into_iter().map(|listed| listed.line).collect();
+        lines.extend(overview::lines(&content, self.width));
+        lines
+    }
+
+    /// Lines that the list of findings may take: numbers are on the first page too, where that has the room.
+    fn finding_rows(&self) -> usize {
+        const LEAST: usize = 6;
+        let rows = layout::page_rows(self.height);
+        (rows / 2).max(rows.min(LEAST))
     }
 
     /// The detail of the opened thread in lines; `None` when it is not there (any more).
@@ -625,12 +649,20 @@ impl UiState {
         self.cpus.reach_ns()
     }
 
-    /// Puts the cursor of the map, or of the events, there: see [`cpus::Cpus::point`].
+    /// Puts the cursor of the map, of the events, or of the findings, there: see [`cpus::Cpus::point`].
     pub(super) fn point(&mut self, column: usize, line: usize, numbers: &Snapshot) -> Option<bool> {
         let room = self.map_room();
         match self.tab {
             Tab::Cpus if self.cpus(numbers).is_ok() => self.cpus.point(column, line, numbers, room),
             Tab::Events => self.events.point(line, room.lines),
+            Tab::Overview if self.found.opened().is_none() && line < room.lines => {
+                let listed = self.found.list(self.width.into(), self.finding_rows());
+                let at = listed.get(self.page_first + line)?.at?;
+                let again = self.found.selected() == Some(at);
+                self.found.select(at);
+                self.measure(numbers);
+                Some(again)
+            }
             _ => None,
         }
     }
@@ -658,6 +690,7 @@ impl UiState {
             self.table.pin();
             self.opened = self.table.selected_key();
         }
+        self.found.close();
         (self.tab, self.page_first) = (tab, 0);
         self.measure(snapshot);
         self.follow(snapshot);
@@ -844,15 +877,70 @@ fn in_events(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
     Action::Draw
 }
 
+/// Keys of findings, in the Overview; `None` for one that means there what it means in every page.
+fn in_findings(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Option<Action> {
+    if key == Key::Char('y') {
+        return copy_command(state);
+    }
+    if state.found.opened().is_some() {
+        match key {
+            Key::Enter => return Some(Action::None),
+            Key::Esc => state.found.close(),
+            Key::Left | Key::Char('h') => open_finding(state, -1),
+            Key::Right | Key::Char('l') => open_finding(state, 1),
+            _ => return None,
+        }
+        state.page_first = 0;
+    } else {
+        match key {
+            // The list is at the top: below it the keys scroll, and they come back to it.
+            Key::Up | Key::Char('k') if state.page_first == 0 && state.found.step(-1) => {}
+            Key::Down | Key::Char('j') if state.page_first == 0 && state.found.step(1) => {}
+            Key::Enter if state.found.open(state.shown.now_ns) => state.page_first = 0,
+            _ => return None,
+        }
+    }
+    state.measure(snapshot);
+    Some(Action::Draw)
+}
+
+/// The page of the finding that is so many further down in the list.
+fn open_finding(state: &mut UiState, by: isize) {
+    state.found.step(by);
+    state.found.open(state.shown.now_ns);
+}
+
+fn copy_command(state: &mut UiState) -> Option<Action> {
+    let Some(command) = state.found.current()?.command.clone() else {
+        state.notice = Some(Notice::Failed("this finding has no command to copy".into()));
+        return Some(Action::Draw);
+    };
+    state.notice = Some(Notice::Done("sent the command to the terminal's clipboard".into()));
+    // Without a newline: it is pasted, and not yet run.
+    state.clipboard = command;
+    Some(Action::Copy)
+}
+
 /// In the Overview, in the detail and in the nodes.
 fn in_page(state: &mut UiState, key: Key, snapshot: &Snapshot) -> Action {
+    if state.tab == Tab::Overview
+        && let Some(action) = in_findings(state, key, snapshot)
+    {
+        return action;
+    }
     let page = layout::page_rows(state.height) as isize;
     match key {
         Key::Up | Key::Char('k') => state.scroll_page(-1),
         Key::Down | Key::Char('j') => state.scroll_page(1),
         Key::PageUp => state.scroll_page(-page),
         Key::PageDown => state.scroll_page(page),
-        Key::Home => state.page_first = 0,
+        Key::Home => {
+            state.page_first = 0;
+            if state.tab == Tab::Overview && state.found.opened().is_none() {
+                state.found.select_first();
+                state.measure(snapshot);
+            }
+        }
         Key::End => state.scroll_page(isize::MAX),
         Key::Enter if state.tab == Tab::Overview => state.open(Tab::Threads, snapshot),
         Key::Esc if state.tab == Tab::Thread => state.open(state.opened_in, snapshot),

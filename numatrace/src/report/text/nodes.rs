@@ -1,9 +1,10 @@
-//! Migrations and page touches node by node, on machines that have more than one.
+//! Memory of each node; migrations and page touches node by node, on machines that have more than one.
 
 use super::page::{Page, Tone};
 use crate::snapshot::Snapshot;
-use crate::text::{count, left, right};
+use crate::text::{bytes, count, left, right, share};
 use crate::units::sum;
+use crate::words;
 
 /// Pairs shown where the matrix is too wide.
 const PAIRS: usize = 16;
@@ -11,6 +12,7 @@ const PAIRS: usize = 16;
 const DISTANCE: usize = 5;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
+    memory(page, snapshot);
     if snapshot.host.nodes.len() < 2 {
         return;
     }
@@ -33,6 +35,30 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         };
         touches.write(page);
     }
+}
+
+/// Memory of each node of the machine; nothing where it is not measured.
+fn memory(page: &mut Page, snapshot: &Snapshot) {
+    let Some(all) = words::node_memory(snapshot) else { return };
+    page.heading("Memory by node", "");
+    let row = |name: &str, cells: [String; 5]| {
+        let cells: String = cells.iter().zip([10, 10, 8, 10, 10]).map(|(cell, width)| right(cell, width)).collect();
+        format!("{}{cells}", left(&format!("  {name}"), 12))
+    };
+    page.line(&row("", ["FREE", "OF", "SHARE", "MISS", "FOREIGN"].map(str::to_owned)), Tone::Plain);
+    for (at, memory) in all {
+        let name = snapshot.host.nodes.get(at).map_or_else(String::new, |node| format!("node {}", node.id));
+        let cells = [
+            bytes(memory.free_bytes),
+            bytes(memory.total_bytes),
+            share(memory.free_bytes, memory.total_bytes),
+            count(memory.miss),
+            count(memory.foreign),
+        ];
+        page.line(&row(&name, cells), Tone::Plain);
+    }
+    let meaning = "MISS: pages put here that were wanted on another node; FOREIGN: wanted here and put elsewhere; by the whole machine";
+    page.paragraph("  ", meaning);
 }
 
 /// Counts from node to node.

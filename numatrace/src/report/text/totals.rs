@@ -4,6 +4,7 @@ use super::page::{Page, Tone};
 use crate::snapshot::{Latency, Migrations, Snapshot};
 use crate::text::{count, duration, left, percent, right, share};
 use crate::units::sum;
+use crate::words;
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let totals = &snapshot.totals;
@@ -31,6 +32,16 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         time += &format!("; a thread has been waiting for {} by now", duration(longest));
     }
     page.entry("time", &time, Tone::Plain);
+    if let Some(ns) = totals.throttled_wait_ns {
+        let line = format!("{} of the time waited, {}", duration(ns), share(ns, totals.wait_ns.max(ns)));
+        page.entry("throttled", &line, Tone::Plain);
+    }
+    if let Some(parts) = words::waited_for(totals, "own process") {
+        page.entry("waited for", &parts, Tone::Plain);
+    }
+    if let Some(by) = words::preempted_by(totals, "own process") {
+        page.entry("preempted", &by, Tone::Plain);
+    }
     let switches = totals.switches;
     let line = format!("{} voluntary, {} involuntary", count(switches.voluntary), count(switches.involuntary));
     page.entry("switches", &line, Tone::Plain);

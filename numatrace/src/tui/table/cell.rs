@@ -6,7 +6,9 @@ use crate::text;
 use crate::tui::cells::{self, ABSENT};
 use crate::tui::layout::{Column, Placed};
 use crate::tui::page::Role;
-use crate::tui::rows::{hint_remote, known_latency, state_name, weigh_hops, weigh_latency, weigh_remote, weigh_share};
+use crate::tui::rows::{
+    hint_remote, known_latency, state_name, strangers, throttled, weigh_hops, weigh_latency, weigh_remote, weigh_share,
+};
 
 /// Text and weight of a cell of a row that is listed.
 pub fn cell(placed: Placed, host: &Host, entry: &Entry<'_>) -> (String, Role) {
@@ -21,7 +23,7 @@ pub fn cell(placed: Placed, host: &Host, entry: &Entry<'_>) -> (String, Role) {
         // Of a path the end tells more.
         Column::Name if thread.members > 0 && thread.cgroup.is_some() => {
             let room = usize::from(placed.width).saturating_sub(entry.lead.len());
-            plain(format!("{}{}", entry.lead, end_of(entry.name, room)))
+            plain(format!("{}{}", entry.lead, cells::end_of(entry.name, room)))
         }
         Column::Name => plain(format!("{}{}", entry.lead, entry.name)),
         Column::State => plain(state_name(thread).into()),
@@ -56,8 +58,10 @@ pub fn cell(placed: Placed, host: &Host, entry: &Entry<'_>) -> (String, Role) {
         Column::LastCpu => plain(number(thread.cpu)),
         Column::Node => plain(number(row.node)),
         Column::Policy | Column::Nice | Column::Allowed => plain(scheduling(placed.column, thread)),
+        Column::Throttled => (cells::percent(throttled(stats)), weigh_share(throttled(stats))),
+        Column::Strangers => (cells::percent(strangers(stats)), weigh_share(strangers(stats))),
         Column::Cgroup => plain(match &thread.cgroup {
-            Some(path) => end_of(path, usize::from(placed.width)),
+            Some(path) => cells::end_of(path, usize::from(placed.width)),
             None => ABSENT.into(),
         }),
     }
@@ -82,33 +86,4 @@ fn scheduling(column: Column, thread: &Thread) -> String {
 /// Time on CPU with the kernel's number of the node.
 fn by_node(host: &Host, thread: &Thread) -> Vec<(u32, u64)> {
     host.nodes.iter().zip(&thread.stats.residency_ns).map(|(node, ns)| (node.id.0, *ns)).collect()
-}
-
-/// The end of a path that is too long: what tells it from others.
-fn end_of(path: &str, columns: usize) -> String {
-    let path = text::visible(path);
-    if text::width(&path) <= columns {
-        return path;
-    }
-    let mut end = path.as_str();
-    while text::width(end) + 1 > columns {
-        let mut chars = end.chars();
-        if chars.next().is_none() {
-            break;
-        }
-        end = chars.as_str();
-    }
-    format!("…{end}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_long_path_the_end_is_seen() {
-        assert_eq!(end_of("/web.slice/api.service", 12), "…api.service");
-        assert_eq!(end_of("/web.slice", 10), "/web.slice");
-        assert_eq!((end_of("/ä漢字", 4), end_of("/ab", 1)), ("…字".to_owned(), "…".to_owned()));
-    }
 }

@@ -15,6 +15,23 @@ use crate::tui::theme::Theme;
 const EVERYWHERE: [(&str, &str); 3] = [("q", "quit"), ("?", "help"), ("Tab", "view")];
 const OVERVIEW: [(&str, &str); 5] =
     [("Enter", "threads"), ("i", "window"), ("space", "pause"), ("up/down", "scroll"), ("t", "theme")];
+/// What differs where something was found.
+const FINDINGS: [(&str, &str); 6] = [
+    ("Enter", "finding"),
+    ("up/down", "select"),
+    ("y", "copy command"),
+    ("i", "window"),
+    ("space", "pause"),
+    ("PgUp/PgDn", "scroll"),
+];
+const FINDING: [(&str, &str); 6] = [
+    ("Esc", "back"),
+    ("y", "copy command"),
+    ("left/right", "finding"),
+    ("i", "window"),
+    ("space", "pause"),
+    ("up/down", "scroll"),
+];
 const THREADS: [(&str, &str); 10] = [
     ("Enter", "open"),
     ("/", "filter"),
@@ -67,6 +84,8 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
     let always: &[(&str, &str)] = if choosing { &[] } else { &EVERYWHERE };
     let of_view: &[(&str, &str)] = match state.tab() {
         _ if choosing => &CHOOSER,
+        Tab::Overview if state.found().opened().is_some() => &FINDING,
+        Tab::Overview if state.found().selected().is_some() => &FINDINGS,
         Tab::Overview => &OVERVIEW,
         Tab::Threads if state.choice().grouping.is_some() => &GROUPS,
         Tab::Threads => &THREADS,
@@ -82,7 +101,12 @@ fn keys(state: &UiState) -> impl Iterator<Item = &'static (&'static str, &'stati
         None if state.paused() => &PAUSED,
         None => &[],
     };
-    let of_view = of_view.iter().filter(|(key, _)| about_time.is_empty() || *key != "space");
+    // Not every finding has a command.
+    let nothing_to_copy =
+        state.tab() == Tab::Overview && state.found().current().is_some_and(|finding| finding.command.is_none());
+    let of_view = of_view
+        .iter()
+        .filter(move |(key, _)| (about_time.is_empty() || *key != "space") && (*key != "y" || !nothing_to_copy));
     always.iter().chain(about_time).chain(of_view)
 }
 

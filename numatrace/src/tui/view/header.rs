@@ -136,6 +136,7 @@ fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) 
         line.push(&format!("{}  ", recording.words()), style);
     }
     gaps(&mut line, snapshot, theme);
+    findings(&mut line, state, theme);
     sources(&mut line, snapshot, state, theme);
     Line::from(line.spans)
 }
@@ -145,6 +146,20 @@ fn gaps(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
     let gaps = snapshot.gaps.len() as u64;
     if gaps > 0 {
         line.push(&format!("! {} gap{}  ", text::count(gaps), if gaps == 1 { "" } else { "s" }), theme.bad);
+    }
+}
+
+/// How many findings are bad: the Overview has them, and the other views are not without a hint of it.
+fn findings(line: &mut Pieces, state: &UiState, theme: &Theme) {
+    /// What the sources need in few words: warnings give way to them.
+    const SOURCES: usize = 40;
+    let (critical, warn) = state.found().counts();
+    if critical > 0 {
+        line.push(&format!("! {critical} critical  "), theme.bad);
+    }
+    let said = format!("! {warn} warn  ");
+    if warn > 0 && text::width(&said) + SOURCES <= line.left {
+        line.push(&said, theme.warn);
     }
 }
 
