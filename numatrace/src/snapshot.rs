@@ -130,12 +130,6 @@ pub mod sources {
     pub const NODE_MEMORY: [&str; 1] = ["/sys/devices/system/node"];
     /// Where in the program page touches come from.
     pub const WHERE: [&str; 1] = ["page-touch samples"];
-    /// The part of a wait that a CPU quota caused.
-    pub const THROTTLE: [&str; 2] = ["cfs_rq->throttled_clock_self_time", "cfs_rq->throttled_clock_pelt_time"];
-    /// CPU quotas of cgroups, and what they counted.
-    pub const QUOTA: [&str; 1] = ["cpu.stat"];
-    /// Memory of each node.
-    pub const NODE_MEMORY: [&str; 1] = ["/sys/devices/system/node"];
     /// Who ran while a thread waited.
     pub const BEHIND: [&str; 1] = ["rq->curr"];
 }
