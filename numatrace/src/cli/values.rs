@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
+use crate::findings::Change;
 use crate::recording::writer::SMALLEST;
 use crate::text::{display_bytes, duration as show};
 
@@ -109,6 +110,11 @@ fn bound(time: Duration) -> String {
         s if s % 3_600 == 0 => format!("{}h", s / 3_600),
         s => format!("{s}s"),
     }
+}
+
+/// `RULE.LIMIT=NUMBER`, `RULE=off` or `RULE=on`.
+pub(super) fn limit(text: &str) -> Result<Change, String> {
+    text.parse().map_err(|bad: crate::findings::Bad| bad.to_string())
 }
 
 pub(super) fn top(text: &str) -> Result<usize, String> {

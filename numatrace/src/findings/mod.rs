@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use self::limits::{Bad, Limit, Limits, Settings};
+pub use self::limits::{Bad, Change, Limit, Limits, Settings, To};
 pub use self::rules::RULES;
 use crate::snapshot::{Finding, Snapshot};
 
