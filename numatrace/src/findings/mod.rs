@@ -7,6 +7,7 @@
 
 mod limits;
 mod rules;
+pub mod shell;
 
 use std::collections::BTreeMap;
 

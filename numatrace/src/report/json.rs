@@ -3,7 +3,9 @@
 
 use std::io::{self, Write};
 
-use crate::snapshot::Snapshot;
+use serde::Serialize;
+
+use crate::snapshot::{Finding, Snapshot};
 
 /// Writes one document and a newline, in one piece: a reader that follows a file never sees half a line of a
 /// document that failed to serialize.
@@ -11,7 +13,19 @@ use crate::snapshot::Snapshot;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(snapshot: &Snapshot, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let mut line = serde_json::to_vec(snapshot).map_err(io::Error::from)?;
+    line(snapshot, out)
+}
+
+/// Writes findings alone, as one array and a newline.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_findings(findings: &[Finding], out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    line(findings, out)
+}
+
+fn line(told: &(impl Serialize + ?Sized), out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut line = serde_json::to_vec(told).map_err(io::Error::from)?;
     line.push(b'\n');
     out.write_all(&line)
 }
