@@ -130,8 +130,7 @@ impl Session<'_> {
                 return Err(anyhow!(error).context("cannot write to standard output"));
             }
             if to_stdout && (end.is_some() || !self.one_report) {
-                self.write(&self.told(&engine), &mut io::stdout().lock())
-                    .context("cannot write to standard output")?;
+                self.write(&self.told(&engine), &mut io::stdout().lock()).context("cannot write to standard output")?;
             }
             if end.is_some() {
                 break;

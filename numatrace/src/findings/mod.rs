@@ -5,6 +5,8 @@
 //! of time and says one specific sentence with its evidence. So that findings do not flicker, [`Findings`] remembers which
 //! are shown: a shown one has eased limits ([`EASE`]), and stays for a while after it is gone ([`HOLD_NS`]).
 
+mod demand;
+mod kernel_threads;
 mod limits;
 mod rules;
 pub mod shell;

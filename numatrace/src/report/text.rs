@@ -63,11 +63,7 @@ pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write +
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn write_findings(
-    findings: &[Finding],
-    options: &TextOptions,
-    out: &mut (impl Write + ?Sized),
-) -> io::Result<()> {
+pub fn write_findings(findings: &[Finding], options: &TextOptions, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
     findings::list(&mut page, findings);
     out.write_all(page.finish().as_bytes())
