@@ -131,10 +131,6 @@ impl Cpus {
         self.0.get(cpu as usize / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1)
     }
 
-    pub(super) fn and(&self, other: &Cpus) -> Cpus {
-        Cpus(std::array::from_fn(|at| self.0[at] & other.0[at]))
-    }
-
     pub(super) fn or(&self, other: &Cpus) -> Cpus {
         Cpus(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
@@ -167,11 +163,6 @@ impl FromIterator<u32> for Cpus {
         }
         cpus
     }
-}
-
-/// CPUs that a thread may use, where that is known.
-pub(super) fn mask(thread: &Thread) -> Option<Cpus> {
-    thread.sched.as_ref().and_then(|sched| Cpus::parse(&sched.allowed_cpus))
 }
 
 /// Threads that live and want a CPU now and then.
@@ -257,7 +248,7 @@ mod tests {
     fn sets_of_cpus_are_as_their_lists() {
         let set = |list| Cpus::parse(list).expect(list);
         assert_eq!(set("0-3,64,1023").list(), "0-3,64,1023");
-        assert_eq!(set("0-3").or(&set("3-5")).without(&set("1")).and(&set("0-4")).list(), "0,2-4");
+        assert_eq!(set("0-3").or(&set("3-5")).without(&set("1")).list(), "0,2-5");
         assert!(set("2").is_within(&set("1-2")) && !set("0,2").is_within(&set("1-2")));
         assert_eq!((Cpus::parse("1024"), Cpus::parse(""), Cpus::parse("x")), (None, None, None));
     }

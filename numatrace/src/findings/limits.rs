@@ -201,3 +201,53 @@ fn known(rule: &str) -> Result<&'static Rule, Bad> {
 fn names(all: impl Iterator<Item = &'static str>) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_one_of_three_forms() {
+        let said = |text: &str| text.parse::<Change>().map_err(|bad| bad.to_string());
+        assert_eq!(said("partial=off"), Ok(Change { rule: "partial", to: To::Off }));
+        assert_eq!(said(" partial = on"), Ok(Change { rule: "partial", to: To::On }));
+        let limit = Change { rule: "partial", to: To::Limit("lost-share", 0.5) };
+        assert_eq!(said("partial.lost-share=0.5"), Ok(limit));
+        for (text, why) in [
+            ("partial", "what is set is RULE=off, RULE=on or RULE.LIMIT=NUMBER, not 'partial'"),
+            ("", "what is set is RULE=off, RULE=on or RULE.LIMIT=NUMBER, not ''"),
+            ("part=off", "there is no rule 'part': they are throttled, "),
+            ("part.lost-share=1", "there is no rule 'part': they are throttled, "),
+            (
+                "partial=0.5",
+                "the rule partial is set to on or off, not to '0.5'; a limit of it is set with partial.LIMIT=NUMBER",
+            ),
+            ("partial.lost=1", "the rule partial has no limit 'lost': it has lost-share, "),
+            ("partial.lost-share=much", "partial.lost-share is a number, not 'much'"),
+            ("partial.lost-share=1.5", "partial.lost-share is from 0 to 1, not 1.5"),
+            ("partial.lost-share=-0.1", "partial.lost-share is from 0 to 1, not -0.1"),
+            ("partial.lost-share=NaN", "partial.lost-share is from 0 to 1, not NaN"),
+            ("partial.lost-share=inf", "partial.lost-share is from 0 to 1, not inf"),
+            ("\u{1b}[2J=off", "there is no rule '\\x1b[2J'"),
+        ] {
+            let bad = said(text).expect_err(text);
+            assert!(bad.starts_with(why) && bad.lines().count() == 1, "{text}: {bad}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_within_their_ranges_and_names_are_words() {
+        let is_word =
+            |name: &str| !name.is_empty() && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        for (at, rule) in RULES.iter().enumerate() {
+            assert!(is_word(rule.id) && RULES[..at].iter().all(|other| other.id != rule.id), "{}", rule.id);
+            assert!(rule.about.ends_with('.') && !rule.about.contains("  "), "{}", rule.id);
+            for limit in rule.limits {
+                assert!(is_word(limit.name) && !limit.about.is_empty(), "{}.{}", rule.id, limit.name);
+                // Also one that is eased can be reached.
+                assert!(limit.range.0 <= limit.default && limit.default <= limit.range.1 && limit.range.0 >= 0.0);
+                assert!(limit.range.1.is_finite());
+            }
+        }
+    }
+}

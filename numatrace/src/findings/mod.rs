@@ -158,3 +158,6 @@ fn finding(rule: &Rule, said: Conclusion) -> Finding {
         command: said.command,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The engine: limits that are eased while a finding is shown, how long it stays, order, settings.
+
+use super::*;
+use crate::snapshot::{HostNode, Loss};
+
+const S: u64 = 1_000_000_000;
+
+/// A machine with one node, so that `single-node` speaks, and so much of a million records lost, so that `partial` does: as a
+/// warning from a hundredth on.
+fn numbers(lost: u64, active: bool) -> Snapshot {
+    let mut numbers = Snapshot::nothing_yet("pid 1");
+    numbers.duration_ns = S;
+    numbers.host.nodes = vec![HostNode::default()];
+    numbers.totals.cpu_ns = if active { S } else { 0 };
+    numbers.loss = Loss { records_wanted: 1_000_000, records_lost: lost, ..Loss::default() };
+    numbers
+}
+
+fn said(found: &[Finding]) -> Vec<(&str, &str)> {
+    found.iter().map(|finding| (finding.id.as_str(), finding.severity.as_str())).collect()
+}
+
+#[test]
+fn the_worst_comes_first_and_then_the_order_of_rules() {
+    let quiet = said_once(&numbers(0, false));
+    assert_eq!(quiet, []);
+    assert_eq!(said_once(&numbers(1, true)), [("single-node", "info"), ("partial", "info")].map(owned));
+    assert_eq!(said_once(&numbers(10_000, true)), [("partial", "warn"), ("single-node", "info")].map(owned));
+}
+
+fn owned((id, severity): (&str, &str)) -> (String, String) {
+    (id.into(), severity.into())
+}
+
+fn said_once(numbers: &Snapshot) -> Vec<(String, String)> {
+    said(&look_once(numbers, &Settings::default())).into_iter().map(owned).collect()
+}
+
+#[test]
+fn a_finding_that_is_shown_has_eased_limits() {
+    let (over, below, far_below) = (numbers(10_000, false), numbers(9_000, false), numbers(7_000, false));
+    let mut kept = Findings::new(Settings::default());
+    // What was never over its limit is not eased.
+    assert_eq!(said(&look_once(&below, &Settings::default())), [("partial", "info")]);
+    assert_eq!(said(&kept.look(&over, S)), [("partial", "warn")]);
+    assert_eq!(said(&kept.look(&below, 2 * S)), [("partial", "warn")]);
+    assert_eq!(said(&kept.look(&far_below, 3 * S)), [("partial", "info")]);
+}
+
+#[test]
+fn a_finding_that_is_gone_stays_for_a_while_as_it_was() {
+    let mut kept = Findings::new(Settings::default());
+    let shown = kept.look(&numbers(20_000, false), S);
+    let nothing = numbers(0, false);
+    assert_eq!(kept.look(&nothing, S + HOLD_NS), shown);
+    assert_eq!(kept.look(&nothing, S + HOLD_NS + 1), []);
+    // Each time that it is seen begins the time anew.
+    kept.look(&numbers(20_000, false), 10 * S);
+    kept.look(&numbers(30_000, false), 12 * S);
+    let held = kept.look(&nothing, 12 * S + HOLD_NS);
+    assert_eq!(held.first().map(|finding| finding.evidence["records_lost"].as_u64()), Some(Some(30_000)));
+    assert_eq!(kept.look(&nothing, u64::MAX), []);
+}
+
+#[test]
+fn when_time_goes_back_nothing_was_shown() {
+    let mut kept = Findings::new(Settings::default());
+    kept.look(&numbers(10_000, false), 10 * S);
+    assert_eq!(said(&kept.look(&numbers(9_000, false), 9 * S)), [("partial", "info")], "its limits are not eased");
+    kept.look(&numbers(10_000, false), 20 * S);
+    assert_eq!(kept.look(&numbers(0, false), 19 * S), []);
+    // The same moment again is not back.
+    kept.look(&numbers(10_000, false), 30 * S);
+    assert_eq!(said(&kept.look(&numbers(9_000, false), 30 * S)), [("partial", "warn")]);
+}
+
+#[test]
+fn settings_move_a_limit_and_switch_rules_off() {
+    let mut settings = Settings::default();
+    settings.set("partial", "lost-share", 0.5).expect("it can be");
+    settings.switch_off("single-node").expect("there is one");
+    let look = |settings: &Settings, lost| {
+        let found = look_once(&numbers(lost, true), settings);
+        said(&found).into_iter().map(owned).collect::<Vec<_>>()
+    };
+    assert_eq!(look(&settings, 499_999), [("partial", "info")].map(owned));
+    assert_eq!(look(&settings, 500_000), [("partial", "warn")].map(owned));
+    settings.switch_off("partial").expect("there is one");
+    assert_eq!(look(&settings, 500_000), []);
+    // Whoever sets a limit wants to hear of it.
+    settings.set("partial", "lost-share", 0.25).expect("it can be");
+    assert_eq!(look(&settings, 250_000), [("partial", "warn")].map(owned));
+    assert_eq!(settings.set("partial", "lost", 1.0).map_err(|bad| bad.to_string()).is_err(), true);
+    assert_eq!(settings.switch_off("part"), Err(Bad::Rule("part".into())));
+    assert_eq!(settings.limit("partial", "lost-share"), Some(0.25), "what cannot be set changes nothing");
+}
+
+#[test]
+fn severities_are_in_order_and_told_by_their_names() {
+    assert!(Severity::Info < Severity::Warn && Severity::Warn < Severity::Critical);
+    let mut finding = look_once(&numbers(10_000, false), &Settings::default()).remove(0);
+    for severity in [Severity::Info, Severity::Warn, Severity::Critical] {
+        finding.severity = severity.name().into();
+        assert_eq!(Severity::of(&finding), severity);
+    }
+    finding.severity = "terrible".into();
+    assert_eq!(Severity::of(&finding), Severity::Info);
+}
