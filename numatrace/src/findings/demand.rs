@@ -11,7 +11,8 @@ pub(super) fn ratio(part: u64, whole: u64) -> f64 {
 
 /// A number for evidence: to a thousandth, which is as exact as anybody reads it.
 pub(super) fn rounded(number: f64) -> f64 {
-    (number * 1_000.0).round() / 1_000.0
+    // What is larger has no thousandths.
+    if number.abs() < 1e12 { (number * 1_000.0).round() / 1_000.0 } else { number }
 }
 
 /// Milliseconds as a limit has them.
@@ -21,8 +22,11 @@ pub(super) fn ms(ns: u64) -> f64 {
 
 /// How many CPUs or threads, in words: `1`, `2.5`, `16`.
 pub(super) fn how_many(number: f64) -> String {
+    if number >= 99.95 {
+        return format!("{number:.0}");
+    }
     let tenths = (number * 10.0).round() / 10.0;
-    if tenths >= 100.0 || tenths.fract() == 0.0 { format!("{tenths:.0}") } else { format!("{tenths:.1}") }
+    if tenths.fract() == 0.0 { format!("{tenths:.0}") } else { format!("{tenths:.1}") }
 }
 
 /// `1 CPU`, `2.5 CPUs`.

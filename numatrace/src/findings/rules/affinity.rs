@@ -55,14 +55,16 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let used = Used::of(numbers);
     let found = groups.iter().filter_map(|(mask, _)| {
         let crowded = Crowded::of(*mask, &groups, numbers.duration_ns);
-        let enough = ms(crowded.time.wait_ns.saturating_sub(crowded.time.throttled_ns)) >= case.limit("least-ms");
+        let waited_ns = crowded.time.wait_ns.saturating_sub(crowded.time.throttled_ns);
+        let enough = waited_ns > 0 && ms(waited_ns) >= case.limit("least-ms");
         if !enough || crowded.per_cpu() < case.limit("runnable-per-cpu") {
             return None;
         }
         // Where others of the target may run, else where only the machine has CPUs.
         let places = [(union, true), (machine, false)];
-        let idle = places.map(|(all, within)| (all, within, used.idle(&all.without(mask))));
-        let (all, within, idle) = idle.into_iter().find(|(_, _, idle)| *idle >= case.limit("idle-cpus"))?;
+        let places = places.into_iter().filter(|(all, _)| !all.is_within(mask));
+        let mut idle = places.map(|(all, within)| (all, within, used.idle(&all.without(mask))));
+        let (all, within, idle) = idle.find(|(_, _, idle)| *idle >= case.limit("idle-cpus"))?;
         Some((crowded, all, within, idle))
     });
     let (crowded, all, within, idle) = found.max_by(|a, b| {
@@ -155,7 +157,7 @@ fn told(numbers: &Snapshot, severity: Severity, crowded: &Crowded, all: &Cpus, w
         "duration_ns": numbers.duration_ns,
         "cpu_ns": time.cpu_ns,
         "wait_ns": time.wait_ns,
-        "throttled_wait_ns": numbers.totals.throttled_wait_ns.map(|_| time.throttled_ns),
+        "throttled_wait_ns": threads.iter().any(|thread| thread.stats.throttled_wait_ns.is_some()).then_some(time.throttled_ns),
     });
     let where_idle = if within { "that other threads of it may use" } else { "of the machine" };
     let n = threads.len() as u64;

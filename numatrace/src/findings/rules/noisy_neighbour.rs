@@ -53,7 +53,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let (own_ns, others_ns) = (waited.own_ns?, waited.others_ns?);
     let stolen = ratio(others_ns, time.runnable_ns());
     let enough = ms(others_ns) >= case.limit("least-ms") && ratio(others_ns, waited.wait_ns) >= case.limit("of-wait");
-    if !enough || stolen < case.limit("stolen-share") {
+    if others_ns == 0 || !enough || stolen < case.limit("stolen-share") {
         return None;
     }
     let severity = if stolen >= case.limit("critical-share") { Severity::Critical } else { Severity::Warn };

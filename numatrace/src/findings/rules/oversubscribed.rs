@@ -48,7 +48,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let may = quota.map_or(f64::from(mask.count()), |(_, cpus)| cpus);
     let runnable = time.runnable(numbers.duration_ns);
     let behind_own = ratio(own_ns, waited.wait_ns) >= case.limit("own-share") && ms(own_ns) >= case.limit("least-ms");
-    if !behind_own || runnable < case.limit("runnable-per-cpu") * may {
+    if own_ns == 0 || !behind_own || runnable < case.limit("runnable-per-cpu") * may {
         return None;
     }
     let critical = runnable >= case.limit("critical-per-cpu") * may;

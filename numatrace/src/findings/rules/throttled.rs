@@ -92,7 +92,8 @@ fn by_waits(case: &Case<'_>) -> Option<Conclusion> {
     let numbers = case.numbers;
     let p99_ns = p99_gain(numbers).filter(|_| numbers.totals.runq.all.count as f64 >= case.limit("least-waits"));
     let whole = Stopped { quota: explains(numbers), time: Time::of(&numbers.totals), all: true };
-    let enough = |stopped: &Stopped<'_>| ms(stopped.time.throttled_ns) >= case.limit("least-ms");
+    let least = |ns: u64| ns > 0 && ms(ns) >= case.limit("least-ms");
+    let enough = |stopped: &Stopped<'_>| least(stopped.time.throttled_ns);
     let parts = throttling(numbers).filter(|quota| !holds_all(numbers, quota)).map(|quota| Stopped {
         quota: Some(quota),
         time: time_in(numbers, quota),
@@ -114,7 +115,7 @@ fn by_waits(case: &Case<'_>) -> Option<Conclusion> {
 fn by_counts(case: &Case<'_>) -> Option<Conclusion> {
     let numbers = case.numbers;
     let quota = throttling(numbers).next()?;
-    if ms(quota.throttled_ns) < case.limit("least-ms") {
+    if quota.throttled_ns == 0 || ms(quota.throttled_ns) < case.limit("least-ms") {
         return None;
     }
     let periods = ratio(quota.throttled_periods.min(quota.periods), quota.periods);
