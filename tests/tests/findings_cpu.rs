@@ -338,8 +338,8 @@ fn threads_that_may_use_too_few_cpus() {
     assert_eq!(finding.severity, "warn");
     assert_eq!(
         finding.title,
-        "3 threads may use nothing but 1 CPU (3), where 3 could run on average; 6.7 CPUs that other threads of it may use were \
-         not used by the target."
+        "3 threads may use nothing but 1 CPU (3), where 3 could run on average, while the target leaves 6.7 CPUs idle that others \
+         of its threads may use."
     );
     assert_eq!(
         finding.evidence,
@@ -381,7 +381,7 @@ fn a_process_that_may_use_less_than_the_machine() {
     let spent = Spent { cpu_ns: 5 * S, throttled_ns: 0, own_ns: 5 * S, others_ns: 0 };
     let finding = found(&service(4, "2-3", spent), "affinity");
     assert_eq!((finding.severity.as_str(), finding.command.as_deref()), ("info", Some("taskset -acp 0-7 4711")));
-    assert!(finding.title.contains("CPUs of the machine were not used"), "{}", finding.title);
+    assert!(finding.title.contains("CPUs of the machine idle"), "{}", finding.title);
 }
 
 fn one_node(spent: Spent) -> Snapshot {

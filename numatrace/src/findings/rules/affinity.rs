@@ -159,10 +159,10 @@ fn told(numbers: &Snapshot, severity: Severity, crowded: &Crowded, all: &Cpus, w
         "wait_ns": time.wait_ns,
         "throttled_wait_ns": threads.iter().any(|thread| thread.stats.throttled_wait_ns.is_some()).then_some(time.throttled_ns),
     });
-    let where_idle = if within { "that other threads of it may use" } else { "of the machine" };
+    let where_idle = if within { "idle that others of its threads may use" } else { "of the machine idle" };
     let n = threads.len() as u64;
     let title = format!(
-        "{} thread{} may use nothing but {} ({}), where {} could run on average; {} {where_idle} were not used by the target.",
+        "{} thread{} may use nothing but {} ({}), where {} could run on average, while the target leaves {} {where_idle}.",
         count(n),
         if n == 1 { "" } else { "s" },
         cpus(f64::from(mask.count())),
