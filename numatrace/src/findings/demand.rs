@@ -35,6 +35,12 @@ pub(super) fn cpus(number: f64) -> String {
     if number == "1" { "1 CPU".into() } else { format!("{number} CPUs") }
 }
 
+/// `1 thread`, `2.5 threads`.
+pub(super) fn threads(number: f64) -> String {
+    let number = how_many(number);
+    if number == "1" { "1 thread".into() } else { format!("{number} threads") }
+}
+
 /// Time of some threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Time {
@@ -285,5 +291,6 @@ mod tests {
     fn numbers_in_words() {
         assert_eq!([0.04, 1.0, 2.46, 99.96, 1e6].map(how_many), ["0", "1", "2.5", "100", "1000000"]);
         assert_eq!([0.5, 1.0, 2.0].map(cpus), ["0.5 CPUs", "1 CPU", "2 CPUs"]);
+        assert_eq!([0.96, 4.25].map(threads), ["1 thread", "4.3 threads"]);
     }
 }

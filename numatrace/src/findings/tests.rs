@@ -90,7 +90,7 @@ fn settings_move_a_limit_and_switch_rules_off() {
     // Whoever sets a limit wants to hear of it.
     settings.set("partial", "lost-share", 0.25).expect("it can be");
     assert_eq!(look(&settings, 250_000), [("partial", "warn")].map(owned));
-    assert_eq!(settings.set("partial", "lost", 1.0).map_err(|bad| bad.to_string()).is_err(), true);
+    assert!(settings.set("partial", "lost", 1.0).is_err() && settings.set("partial", "lost-share", 2.0).is_err());
     assert_eq!(settings.switch_off("part"), Err(Bad::Rule("part".into())));
     assert_eq!(settings.limit("partial", "lost-share"), Some(0.25), "what cannot be set changes nothing");
 }

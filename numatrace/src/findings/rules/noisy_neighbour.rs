@@ -34,6 +34,12 @@ pub(super) const RULE: Rule = Rule {
             about: "share of the time waited in which others ran, below which nothing is said",
         },
         Limit {
+            name: "p99-ms",
+            default: 1.0,
+            range: (0.0, 1e6),
+            about: "99th percentile of run-queue latency in milliseconds, below which only what is critical is said: many short waits hurt little",
+        },
+        Limit {
             name: "least-ms",
             default: 50.0,
             range: (0.0, 1e6),
@@ -57,6 +63,12 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
         return None;
     }
     let severity = if stolen >= case.limit("critical-share") { Severity::Critical } else { Severity::Warn };
+    let runq = &numbers.totals.runq.all;
+    // Without a record of a wait no percentile is known.
+    let hurts = runq.max_ns == 0 || ms(runq.p99_ns) >= case.limit("p99-ms");
+    if severity < Severity::Critical && !hurts {
+        return None;
+    }
     let neighbours = neighbours(numbers, others_ns);
     let victims = victims(numbers, others_ns);
     let waits = |waits: Waits| json!({ "count": waits.count, "total_ns": waits.total_ns });
@@ -67,6 +79,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
         "behind_own_ns": own_ns,
         "behind_others_ns": others_ns,
         "rest_ns": waited.rest_ns,
+        "p99_ns": (runq.max_ns > 0).then_some(runq.p99_ns),
         "stolen_share": rounded(stolen),
         "preempted_by_own": numbers.totals.preempted_by.map(|by| waits(by.own)),
         "preempted_by_others": numbers.totals.preempted_by.map(|by| waits(by.others)),

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::findings::demand::{Cpus, Time, Waited, active, allowed, cpus, how_many, ms, ratio, rounded, tightest};
+use crate::findings::demand::{
+    Cpus, Time, Waited, active, allowed, cpus, how_many, ms, ratio, rounded, threads, tightest,
+};
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::snapshot::Snapshot;
 use crate::text::share;
@@ -73,8 +75,8 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
         None => String::new(),
     };
     let title = format!(
-        "{} threads could run on average, on {} that they may use{by}: {} of their waiting was behind threads of the same process.",
-        how_many(runnable),
+        "{} could run on average, on {} that they may use{by}: {} of their waiting was behind threads of the same process.",
+        threads(runnable),
         cpus(may),
         share(own_ns, waited.wait_ns),
     );

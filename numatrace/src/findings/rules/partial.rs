@@ -104,7 +104,8 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
 /// does not have hides nothing, and samples are what was asked for.
 fn hides(source: &Source, numbers: &Snapshot) -> bool {
     let is_less = matches!(source.state, SourceState::Off | SourceState::BestEffort);
-    is_less && !(is_of_balancing(source) && !balances(numbers)) && !follows(source, numbers)
+    let is_there = !is_of_balancing(source) || balances(numbers);
+    is_less && is_there && !follows(source, numbers)
 }
 
 /// What it measures is done by automatic NUMA balancing.
