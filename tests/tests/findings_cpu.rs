@@ -61,8 +61,8 @@ fn a_quota_that_stops_threads() {
     assert_eq!(finding.severity, "critical");
     assert_eq!(
         finding.title,
-        "The quota of /system.slice/api.service, 1 CPU, was used up in 98 of 100 periods: threads that could run were stopped \
-         60.0% of that time (80.0% of their waiting), and 4 of its threads could run on average; p99 of run-queue latency is \
+        "The quota of /system.slice/api.service, 1 CPU, was used up in 98 of 100 periods and stopped threads for 60.0% of the \
+         time in which they could run (80.0% of their waiting); 4 of them could run on average; p99 of run-queue latency is \
          81.0ms, and would be 90.0us without."
     );
     assert_eq!(
@@ -364,6 +364,29 @@ fn threads_that_may_use_too_few_cpus() {
     let command = "for tid in 4711 4715 4719; do taskset -cp 0-7 $tid; done";
     assert_eq!(finding.command.as_deref(), Some(command));
     assert_eq!(found(&pinned(3_333, 6_700), "affinity").severity, "critical");
+}
+
+/// A command that was traced has ended by the time of its report: what it did is told, and nobody is there to be moved.
+#[test]
+fn threads_that_have_ended() {
+    let ended = |mut snapshot: Snapshot| {
+        snapshot.threads.iter_mut().for_each(|thread| thread.exited = true);
+        snapshot
+    };
+    let finding = found(&ended(pinned(3_300, 6_600)), "affinity");
+    assert_eq!((finding.evidence["mask"].as_str(), finding.command), (Some("3"), None));
+    let spent = Spent { cpu_ns: 5 * S, throttled_ns: 0, own_ns: 5 * S, others_ns: 0 };
+    let finding = found(&ended(service(4, "2-3", spent)), "oversubscribed");
+    assert_eq!((&finding.evidence["mask_cpus"], finding.command), (&json!(2), None));
+    let mut gone = ended(throttled());
+    gone.throttle.iter_mut().flatten().for_each(|quota| quota.threads = 0);
+    assert_eq!(found(&gone, "throttled").evidence, found(&throttled(), "throttled").evidence);
+    // Those that ended before others do not count for the ones that live.
+    let mut mixed = pinned(3_300, 6_600);
+    mixed.threads[0].exited = true;
+    mixed.threads[1].exited = true;
+    mixed.threads[2].exited = true;
+    assert_eq!(find(&mixed, "affinity"), None);
 }
 
 #[test]

@@ -175,9 +175,15 @@ impl FromIterator<u32> for Cpus {
     }
 }
 
-/// Threads that live and want a CPU now and then.
+/// Threads that live, or all of them where all have ended.
+fn living(numbers: &Snapshot) -> impl Iterator<Item = &Thread> {
+    let all_ended = numbers.threads.iter().all(|thread| thread.exited);
+    numbers.threads.iter().filter(move |thread| all_ended || !thread.exited)
+}
+
+/// Those of the living that want a CPU now and then.
 pub(super) fn active(numbers: &Snapshot) -> impl Iterator<Item = &Thread> {
-    numbers.threads.iter().filter(|thread| !thread.exited && Time::of(&thread.stats).runnable_ns() > 0)
+    living(numbers).filter(|thread| Time::of(&thread.stats).runnable_ns() > 0)
 }
 
 /// All CPUs that threads which want one may use: of one of which it is not known those of the machine. `None` where nothing
@@ -209,10 +215,16 @@ pub(super) fn is_in(thread: &Thread, cgroup: &str) -> bool {
     thread.cgroup.as_deref().is_some_and(|path| cgroup == "/" || below(path))
 }
 
-/// Whether the quota of a cgroup holds for every thread that lives: none is known to be elsewhere.
+/// Whether the quota of a cgroup holds for every thread that lives: some are in it, and none is known to be elsewhere.
 pub(super) fn holds_all(numbers: &Snapshot, quota: &Throttle) -> bool {
-    let mut living = numbers.threads.iter().filter(|thread| !thread.exited);
-    quota.threads > 0 && living.all(|thread| thread.cgroup.is_none() || is_in(thread, &quota.cgroup))
+    let mut some = quota.threads > 0;
+    for thread in living(numbers).filter(|thread| thread.cgroup.is_some()) {
+        if !is_in(thread, &quota.cgroup) {
+            return false;
+        }
+        some = true;
+    }
+    some
 }
 
 /// Quotas that are looked at, the tightest ones.

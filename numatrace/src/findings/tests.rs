@@ -45,6 +45,32 @@ fn a_finding_that_is_shown_has_eased_limits() {
     assert_eq!(said(&kept.look(&over, S)), [("partial", "warn")]);
     assert_eq!(said(&kept.look(&below, 2 * S)), [("partial", "warn")]);
     assert_eq!(said(&kept.look(&far_below, 3 * S)), [("partial", "info")]);
+    // Eased limits keep a finding as bad as it is; they make none worse.
+    assert_eq!(said(&kept.look(&below, 4 * S)), [("partial", "info")]);
+    assert_eq!(said(&kept.look(&over, 5 * S)), [("partial", "warn")]);
+}
+
+#[test]
+fn a_warning_is_critical_from_its_own_limit_on_and_then_for_longer() {
+    let numbers = |throttled_ms: u64| {
+        let mut numbers = numbers(0, false);
+        (numbers.totals.cpu_ns, numbers.totals.wait_ns) = (S / 2, S / 2);
+        numbers.host.nodes.clear();
+        numbers.totals.throttled_wait_ns = Some(throttled_ms * 1_000_000);
+        numbers
+    };
+    let mut kept = Findings::new(Settings::default());
+    let mut severity = |now, throttled_ms| {
+        let found = kept.look(&numbers(throttled_ms), now * S);
+        found.first().map(|finding| finding.severity.clone()).unwrap_or_default()
+    };
+    // 5% and 25% of a second, and 0.8 of these.
+    let told = [(1, 49), (2, 50), (3, 249), (4, 250), (5, 200), (6, 199), (7, 249), (8, 40), (9, 39)];
+    let told = told.map(|(now, ms)| severity(now, ms));
+    assert_eq!(told[..6], ["", "warn", "warn", "critical", "critical", "warn"]);
+    // What is gone is held as it was.
+    assert_eq!(told[6..], ["warn", "warn", "warn"]);
+    assert_eq!(severity(12, 39), "");
 }
 
 #[test]

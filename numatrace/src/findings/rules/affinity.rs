@@ -189,11 +189,11 @@ fn crowd<'a>(numbers: &'a Snapshot, mask: &Cpus) -> Vec<&'a Thread> {
     active(numbers).filter(within).collect()
 }
 
-/// Lets the threads use all these CPUs: each of them, or their process where they are many or all of it. None where the
-/// kernel's own threads are among them.
+/// Lets the threads use all these CPUs: each of them, or their process where they are many or all of it. None where they have
+/// ended, or the kernel's own threads are among them.
 fn command(numbers: &Snapshot, threads: &[&Thread], all: &Cpus) -> Option<String> {
     let pid = threads.first()?.pid;
-    if threads.iter().any(|thread| kind(&thread.comm).is_some() || thread.tid.0 <= 1) {
+    if threads.iter().any(|thread| thread.exited || kind(&thread.comm).is_some() || thread.tid.0 <= 1) {
         return None;
     }
     let list = all.list();

@@ -91,7 +91,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
 
 /// Lets the process use the whole machine, where it is one process that may not.
 fn widen(numbers: &Snapshot, mask: &Cpus, machine: &Cpus) -> Option<String> {
-    let mut pids = active(numbers).map(|thread| thread.pid);
+    let mut pids = active(numbers).filter(|thread| !thread.exited).map(|thread| thread.pid);
     let pid = pids.next()?;
     let widens = machine.without(mask).count() > 0 && pid.0 > 1 && pids.all(|other| other == pid);
     widens.then(|| format!("taskset -acp {} {pid}", machine.or(mask).list()))

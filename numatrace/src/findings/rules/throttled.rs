@@ -201,9 +201,11 @@ fn title(stopped: &Stopped<'_>, runnable: f64, known: bool, p99_ns: Option<(u64,
         }
         None => "A CPU quota was used up".into(),
     };
-    let wanted = format!("{} of its threads could run on average", how_many(runnable));
+    let wanted = how_many(runnable);
     if !known {
-        return format!("{whose}; {wanted}, and how long they were stopped is not known.");
+        return format!(
+            "{whose}: {wanted} of its threads could run on average, and how long they were stopped is not known."
+        );
     }
     let took = percent(stopped.share());
     let of_wait = share(stopped.time.throttled_ns, stopped.time.wait_ns);
@@ -211,7 +213,8 @@ fn title(stopped: &Stopped<'_>, runnable: f64, known: bool, p99_ns: Option<(u64,
         format!("; p99 of run-queue latency is {}, and would be {} without", duration(with), duration(without))
     });
     format!(
-        "{whose}: threads that could run were stopped {took} of that time ({of_wait} of their waiting), and {wanted}{p99}."
+        "{whose} and stopped threads for {took} of the time in which they could run ({of_wait} of their waiting); {wanted} of \
+         them could run on average{p99}."
     )
 }
 
