@@ -548,10 +548,19 @@ fn sources_of_what_is_not_there_hide_nothing() {
     ];
     let two = found(&with_sources(&missing), "partial");
     assert_eq!(two.evidence["sources"].as_array().map(Vec::len), Some(2), "pages are not told without hint faults");
-    // On one node no page can be on the wrong one.
-    let mut one = with_sources(&missing);
+    // On one node no page can be on the wrong one, and the node's memory is that of the machine.
+    let memory = off("/sys/devices/system/node", "this kernel shows no memory of nodes");
+    assert!(find(&with_sources(std::slice::from_ref(&memory)), "partial").is_some());
+    let mut one = with_sources(&[&missing[..], &[memory]].concat());
     one.host.nodes.truncate(1);
     assert_eq!(find(&one, "partial"), None);
+    // An approximation of nothing is nothing.
+    let throttle =
+        source("cfs_rq->throttled_clock_pelt_time", SourceState::BestEffort, "approximate, and can be too large");
+    let mut none = with_sources(&[throttle]);
+    assert_eq!(find(&none, "partial"), None);
+    none.totals.throttled_wait_ns = Some(1);
+    assert!(find(&none, "partial").is_some());
 }
 
 /// Numbers on which each rule of this file speaks.

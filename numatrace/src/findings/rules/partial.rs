@@ -105,7 +105,19 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
 fn hides(source: &Source, numbers: &Snapshot) -> bool {
     let is_less = matches!(source.state, SourceState::Off | SourceState::BestEffort);
     let is_there = !is_of_balancing(source) || balances(numbers);
-    is_less && is_there && !follows(source, numbers)
+    let one_node = source.name == NODE_MEMORY && numbers.host.nodes.len() < 2;
+    is_less && is_there && !one_node && !approximates_nothing(source, numbers) && !follows(source, numbers)
+}
+
+/// Name of the source of the nodes' memory.
+const NODE_MEMORY: &str = "/sys/devices/system/node";
+/// How names of the sources of throttled time begin.
+const THROTTLE: &str = "cfs_rq->throttled";
+
+/// It can only tell too much of throttled time, and there is none.
+fn approximates_nothing(source: &Source, numbers: &Snapshot) -> bool {
+    let is_throttle = source.state == SourceState::BestEffort && source.name.starts_with(THROTTLE);
+    is_throttle && numbers.totals.throttled_wait_ns == Some(0)
 }
 
 /// What it measures is done by automatic NUMA balancing.
