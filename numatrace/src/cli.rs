@@ -14,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Ascii, Colours};
+use crate::findings::Change;
 use crate::replay::{Moment, Speed};
 use crate::report::SortKey;
 use crate::snapshot::GroupBy;
@@ -51,11 +52,13 @@ Examples:
   numatrace report run.numatrace --by comm   the numbers of a recording, threads of one name as one
   numatrace report run.numatrace --from 10s --to 12s -f csv
                                              two seconds of it, for a spreadsheet
+  numatrace report run.numatrace --findings  what is wrong, why, and what to do about it
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
   numatrace doctor                           what this kernel offers, and what is missing
   numatrace config                           the dashboard's keys, theme and so on, as a file to change
 
-Exit codes: 0 done, 1 failed, 2 wrong usage. A command given after -- returns its own exit code.
+Exit codes: 0 done, 1 failed, 2 wrong usage; 3 of report --findings: a finding is critical. A command given after -- returns its \
+own exit code.
 
 Rights: root, or CAP_BPF and CAP_PERFMON (and CAP_SYS_PTRACE for processes of other users):
   sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_nice+ep \"$(command -v numatrace)\"";
@@ -126,9 +129,9 @@ enum Subcommands {
     ///
     /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
     Demo(DemoArgs),
-    /// Tell the numbers of a recording, or of a part of it
+    /// Tell the numbers of a recording, or of a part of it, and what they say is wrong
     ///
-    /// Needs no rights.
+    /// Needs no rights. With --findings the exit code is 3 when a finding is critical.
     Report(Box<ReportArgs>),
     /// Show a recording in the dashboard: play, pause, step, seek
     Replay(ReplayArgs),
@@ -159,6 +162,9 @@ pub struct LiveArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// From which numbers on there are findings.
+    #[command(flatten)]
+    pub findings: FindingArgs,
     /// How the dashboard looks.
     #[command(flatten)]
     pub look: LookArgs,
@@ -214,6 +220,9 @@ pub struct DemoArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// From which numbers on there are findings.
+    #[command(flatten)]
+    pub findings: FindingArgs,
     /// How the dashboard looks.
     #[command(flatten)]
     pub look: LookArgs,
@@ -235,6 +244,9 @@ pub struct ReplayArgs {
     /// Do not begin to play
     #[arg(long)]
     pub paused: bool,
+    /// From which numbers on there are findings.
+    #[command(flatten)]
+    pub findings: FindingArgs,
     /// How the dashboard looks.
     #[command(flatten)]
     pub look: LookArgs,
@@ -274,6 +286,15 @@ pub struct ReportArgs {
     /// No notes and no progress on standard error; errors, and what is missing, are still told
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
+    /// Only the findings, as text or JSON; the exit code is 3 when one of them is critical
+    #[arg(long, help_heading = "Findings", conflicts_with_all = ["thread", "comm", "by"])]
+    pub findings: bool,
+    /// From which numbers on there are findings.
+    #[command(flatten)]
+    pub limits: FindingArgs,
+    /// The configuration with limits of findings [default: as in numatrace --help]
+    #[arg(long, value_name = "FILE", help_heading = "Findings")]
+    pub config: Option<PathBuf>,
 }
 
 /// Which part of a recording.
@@ -344,6 +365,9 @@ pub struct ConfigArgs {
     /// Print only where the file is, or would be
     #[arg(long)]
     pub path: bool,
+    /// From which numbers on there are findings.
+    #[command(flatten)]
+    pub findings: FindingArgs,
     /// How the dashboard looks.
     #[command(flatten)]
     pub look: LookArgs,
@@ -366,6 +390,16 @@ pub struct LookArgs {
     /// called sudo]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// From which numbers on there are findings.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Findings")]
+pub struct FindingArgs {
+    /// From which number on a rule speaks (throttled.throttled-share=0.1), or that it says nothing (throttled=off); repeatable;
+    /// docs/findings.md has all rules and limits [default: that of the configuration]
+    #[arg(long, value_name = "RULE.LIMIT=NUMBER|RULE=off", value_parser = values::limit)]
+    pub limit: Vec<Change>,
 }
 
 /// Arguments of `completions`.

@@ -118,6 +118,9 @@ pub mod sources {
     /// NUMA hint faults.
     pub const HINT_FAULTS: [&str; 3] =
         ["fentry:task_numa_fault", "kprobe:task_numa_fault", "task->numa_faults_locality"];
+    /// Why there are no hint faults where nobody could see any: the kernel plants none.
+    pub const NOT_BALANCING: [&str; 2] =
+        ["this kernel has no automatic NUMA balancing", "kernel.numa_balancing=0: automatic NUMA balancing is off"];
     /// Pages that were moved.
     pub const MIGRATED: [&str; 1] = ["mm_migrate_pages"];
     /// Resident pages by node.

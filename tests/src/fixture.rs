@@ -1,12 +1,14 @@
 //! Fixed snapshots, as a model would make them, for tests of what is drawn and written.
 
 mod events;
+mod healthy;
 mod memory;
 mod scheduling;
 mod throttled;
 mod wide;
 
 pub use events::snapshot_with_events;
+pub use healthy::{Spent, snapshot_healthy, snapshot_spent, thread_spent};
 pub use memory::{
     snapshot_many_nodes, snapshot_with_gaps, snapshot_with_memory, snapshot_with_memory_after, snapshot_without_memory,
 };

@@ -1,11 +1,19 @@
 //! The program from outside: exit codes, streams and sentences of everything that ends before a probe is attached.
 //! What needs probes is in `live`.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use clap_complete::Shell;
+use numatrace::decode::{Event, decode};
+use numatrace::recording::writer::{Options, Recorder};
+use numatrace::recording::{Reason, Timeline};
+use numatrace::source::script::{Comm, Doing, KernelEvent};
+use numatrace_common::abi::Attributes;
+use numatrace_tests::timeline::Memory;
 use numatrace_tests::{golden, live::program};
+use zerocopy::IntoBytes;
 
 fn numatrace() -> PathBuf {
     program("numatrace").unwrap_or_else(|error| panic!("{error}"))
@@ -63,6 +71,19 @@ fn wrong_usage_is_one_sentence_and_code_2() {
         (&["report"], "required arguments"),
         (&["report", "file", "--format", "xml"], "invalid value 'xml'"),
         (&["report", "file", "--by", "tid"], "invalid value 'tid'"),
+        (
+            &["report", "file", "--findings", "-f", "csv"],
+            "findings are no table: --findings is for --format text and json",
+        ),
+        (&["report", "file", "--findings", "--thread", "7"], "'--findings' cannot be used with '--thread <TID>'"),
+        (&["report", "file", "--findings", "--comm", "x"], "'--findings' cannot be used with '--comm <NAME>'"),
+        (
+            &["report", "file", "--limit", "partial"],
+            "what is set is RULE=off, RULE=on or RULE.LIMIT=NUMBER, not 'partial'",
+        ),
+        (&["-a", "--limit", "part=off"], "there is no rule 'part': they are throttled, "),
+        (&["demo", "--limit", "partial.lost=1"], "the rule partial has no limit 'lost': it has lost-share, "),
+        (&["replay", "file", "--limit", "partial.lost-share=7"], "partial.lost-share is from 0 to 1, not 7"),
         (&["report", "file", "--to", "soon"], "a time is 12s, 1m 30s, plain seconds, 10:21:46 or"),
         (&["report", "file", "--pin-to", "first"], "a node is its number, as in numactl --hardware, or all"),
         (&["report", "file", "--pin-to", "0", "--thread", "7"], "cannot be used with"),
@@ -110,6 +131,103 @@ fn reports_of_a_recording_are_as_expected() {
     golden::check("recordings/threads.csv", &report(&["-f", "csv", "--sort", "tid"]));
     golden::check("recordings/by-cgroup.csv", &report(&["-f", "csv", "--by", "cgroup", "--top", "1"]));
     golden::check("recordings/stretch.json", &report(&["-f", "json", "--from", "1s", "--to", "2s", "--by", "cgroup"]));
+}
+
+/// Three threads that always want CPU 0 and may use no other, and one that hardly uses CPU 1.
+fn crowded(folder: &Path) -> PathBuf {
+    let attach = |tid: u32, state, cpu| KernelEvent::Attach {
+        at: 0,
+        tid,
+        tgid: Some(4711),
+        comm: Some(Comm::Text(format!("worker-{tid}"))),
+        state,
+        cpu,
+        queued_for: 0,
+        start: None,
+    };
+    let switch = |at, cpu, prev, next, prev_state| KernelEvent::Switch {
+        at,
+        cpu,
+        prev,
+        next,
+        prev_state,
+        state_now: None,
+        preempt: prev_state == 0,
+    };
+    let mut events = vec![
+        attach(10, Doing::Running, 0),
+        attach(11, Doing::Queued, 0),
+        attach(12, Doing::Queued, 0),
+        attach(20, Doing::Running, 1),
+    ];
+    for nth in 0..30 {
+        let at = 100_000_000 * (u64::from(nth) + 1);
+        events.push(switch(at, 0, 10 + nth % 3, 10 + (nth + 1) % 3, 0));
+        if nth == 0 {
+            events.push(switch(at, 1, 20, 0, 1));
+        }
+        if nth % 10 == 9 {
+            events.push(KernelEvent::Tick { at: at + 1, totals: true });
+        }
+    }
+    let memory = Memory::new(events, 1_000);
+    let path = folder.join("crowded.numatrace");
+    let file = File::create(&path).expect("a file");
+    let mut recorder = Recorder::new(file, memory.head(), Options::default()).expect("a recorder");
+    for record in memory.records() {
+        recorder.push(record);
+        let Ok(Event::Tick(tick)) = decode(record) else { continue };
+        for (tid, cpus) in [(10, 1), (11, 1), (12, 1), (20, 3)] {
+            let mut allowed = [0; 16];
+            allowed[0] = cpus;
+            let header = Attributes::header(tick.header.ts + 1, 0, 0);
+            recorder.push(Attributes { header, tid, policy: 0, nice: 0, rt_priority: 0, allowed }.as_bytes());
+        }
+        recorder.up_to(tick.header.ts + 1);
+    }
+    recorder.finish(Reason::Stopped).map_err(|(error, _)| error).expect("a recording");
+    path
+}
+
+/// The exit code says whether one is critical; what is printed is the findings alone.
+#[test]
+fn findings_by_themselves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = crowded(folder.path());
+    let path = path.to_str().expect("a path in UTF-8");
+    let told = |args: &[&str]| {
+        let output = run(&[&["report", path, "--findings", "--config", "/dev/null"], args].concat());
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let idle = ["--limit", "affinity.idle-cpus=0.5"];
+    let (code, text) = told(&idle);
+    assert_eq!(code, Some(3), "{text}");
+    golden::check("recordings/findings.txt", &text);
+    let (code, json) = told(&[&idle[..], &["-f", "json"]].concat());
+    let found: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((code, json.lines().count(), found.as_array().map(Vec::len)), (Some(3), 1, Some(1)), "{json}");
+    assert_eq!((&found[0]["id"], &found[0]["severity"]), (&"affinity".into(), &"critical".into()));
+    // A whole report has the same one.
+    let whole = run(&[&["report", path, "-f", "json", "--config", "/dev/null"], &idle[..]].concat());
+    let whole: serde_json::Value = serde_json::from_slice(&whole.stdout).expect("JSON");
+    assert_eq!(whole["findings"], found);
+    // Groups leave them, and a selection has none.
+    for (args, kept) in [(["--by", "comm"], true), (["--thread", "10"], false), (["--comm", "worker-10"], false)] {
+        let part = run(&[&["report", path, "-f", "json", "--config", "/dev/null"], &idle[..], &args].concat());
+        let part: serde_json::Value = serde_json::from_slice(&part.stdout).expect("JSON");
+        assert_eq!(part["findings"] == found, kept, "{args:?}: {}", part["findings"]);
+    }
+    let (code, text) = told(&[&idle[..], &["--limit", "affinity.critical-per-cpu=4"]].concat());
+    assert!(code == Some(0) && text.starts_with("warn "), "{text}");
+    assert_eq!(told(&["--limit", "affinity=off"]), (Some(0), "No rule found anything in these numbers.\n".into()));
+    assert_eq!(told(&["--limit", "affinity=off", "-f", "json"]), (Some(0), "[]\n".into()));
+    // Of a part of the recording: its numbers. Nobody had been asked about CPUs before its first tick.
+    assert_eq!(told(&[&idle[..], &["--to", "1100ms"]].concat()).0, Some(3));
+    let file = folder.path().join("findings.json");
+    let (code, text) = told(&[&idle[..], &["-f", "json", "-o", file.to_str().expect("a path")]].concat());
+    assert_eq!((code, text.as_str()), (Some(3), ""));
+    assert_eq!(fs::read_to_string(&file).expect("a file"), json);
 }
 
 #[test]

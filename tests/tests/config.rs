@@ -89,7 +89,8 @@ fn without_a_file_all_is_default() {
 #[test]
 fn what_is_printed_can_be_the_file() {
     let mine = "theme = 'colour-blind'\nascii = true\n[dashboard]\ntab = 'threads'\nwindow = '10s'\ninterval = '500ms'\n\
-                sort = 'runq.p99'\ncolumns = ['tid', 'name', 'runq.p99']\nmouse = true\n[keys]\nquit = ['n', 'f10']\nrecord = []\npause = 'ctrl-p'\n";
+                sort = 'runq.p99'\ncolumns = ['tid', 'name', 'runq.p99']\nmouse = true\n\
+                [findings]\npartial = 'off'\nthrottled.throttled-share = 0.1\n[keys]\nquit = ['n', 'f10']\nrecord = []\npause = 'ctrl-p'\n";
     let home = Home::with(mine);
     let printed = home.prints(&[], &[]);
     golden::check("config/mine.toml", &printed);
@@ -132,9 +133,18 @@ fn a_wrong_file_is_refused_with_its_line_by_everything_that_needs_it() {
         let said = home.refusal(args, &[]);
         assert!(said.starts_with(sentence), "{args:?}: {said}");
     }
-    // Where no dashboard is drawn the file of the user is none of anybody's business.
-    let report = home.run(&["report", RECORDING], &[]);
-    assert!(report.status.success() && report.stderr.is_empty());
+    // Where no dashboard is drawn and nobody named it, it stands in nobody's way, and is not passed over in silence.
+    for (args, notes) in [(&["report", RECORDING][..], 1), (&["report", RECORDING, "--config", "/dev/null"], 0)] {
+        let report = home.run(args, &[]);
+        let said = String::from_utf8_lossy(&report.stderr).replace(home.0.path().to_str().expect("a path"), "~");
+        assert!(report.status.success() && said.lines().count() == notes, "{args:?}: {said}");
+        assert!(
+            said.lines()
+                .all(|line| line.starts_with(sentence) && line.ends_with("; findings go by their usual limits"))
+        );
+    }
+    let said = home.refusal(&["report", RECORDING, "--config", named], &[]);
+    assert!(said.starts_with(sentence), "{said}");
     assert!(home.prints(&["--config", "/dev/null"], &[]).contains("quit = \"q\"  # default"));
     // Its place can be asked for, to mend it.
     assert_eq!(home.prints(&["--path"], &[]), "~/.config/numatrace/config.toml\n");
@@ -154,7 +164,7 @@ fn each_kind_of_wrong_file_has_its_sentence() {
         ("ascii = 'yes'", "line 1: ascii is \"auto\", true or false, not 'yes'"),
         (
             "colors = '256'",
-            "line 1: there is no key `colors`: it is one of `theme`, `colours`, `ascii`, `dashboard`, `keys`",
+            "line 1: there is no key `colors`: it is one of `theme`, `colours`, `ascii`, `dashboard`, `findings`, `keys`",
         ),
         (
             "[dashboard]\nwindow = 10",
@@ -166,6 +176,8 @@ fn each_kind_of_wrong_file_has_its_sentence() {
         ),
         ("[keys]\nhelp = 'ctrl-c'", "line 2: ctrl-c always quits"),
         ("[keys]\n\nexit = 'n'", "line 3: nothing is called 'exit' that a key can do: it is one of quit, help, "),
+        ("[findings]\npartial.lost-share = 2", "line 2: partial.lost-share is from 0 to 1, not 2"),
+        ("[findings.partial]\nlost = 2", "line 2: the rule partial has no limit 'lost': it has lost-share, "),
         ("theme = dark", "line 1: string values must be quoted, expected literal string"),
         ("[keys", "line 1: unclosed table, expected `]`"),
         ("theme = '\u{1b}[2J'", "line 1: "),
@@ -238,6 +250,25 @@ fn under_sudo_the_file_is_that_of_the_user_and_no_other_is_read() {
     symlink(home.0.path().join("closed"), home.0.path().join(".config")).expect("a link");
     let said = refusal(&home, &["config"]);
     assert!(said.contains("Permission denied") && !said.contains("$6$"), "{said}");
+}
+
+/// Of all commands that have findings: what the file says, and over it the command line.
+#[test]
+fn limits_of_the_file_hold_for_reports() {
+    let home = Home::with("[findings]\npartial.lost-share = 0.9\n");
+    let severities = |args: &[&str]| -> Vec<String> {
+        let output = home.run(&[&["report", RECORDING, "--findings", "-f", "json"], args].concat(), &[]);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        found.as_array().expect("an array").iter().map(|one| one["severity"].as_str().expect("a word").into()).collect()
+    };
+    assert_eq!(severities(&[]), ["info"]);
+    assert_eq!(severities(&["--config", "/dev/null"]), ["warn"]);
+    assert_eq!(severities(&["--limit", "partial.lost-share=0.01"]), ["warn"]);
+    assert_eq!(severities(&["--limit", "partial=off"]), [""; 0]);
+    let line = "partial.lost-share = 0.25  # command line; ";
+    let printed = home.prints(&["--limit", "partial.lost-share=0.25"], &[]);
+    assert!(printed.lines().any(|printed| printed.starts_with(line)), "{printed}");
 }
 
 /// The real dashboard over a recording, in a locale that is not UTF-8.

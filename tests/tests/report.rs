@@ -445,3 +445,36 @@ fn a_reader_that_went_away_is_told_apart_from_a_full_disk() {
     }
     assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe")), "a word is no error of a pipe");
 }
+
+/// A command may be longer than a line: it is broken where a shell reads on, and nothing but blanks stands beside it.
+#[test]
+fn findings_fit_and_their_commands_can_be_copied() {
+    let mut finding = everything().findings.remove(0);
+    let command = "g='/jobs/a b'; if [ -e \"/sys/fs/cgroup$g/cpu.max\" ]; then echo \"400000 100000\" > \
+                   \"/sys/fs/cgroup$g/cpu.max\"; else echo 400000 > \"/sys/fs/cgroup/cpu$g/cpu.cfs_quota_us\"; fi";
+    finding.command = Some(command.into());
+    let calm = Finding { severity: "info".into(), command: None, ..finding.clone() };
+    let told = |all: &[Finding], options: &TextOptions| {
+        let mut out = Vec::new();
+        report::text::write_findings(all, options, &mut out).expect("memory takes every write");
+        String::from_utf8(out).expect("a report is text")
+    };
+    let text = told(&[finding.clone(), calm], &narrow());
+    assert!(text.lines().all(|line| width(line) <= 80 && line == line.trim_end()), "{text}");
+    let lines =
+        text.lines().skip_while(|line| !line.trim_start().starts_with("$ ")).take_while(|line| !line.is_empty());
+    let copied: Vec<&str> =
+        lines.map(|line| line.trim_start().trim_start_matches("$ ").trim_end_matches(" \\")).collect();
+    assert!(copied.len() > 1 && copied.join(" ") == command, "{text}");
+    for words in [&finding.title, &finding.about, &finding.advice] {
+        let found = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(found.matches(words.as_str()).count(), 2, "{words}: {text}");
+    }
+    assert!(text.starts_with(&finding.severity) && text.contains("\n\ninfo "), "one below the other: {text}");
+    assert_eq!(told(&[], &narrow()), "No rule found anything in these numbers.\n");
+    // The same in JSON: an array of what a document has.
+    let mut out = Vec::new();
+    report::json::write_findings(&everything().findings, &mut out).expect("memory takes every write");
+    let document: Value = serde_json::from_str(&json_line(&everything())).expect("JSON");
+    assert_eq!(serde_json::from_slice::<Value>(&out).expect("JSON"), document["findings"]);
+}

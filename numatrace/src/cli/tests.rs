@@ -28,6 +28,15 @@ fn the_definition_is_consistent() {
 }
 
 #[test]
+fn limits_of_findings_come_in_their_order() {
+    let live = live(&["-p1", "--limit", "partial=off", "--limit=throttled.p99-ms=3", "--limit", "partial=on"]);
+    let settings = crate::findings::Settings::with(&live.findings.limit);
+    assert_eq!((settings.is_on("partial"), settings.limit("throttled", "p99-ms")), (true, Some(3.0)));
+    let sentence = refused(&["-p1", "--limit", "throttled.p99-ms=long"]);
+    assert!(sentence.contains("throttled.p99-ms is a number, not 'long'"), "{sentence}");
+}
+
+#[test]
 fn live_is_the_default() {
     for args in [&["--pid", "1", "-d", "1s"][..], &["live", "--pid", "1", "-d", "1s"], &["-p1", "-d1"]] {
         let live = live(args);

@@ -7,6 +7,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
 use super::PinTo;
+use crate::findings::Change;
 use crate::recording::writer::SMALLEST;
 use crate::text::{display_bytes, duration as show};
 
@@ -119,6 +120,11 @@ pub(super) fn pin_to(text: &str) -> Result<PinTo, String> {
         (_, Ok(node)) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(PinTo::Node(node)),
         _ => Err("a node is its number, as in numactl --hardware, or all".into()),
     }
+}
+
+/// `RULE.LIMIT=NUMBER`, `RULE=off` or `RULE=on`.
+pub(super) fn limit(text: &str) -> Result<Change, String> {
+    text.parse().map_err(|bad: crate::findings::Bad| bad.to_string())
 }
 
 pub(super) fn top(text: &str) -> Result<usize, String> {

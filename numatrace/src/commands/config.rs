@@ -2,13 +2,15 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use crate::{
-    cli::{ConfigArgs, LookArgs},
+    cli::{ConfigArgs, FindingArgs, LookArgs},
     config::{Config, Flags, Refused, Surroundings, place, print},
+    findings::Settings,
     report::SortKey,
     tui::layout::Column,
 };
@@ -34,7 +36,7 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
             }
         });
     }
-    match load(&args.look, None, None) {
+    match load(&args.look, &args.findings, None, None) {
         Ok(config) => out.write_all(print::toml(&config).as_bytes())?,
         Err(refused) => return Ok(refuse(&refused.to_string())),
     }
@@ -51,7 +53,12 @@ fn path(look: &LookArgs) -> Option<String> {
 ///
 /// # Errors
 /// When its file cannot be used.
-pub fn load(look: &LookArgs, interval: Option<Duration>, sort: Option<SortKey>) -> Result<Config, Refused> {
+pub fn load(
+    look: &LookArgs,
+    findings: &FindingArgs,
+    interval: Option<Duration>,
+    sort: Option<SortKey>,
+) -> Result<Config, Refused> {
     let flags = Flags {
         file: look.config.clone(),
         theme: look.theme,
@@ -59,8 +66,27 @@ pub fn load(look: &LookArgs, interval: Option<Duration>, sort: Option<SortKey>) 
         ascii: look.ascii,
         interval,
         sort: sort.map(column),
+        findings: findings.limit.clone(),
     };
     Config::load(&flags, &around(&var))
+}
+
+/// From which numbers on a report has findings: as the command line says, else the file, else as usual. Nobody named the
+/// file of the user: where it cannot be used a note says so, and the report comes all the same.
+///
+/// # Errors
+/// When a file that was named cannot be used.
+pub fn findings(named: Option<&Path>, findings: &FindingArgs) -> Result<Settings, Refused> {
+    let look = LookArgs { config: named.map(Into::into), ..LookArgs::default() };
+    match load(&look, findings, None, None) {
+        Ok(config) => Ok(config.findings()),
+        Err(refused) if named.is_some() => Err(refused),
+        Err(refused) => {
+            // A closed standard error is no reason to panic.
+            let _ = writeln!(io::stderr(), "numatrace: {refused}; findings go by their usual limits");
+            Ok(Settings::with(&findings.limit))
+        }
+    }
 }
 
 fn var(name: &str) -> Option<String> {

@@ -25,8 +25,8 @@ const DURATION: Duration = Duration::from_secs(10);
 /// # Errors
 /// One sentence about what stands in the way.
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
-    let config = match session::config(&args.look, &args.run, &args.output) {
-        Ok(config) => config,
+    let (config, findings) = match session::config(&args.look, &args.findings, &args.run, &args.output) {
+        Ok(found) => found,
         Err(refused) => return Ok(refuse(&refused.to_string())),
     };
     let machine = Machine::this();
@@ -47,6 +47,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         default_duration: Some(DURATION),
         one_report: true,
         config,
+        findings,
     };
     session.run()?;
     Ok(ExitCode::SUCCESS)

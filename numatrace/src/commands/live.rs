@@ -27,8 +27,8 @@ fn stdio(args: &LiveArgs) -> Stdio {
 /// # Errors
 /// One sentence about what stands in the way.
 pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
-    let config = match session::config(&args.look, &args.run, &args.output) {
-        Ok(config) => config,
+    let (config, findings) = match session::config(&args.look, &args.findings, &args.run, &args.output) {
+        Ok(found) => found,
         Err(refused) => return Ok(refuse(&refused.to_string())),
     };
     let mut traced = Traced::find(&args.filter, stdio(args))?;
@@ -39,6 +39,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         default_duration: None,
         one_report: false,
         config,
+        findings,
     };
     session.run()?;
     Ok(traced.end())

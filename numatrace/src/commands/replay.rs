@@ -24,7 +24,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     if !io::stdout().is_terminal() {
         return Ok(refuse("replay draws on a terminal, and standard output is none: use numatrace report"));
     }
-    let config = match super::config::load(&args.look, None, None) {
+    let config = match super::config::load(&args.look, &args.findings, None, None) {
         Ok(config) => config,
         Err(refused) => return Ok(refuse(&refused.to_string())),
     };

@@ -12,13 +12,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     cli::{ReportArgs, ReportFormat},
+    findings::{self, Severity},
     recording::{Timeline, reader::Reader},
     replay::Span,
     report::{
         self,
         offline::{Stretch, numbers_and_demand},
     },
-    snapshot::Snapshot,
+    snapshot::{Finding, Snapshot},
     text,
     units::Tid,
     whatif::{Demand, WhatIf},
@@ -36,6 +37,8 @@ use super::{
 const LONG: Duration = Duration::from_secs(1);
 /// Threads or names that are listed when nobody was selected.
 const LISTED: usize = 8;
+/// Exit code of `--findings` when one of them is critical.
+const CRITICAL: u8 = 3;
 /// Threads of a text report, unless it is said otherwise.
 const TOP: usize = 20;
 
@@ -44,6 +47,13 @@ const TOP: usize = 20;
 /// # Errors
 /// One sentence about why the file cannot be read, or nothing of it was selected.
 pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    if args.findings && args.format == ReportFormat::Csv {
+        return Ok(refuse("findings are no table: --findings is for --format text and json"));
+    }
+    let settings = match super::config::findings(args.config.as_deref(), &args.limits) {
+        Ok(settings) => settings,
+        Err(refused) => return Ok(refuse(&refused.to_string())),
+    };
     let reader = Reader::open(&args.file)?;
     let stretch = match stretch(args, &span(&reader)) {
         Ok(stretch) => stretch,
@@ -62,7 +72,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let wanted = nodes.is_some().then_some(&mut demand);
     let found = numbers_and_demand(reader, stretch, &mut |reader: &Reader| progress.show(reader), wanted)?;
     progress.end();
-    let Some(snapshot) = found else {
+    let Some(mut snapshot) = found else {
         let first = first_ts.map_or_else(String::new, |ts| {
             format!(" (its first record is of {})", text::duration(ts.saturating_sub(start_ns)))
         });
@@ -71,6 +81,12 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     if let Some(sentence) = &snapshot.incomplete {
         // Told in the report as well: a closed standard error is no failure.
         let _ = writeln!(io::stderr(), "numatrace: {sentence}");
+    }
+    snapshot.findings = findings::look_once(&snapshot, &settings);
+    if args.findings {
+        out.finish(|out| write_findings(&snapshot.findings, args, out))?;
+        let critical = snapshot.findings.iter().any(|finding| Severity::of(finding) == Severity::Critical);
+        return Ok(if critical { ExitCode::from(CRITICAL) } else { ExitCode::SUCCESS });
     }
     let what_if = nodes.map(|nodes| pinned::what_if(args, &snapshot, &demand, &nodes));
     let snapshot = select(snapshot, args)?;
@@ -135,6 +151,18 @@ fn write(snapshot: &Snapshot, what_if: Option<&WhatIf>, args: &ReportArgs, out: 
         }
     }
     out.write_all(&buffer).and_then(|()| out.flush()).context("cannot write the report")
+}
+
+fn write_findings(findings: &[Finding], args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut buffer = Vec::new();
+    match args.format {
+        ReportFormat::Json => report::json::write_findings(findings, &mut buffer)?,
+        ReportFormat::Text | ReportFormat::Csv => {
+            let options = text_options(args.color, args.sort, 0, args.output.is_none());
+            report::text::write_findings(findings, &options, &mut buffer)?;
+        }
+    }
+    out.write_all(&buffer).and_then(|()| out.flush()).context("cannot write the findings")
 }
 
 /// A bar on a terminal, once reading has taken a while.

@@ -13,9 +13,10 @@ use std::{
 use anyhow::{Context, anyhow};
 
 use crate::{
-    cli::{Format, LookArgs, OutputArgs, RunArgs},
+    cli::{FindingArgs, Format, LookArgs, OutputArgs, RunArgs},
     collect::live::{End, Pace},
     config::{Config, Refused},
+    findings::{self, Settings},
     report,
     snapshot::Snapshot,
     text,
@@ -42,19 +43,27 @@ pub struct Session<'a> {
     pub one_report: bool,
     /// How the dashboard is wanted; `None` where none is drawn.
     pub config: Option<Config>,
+    /// From which numbers on a report has findings.
+    pub findings: Settings,
 }
 
-/// The configuration of a run that draws a dashboard, and of one that names a file: that one is to be right in any case.
+/// The configuration of a run that draws a dashboard, and for all the limits of findings. A file that was named is to be right
+/// in any case.
 ///
 /// # Errors
 /// When its file cannot be used.
-pub fn config(look: &LookArgs, run: &RunArgs, output: &OutputArgs) -> Result<Option<Config>, Refused> {
-    let interactive = is_interactive(output);
-    if !interactive && look.config.is_none() {
-        return Ok(None);
+pub fn config(
+    look: &LookArgs,
+    findings: &FindingArgs,
+    run: &RunArgs,
+    output: &OutputArgs,
+) -> Result<(Option<Config>, Settings), Refused> {
+    if !is_interactive(output) {
+        return Ok((None, super::config::findings(look.config.as_deref(), findings)?));
     }
-    let config = super::config::load(look, run.interval, output.sort)?;
-    Ok(interactive.then_some(config))
+    let config = super::config::load(look, findings, run.interval, output.sort)?;
+    let findings = config.findings();
+    Ok((Some(config), findings))
 }
 
 /// Whether such a run draws a dashboard: on a terminal, and nothing else was asked for.
@@ -121,19 +130,25 @@ impl Session<'_> {
                 return Err(anyhow!(error).context("cannot write to standard output"));
             }
             if to_stdout && (end.is_some() || !self.one_report) {
-                self.write(&engine.model.snapshot(), &mut io::stdout().lock())
-                    .context("cannot write to standard output")?;
+                self.write(&self.told(&engine), &mut io::stdout().lock()).context("cannot write to standard output")?;
             }
             if end.is_some() {
                 break;
             }
         }
-        let last = engine.model.snapshot();
+        let last = self.told(&engine);
         file.finish(|out| self.write(&last, out))?;
         if !self.output.quiet || last.loss.records_lost > 0 {
             self.closing_note(&last, &engine);
         }
         Ok(())
+    }
+
+    /// The numbers since the start, and what they say.
+    fn told(&self, engine: &Engine) -> Snapshot {
+        let mut snapshot = engine.model.snapshot();
+        snapshot.findings = findings::look_once(&snapshot, &self.findings);
+        snapshot
     }
 
     fn write(&self, snapshot: &Snapshot, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -1,15 +1,18 @@
 //! What a configuration file says. All that is not understood is refused: a word that does nothing would be looked for long.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use toml::{Spanned, Value};
 
 use super::{Ascii, Colours};
 use crate::cli;
+use crate::findings::{Bad, Change};
 use crate::text;
 use crate::tui::history::Window;
 use crate::tui::keymap::{BINDINGS, Keymap, key_name, key_named};
@@ -41,6 +44,11 @@ pub struct File {
     pub ascii: Option<Ascii>,
     /// How the dashboard begins.
     pub dashboard: Dashboard,
+    #[serde(rename = "findings")]
+    rules: BTreeMap<Spanned<String>, Rule>,
+    /// From which numbers on there are findings.
+    #[serde(skip)]
+    pub findings: Findings,
     #[serde(rename = "keys")]
     named: BTreeMap<Spanned<String>, Pressed>,
     /// Which keys do what.
@@ -97,6 +105,7 @@ impl File {
             Wrong { line: line(text, error.span()), why }
         })?;
         file.keys = Keys::of(&file.named, text)?;
+        file.findings = Findings::of(&file.rules, text)?;
         Ok(file)
     }
 }
@@ -222,6 +231,85 @@ impl<'de> Deserialize<'de> for Pressed {
             other => Err(D::Error::custom(format!("a key is a word in quotes, such as \"x\", not {}", kind(other)))),
         };
         names.iter().map(key).collect::<Result<_, _>>().map(Pressed)
+    }
+}
+
+/// What a file sets of findings.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(pub Vec<Change>);
+
+/// What it sets of one rule.
+#[derive(Clone, Debug)]
+enum Rule {
+    /// `"off"` or `"on"`.
+    Word(String),
+    /// Some limits.
+    Limits(BTreeMap<Spanned<String>, Number>),
+}
+
+impl<'de> Deserialize<'de> for Rule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rule, D::Error> {
+        struct Told;
+        impl<'de> Visitor<'de> for Told {
+            type Value = Rule;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"off\", \"on\" or a table of limits")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Rule, E> {
+                Ok(Rule::Word(word.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rule, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(Rule::Limits)
+            }
+        }
+        deserializer.deserialize_any(Told)
+    }
+}
+
+/// A limit, whole or not.
+#[derive(Clone, Copy, Debug)]
+struct Number(f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Integer(whole) => Ok(Number(whole as f64)),
+            Value::Float(number) => Ok(Number(number)),
+            other => Err(D::Error::custom(format!("a limit is a number, not {}", kind(&other)))),
+        }
+    }
+}
+
+impl Findings {
+    /// All of them, as they stand in the file.
+    fn of(rules: &BTreeMap<Spanned<String>, Rule>, text: &str) -> Result<Findings, Wrong> {
+        let mut found = Vec::new();
+        for (rule, told) in rules {
+            let id = rule.get_ref();
+            let made: Vec<(Range<usize>, Result<Change, Bad>)> = match told {
+                Rule::Word(word) => vec![(rule.span(), Change::switch(id, word))],
+                Rule::Limits(limits) if limits.is_empty() => vec![(rule.span(), Change::switch(id, "on"))],
+                Rule::Limits(limits) => {
+                    limits.iter().map(|(name, to)| (name.span(), Change::limit(id, name.get_ref(), to.0))).collect()
+                }
+            };
+            for (at, change) in made {
+                match change {
+                    Ok(change) => found.push((at.start, change)),
+                    // A rule that is not known is wrong where the rule is named.
+                    Err(Bad::Rule(name)) => {
+                        let why = Bad::Rule(name).to_string();
+                        return Err(Wrong { line: line(text, Some(rule.span())), why });
+                    }
+                    Err(bad) => return Err(Wrong { line: line(text, Some(at)), why: bad.to_string() }),
+                }
+            }
+        }
+        found.sort_by_key(|(at, _)| *at);
+        Ok(Findings(found.into_iter().map(|(_, change)| change).collect()))
     }
 }
 

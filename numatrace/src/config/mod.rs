@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::findings::{Change, Settings};
 use crate::text;
 use crate::tui::history::Window;
 use crate::tui::keymap::Keymap;
@@ -114,6 +115,8 @@ pub struct Flags {
     pub interval: Option<Duration>,
     /// `--sort`, as a column.
     pub sort: Option<Column>,
+    /// `--limit`.
+    pub findings: Vec<Change>,
 }
 
 /// What is around the program.
@@ -192,6 +195,8 @@ pub struct Config {
     pub keymap: Arc<Keymap>,
     /// The names of the bindings that the file has.
     pub bound: Vec<&'static str>,
+    /// What is set of findings, in the order in which it counts.
+    pub changes: Vec<Setting<Change>>,
 }
 
 impl Config {
@@ -253,7 +258,13 @@ impl Config {
             mouse: Setting::of(None, dashboard.mouse, false),
             keymap: Arc::new(file.keys.map),
             bound: file.keys.bound,
+            changes: changes(&file.findings.0, &flags.findings),
         }
+    }
+
+    /// From which numbers on there are findings.
+    pub fn findings(&self) -> Settings {
+        Settings::with(self.changes.iter().map(|change| &change.value))
     }
 
     /// The theme as the terminal can show it.
@@ -271,7 +282,7 @@ impl Config {
             sort: Sort::by(self.sort.value),
             columns: self.columns.value.clone(),
             mouse: self.mouse.value,
-            findings: crate::findings::Settings::default(),
+            findings: self.findings(),
         }
     }
 
@@ -279,6 +290,12 @@ impl Config {
     pub fn options(&self, target: impl Into<String>) -> Options {
         Options { theme: self.theme(), preferences: self.preferences(), ..Options::new(target) }
     }
+}
+
+/// Those of the file, and then those of the command line.
+fn changes(file: &[Change], flags: &[Change]) -> Vec<Setting<Change>> {
+    let of = |all: &[Change], origin| all.iter().map(|value| Setting { value: *value, origin }).collect::<Vec<_>>();
+    [of(file, Origin::File), of(flags, Origin::CommandLine)].concat()
 }
 
 /// <https://no-color.org>.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use toml::Value;
 
 use super::{Ascii, Colours, Config, Origin, Setting};
+use crate::findings::{RULES, Rule, To};
 use crate::text;
 use crate::tui::keymap::key_name;
 use crate::tui::state::Key;
@@ -39,6 +40,8 @@ pub fn toml(config: &Config) -> String {
     file.set("columns", &Value::Array(columns), &format!("{}{fitting}", origin(config.columns.origin)));
     let Setting { value: mouse, origin: from } = config.mouse;
     file.set("mouse", &Value::Boolean(mouse), &origin(from));
+    file.line("\n[findings]");
+    RULES.iter().for_each(|rule| findings(config, rule, &mut file));
     file.line("\n[keys]");
     for (binding, keys) in config.keymap.bindings() {
         let from = if config.bound.contains(&binding.name) { Origin::File } else { Origin::Default };
@@ -50,6 +53,26 @@ pub fn toml(config: &Config) -> String {
         file.set(binding.name, &value, &format!("{}; {}", origin(from), binding.what));
     }
     file.0
+}
+
+/// What is set of a rule: that it is off, or all its limits.
+fn findings(config: &Config, rule: &Rule, file: &mut Lines) {
+    let settings = config.findings();
+    // Who said it last.
+    let from = |said: &dyn Fn(To) -> bool| {
+        let found = config.changes.iter().rev().find(|change| change.value.rule == rule.id && said(change.value.to));
+        origin(found.map_or(Origin::Default, |change| change.origin))
+    };
+    if !settings.is_on(rule.id) {
+        file.word(rule.id, "off", &from(&|to| to == To::Off));
+        return;
+    }
+    for limit in rule.limits {
+        let number = settings.limit(rule.id, limit.name).unwrap_or(limit.default);
+        let from = from(&|to| matches!(to, To::Limit(name, _) if name == limit.name));
+        let about = format!("{from}; {}", limit.about);
+        file.set(&format!("{}.{}", rule.id, limit.name), &Value::Float(number), &about);
+    }
 }
 
 /// A key as a file has it.

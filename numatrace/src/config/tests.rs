@@ -1,6 +1,7 @@
 //! What flags, environment and file come to, and the sentence for a file that cannot be used.
 
 use super::*;
+use crate::findings::RULES;
 use crate::tui::keymap::BINDINGS;
 use crate::tui::state::Key;
 
@@ -24,6 +25,11 @@ interval = "250ms"
 sort = "runq.p99"
 columns = ["tid", "runq.p99", "cgroup"]
 mouse = true
+
+[findings]
+throttled.throttled-share = 0.1
+throttled.least-ms = 30
+partial = "off"
 
 [keys]
 quit = "n"
@@ -50,6 +56,38 @@ fn a_file_says_how_the_dashboard_begins() {
     assert_eq!([pressed(Key::Char('r')), pressed(Key::Char(' '))], [None, Some(Key::Repaint)]);
     assert_eq!(config.bound, ["quit", "record", "up", "theme", "pause", "redraw"]);
     assert!(config.bound.iter().all(|name| BINDINGS.iter().any(|binding| binding.name == *name)));
+}
+
+/// The command line over the file, one limit at a time; whoever sets a limit wants to hear of it.
+#[test]
+fn findings_are_as_the_file_and_then_the_command_line_say() {
+    let change = |text: &str| text.parse::<Change>().unwrap_or_else(|bad| panic!("{bad}"));
+    let config = settled(&Flags::default(), &[XTERM], ALL);
+    let findings = config.preferences().findings;
+    assert!(!findings.is_on("partial") && findings.is_on("affinity"));
+    let limit = |settings: &Settings, name| settings.limit("throttled", name);
+    assert_eq!((limit(&findings, "throttled-share"), limit(&findings, "least-ms")), (Some(0.1), Some(30.0)));
+    assert_eq!(limit(&findings, "p99-ms"), limit(&Settings::default(), "p99-ms"));
+    let flags = Flags {
+        findings: ["throttled.least-ms=40", "partial=on", "affinity=off", "affinity.idle-cpus=2", "single-node=off"]
+            .map(change)
+            .into(),
+        ..Flags::default()
+    };
+    let config = settled(&flags, &[XTERM], ALL);
+    let findings = config.findings();
+    assert_eq!((limit(&findings, "throttled-share"), limit(&findings, "least-ms")), (Some(0.1), Some(40.0)));
+    assert!(findings.is_on("partial") && findings.is_on("affinity") && !findings.is_on("single-node"));
+    let printed = print::toml(&config);
+    for line in [
+        "throttled.throttled-share = 0.1  # file; ",
+        "throttled.least-ms = 40.0  # command line; ",
+        "throttled.p99-ms = 5.0  # default; ",
+        "affinity.idle-cpus = 2.0  # command line; ",
+        "single-node = \"off\"  # command line",
+    ] {
+        assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line} is not in\n{printed}");
+    }
 }
 
 #[test]
@@ -141,6 +179,25 @@ fn a_wrong_file_is_refused_with_its_line_and_a_reason() {
         ("[dashboard]\nsort = 'age'", 2, "there is no column 'age': it is one of \"tid\", \"name\""),
         ("[dashboard]\nmouse = 'on'", 2, "mouse is true or false, not 'on'"),
         ("dashboard = 'threads'", 1, "invalid type: string \"threads\", expected a table"),
+        ("findings = 1", 1, "invalid type: integer `1`, expected a table"),
+        ("[findings]\nthrotled = 'off'", 2, "there is no rule 'throtled': they are throttled, "),
+        ("[findings]\n\nthrotled.least-ms = 1", 3, "there is no rule 'throtled': they are throttled, "),
+        ("[findings]\nthrottled = 'never'", 2, "the rule throttled is set to on or off, not to 'never'"),
+        (
+            "[findings]\nthrottled = false",
+            2,
+            "invalid type: boolean `false`, expected \"off\", \"on\" or a table of limits",
+        ),
+        (
+            "[findings.throttled]\nleast-ms = 1\nleast = 1",
+            3,
+            "the rule throttled has no limit 'least': it has throttled-share",
+        ),
+        ("[findings]\nthrottled.least-ms = '1'", 2, "a limit is a number, not '1'"),
+        ("[findings]\n\nthrottled.throttled-share = 2", 3, "throttled.throttled-share is from 0 to 1, not 2"),
+        ("[findings]\nthrottled.throttled-share = nan", 2, "throttled.throttled-share is from 0 to 1, not NaN"),
+        ("[findings]\npartial = 'off'\npartial.gap-share = 0.5", 3, "dotted key"),
+        ("[findings]\n'\u{202e}' = 'off'", 2, "there is no rule '\\u{202e}'"),
         ("keys = 1", 1, "invalid type: integer `1`, expected a table"),
         ("[keys]\nexit = 'n'", 2, "nothing is called 'exit' that a key can do: it is one of quit, help"),
         ("[keys]\nquit = 'n'\nexit = 'n'", 3, "nothing is called 'exit'"),
@@ -199,11 +256,15 @@ fn what_is_printed_can_be_the_file() {
             (before.ascii, before.tab, before.window, before.sort, &before.columns),
             (after.ascii, after.tab, after.window, after.sort, &after.columns)
         );
+        assert_eq!(before.findings, after.findings, "{printed}");
         assert_eq!((config.interval.value, config.mouse.value), (again.interval.value, again.mouse.value));
         // And then all of it comes from the file.
         let lines = print::toml(&again);
         let values = lines.lines().filter(|line| line.contains(" = "));
-        assert!(values.clone().all(|line| line.contains("# file")) && values.count() == 9 + BINDINGS.len(), "{lines}");
+        let limits: usize =
+            RULES.iter().map(|rule| if after.findings.is_on(rule.id) { rule.limits.len() } else { 1 }).sum();
+        assert!(values.clone().all(|line| line.contains("# file")), "{lines}");
+        assert_eq!(values.count(), 9 + limits + BINDINGS.len(), "{lines}");
     }
 }
 

@@ -5,18 +5,21 @@
 //! of time and says one specific sentence with its evidence. So that findings do not flicker, [`Findings`] remembers which
 //! are shown: a shown one has eased limits ([`EASE`]), and stays for a while after it is gone ([`HOLD_NS`]).
 
+mod demand;
+mod kernel_threads;
 mod limits;
 mod rules;
+pub mod shell;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use self::limits::{Bad, Limit, Limits, Settings};
+pub use self::limits::{Bad, Change, Limit, Limits, Settings, To};
 pub use self::rules::RULES;
 use crate::snapshot::{Finding, Snapshot};
 
-/// A finding that is shown stays while what it is about is at least this share of its limits.
+/// A finding that is shown stays, and stays as bad, while what it is about is at least this share of its limits.
 pub const EASE: f64 = 0.8;
 /// For so long a finding stays after the numbers no longer say it, time of the target.
 pub const HOLD_NS: u64 = 3_000_000_000;
@@ -130,8 +133,7 @@ impl Findings {
         self.now_ns = now_ns;
         for rule in RULES {
             let Some(limits) = self.settings.of(rule.id) else { continue };
-            let case = Case { numbers, limits, shown: self.shown.contains_key(rule.id) };
-            if let Some(said) = (rule.check)(&case) {
+            if let Some(said) = said(rule, numbers, limits, self.shown.get(rule.id).map(|shown| shown.severity)) {
                 let severity = said.severity;
                 self.shown.insert(rule.id, Shown { finding: finding(rule, said), severity, seen_ns: now_ns });
             }
@@ -149,6 +151,18 @@ pub fn look_once(numbers: &Snapshot, settings: &Settings) -> Vec<Finding> {
     Findings::new(settings.clone()).look(numbers, numbers.duration_ns)
 }
 
+/// What a rule says, where a finding of it is shown already as bad as this. Eased limits keep it so, and make it no worse.
+fn said(rule: &Rule, numbers: &Snapshot, limits: &Limits, shown: Option<Severity>) -> Option<Conclusion> {
+    let check = |shown| (rule.check)(&Case { numbers, limits, shown });
+    let Some(before) = shown else { return check(false) };
+    let eased = check(true)?;
+    if eased.severity <= before {
+        return Some(eased);
+    }
+    let worse = check(false).filter(|said| said.severity >= before);
+    Some(worse.unwrap_or(Conclusion { severity: before, ..eased }))
+}
+
 fn finding(rule: &Rule, said: Conclusion) -> Finding {
     Finding {
         id: rule.id.into(),
@@ -160,3 +174,6 @@ fn finding(rule: &Rule, said: Conclusion) -> Finding {
         command: said.command,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Finding, Snapshot};
 use crate::whatif::Estimate;
 
 /// Writes one document and a newline, in one piece: a reader that follows a file never sees half a line of a
@@ -14,7 +14,7 @@ use crate::whatif::Estimate;
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(snapshot: &Snapshot, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    document(snapshot, out)
+    line(snapshot, out)
 }
 
 /// The same with what binding to nodes would do, in `what_if`.
@@ -32,11 +32,19 @@ pub fn write_with_what_if(
         snapshot: &'a Snapshot,
         what_if: &'a [Estimate],
     }
-    document(&Document { snapshot, what_if }, out)
+    line(&Document { snapshot, what_if }, out)
 }
 
-fn document(document: &impl Serialize, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let mut line = serde_json::to_vec(document).map_err(io::Error::from)?;
+/// Writes findings alone, as one array and a newline.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_findings(findings: &[Finding], out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    line(findings, out)
+}
+
+fn line(told: &(impl Serialize + ?Sized), out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut line = serde_json::to_vec(told).map_err(io::Error::from)?;
     line.push(b'\n');
     out.write_all(&line)
 }

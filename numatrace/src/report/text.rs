@@ -2,6 +2,7 @@
 //! threads, nodes, and last the sources that are off. What does not fit is left out and said to be.
 
 mod details;
+mod findings;
 mod nodes;
 mod page;
 mod quota;
@@ -48,7 +49,7 @@ impl Default for TextOptions {
 pub fn write(snapshot: &Snapshot, options: &TextOptions, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
     header(&mut page, snapshot);
-    findings(&mut page, &snapshot.findings);
+    findings::write(&mut page, &snapshot.findings);
     totals::write(&mut page, snapshot);
     quota::write(&mut page, snapshot);
     touches::write(&mut page, snapshot);
@@ -74,6 +75,16 @@ pub fn write_what_if(
 ) -> io::Result<()> {
     let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
     what_if::write(&mut page, snapshot, what_if);
+    out.write_all(page.finish().as_bytes())
+}
+
+/// Writes findings alone, or one sentence where there are none.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_findings(findings: &[Finding], options: &TextOptions, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
+    findings::list(&mut page, findings);
     out.write_all(page.finish().as_bytes())
 }
 
@@ -159,21 +170,6 @@ fn gaps(page: &mut Page, gaps: &[Gap]) {
         }
         let line = format!("{source} saw {}: what it counts is too low by what happened then", when.join(", "));
         page.entry("gaps", &line, Tone::Bad);
-    }
-}
-
-fn findings(page: &mut Page, findings: &[Finding]) {
-    if findings.is_empty() {
-        return;
-    }
-    page.heading("Findings", "");
-    for finding in findings {
-        let tone = if finding.severity == "info" { Tone::Plain } else { Tone::Bad };
-        page.entry(&finding.severity, &finding.title, tone);
-        page.entry("", &finding.advice, Tone::Plain);
-        if let Some(command) = &finding.command {
-            page.entry("", &format!("$ {command}"), Tone::Plain);
-        }
     }
 }
 

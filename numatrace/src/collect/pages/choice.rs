@@ -181,11 +181,11 @@ impl Choice {
     fn choose_hints(&mut self, refused: Option<String>) {
         self.why_hints = match numa_balancing() {
             _ if self.plan.source == PageSource::Off => Some("switched off with --page-source off".into()),
-            None => Some("this kernel has no automatic NUMA balancing".into()),
+            None => Some(sources::NOT_BALANCING[0].into()),
             Some(0) => {
                 // Somebody may turn it on: its faults are no page touches then either.
                 self.hints = hints::HOOK;
-                Some("kernel.numa_balancing=0: automatic NUMA balancing is off".into())
+                Some(sources::NOT_BALANCING[1].into())
             }
             Some(_) => None,
         };

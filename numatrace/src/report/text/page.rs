@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::text::{left, visible, width};
 
 /// Width of the label column of an entry.
-const LABEL: usize = 12;
+pub(super) const LABEL: usize = 12;
 
 /// How something stands out; only ever beside words that say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
