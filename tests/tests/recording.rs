@@ -264,7 +264,7 @@ fn what_is_no_recording_is_said_in_a_sentence() {
     );
     assert!(why(with(8, b'X')).ends_with("is no numatrace recording"));
     assert!(why(with(24, 4)).contains("a newer numatrace (format 4, records 1; this one reads up to 3 and 1)"));
-    assert!(why(with(26, 9)).contains("a newer numatrace (format 2, records 9;"));
+    assert!(why(with(26, 9)).contains("a newer numatrace (format 3, records 9;"));
     assert!(why(with(60, b'#')).ends_with("has a damaged head"));
     assert!(why(folder.0.path().to_owned()).ends_with("is a directory: name a recording in it"));
     assert!(why("/dev/null".into()).contains("is no regular file"));

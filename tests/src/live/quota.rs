@@ -83,25 +83,27 @@ impl Limited {
         Ok((value("nr_periods")?, value("nr_throttled")?, ns))
     }
 
-    /// What came since `before` is what the report has of it. The kernel's own count goes on for a moment after the last
-    /// thread went to sleep: an enforcement timer that was set still fires, so it is waited for.
+    /// What came since numatrace began, between `before` and `after`, is what the report has of it.
     ///
     /// # Errors
     /// When a number differs.
-    pub fn equals(&self, report: &Report, before: Stat) -> Result<()> {
+    pub fn equals(&self, report: &Report, before: Stat, after: Stat) -> Result<()> {
         let now = self.stat()?;
-        let truth = [now.0 - before.0, now.1 - before.1, now.2 - before.2];
+        let since = |then: Stat| [now.0 - then.0, now.1 - then.1, now.2 - then.2];
+        let (most, least) = (since(before), since(after));
         let entries = report.0["throttle"].as_array().context("no quotas in the report")?;
         let name = self.with_quota.file_name().and_then(|name| name.to_str()).context("a name")?;
         let mine = entries.iter().find(|entry| entry["cgroup"].as_str().is_some_and(|path| path.ends_with(name)));
         let mine = mine.with_context(|| format!("{name} is not in {entries:?}"))?;
         let ours =
             ["periods", "throttled_periods", "throttled_ns"].map(|field| mine[field].as_u64().unwrap_or(u64::MAX));
-        ensure!(ours == truth, "[periods, throttled ones, ns throttled] are {ours:?}, cpu.stat says {truth:?}");
+        let between = ours.iter().zip(least).zip(most).all(|((ours, least), most)| (least..=most).contains(ours));
+        ensure!(between, "[periods, throttled ones, ns throttled] are {ours:?}, cpu.stat says {least:?} to {most:?}");
         Ok(())
     }
 
-    /// Waits until its cpu.stat stands still, as it does when all its threads sleep.
+    /// Waits until its cpu.stat stands still, as it does when all its threads sleep: an enforcement timer that was set still
+    /// fires.
     ///
     /// # Errors
     /// When it does not.

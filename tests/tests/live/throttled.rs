@@ -38,11 +38,12 @@ fn run_in(limited: &Limited, cgroup: &Path) -> Result<Report> {
     limited.settle()?;
     let before = limited.stat()?;
     let mut tracer = Tracer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let after = limited.stat()?;
     workloads.iter_mut().try_for_each(Workload::go)?;
     workloads.iter_mut().try_for_each(|workload| workload.done().map(drop))?;
     limited.settle()?;
     let report = tracer.stop()?;
-    limited.equals(&report, before)?;
+    limited.equals(&report, before, after)?;
     workloads.into_iter().try_for_each(Workload::finish)?;
     Ok(report)
 }
