@@ -130,14 +130,9 @@ impl Live {
         let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
-        let same_ids = !preflight::in_pid_namespace(&Machine::this());
-        sources.push(attributes_source(same_ids));
-        sources.push(cgroups_source(same_ids));
+        let LookedUp { same_ids, mut quotas, node_memories, sources: looked_up } = LookedUp::find(topology);
+        sources.extend(looked_up);
         let mut cgroups = Cgroups::default();
-        let mut quotas = QuotaHierarchy::find(&Machine::this()).filter(|_| same_ids).map(Quotas::new);
-        let node_memories = NodeMemories::new(Path::new("/sys"), topology);
-        sources.push(quota_source(quotas.is_some(), same_ids));
-        sources.push(node_memory_source(node_memories.is_some()));
         if let Some(quotas) = &mut quotas {
             first_targets(&plan.filter).iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
         }
@@ -557,6 +552,34 @@ fn cgroups_source(same_ids: bool) -> SourceInfo {
     };
     let state = if reason.is_none() { SourceState::On } else { SourceState::Off };
     SourceInfo { name: "/proc/PID/cgroup".into(), state, reason: reason.map(Into::into) }
+}
+
+/// What is read from files of this machine, not told by hooks.
+struct LookedUp {
+    same_ids: bool,
+    quotas: Option<Quotas>,
+    node_memories: Option<NodeMemories>,
+    sources: Vec<SourceInfo>,
+}
+
+impl LookedUp {
+    fn find(topology: &Topology) -> LookedUp {
+        let same_ids = !preflight::in_pid_namespace(&Machine::this());
+        let quotas = QuotaHierarchy::find(&Machine::this()).filter(|_| same_ids).map(Quotas::new);
+        let node_memories = NodeMemories::new(Path::new("/sys"), topology);
+        let sources = vec![
+            attributes_source(same_ids),
+            cgroups_source(same_ids),
+            quota_source(quotas.is_some(), same_ids),
+            node_memory_source(node_memories.is_some()),
+        ];
+        LookedUp { same_ids, quotas, node_memories, sources }
+    }
+}
+
+/// Sources that are files of this machine, and whether each works.
+pub fn looked_up_sources(topology: &Topology) -> Vec<SourceInfo> {
+    LookedUp::find(topology).sources
 }
 
 /// Threads that are targets from the start, as far as the filter names them: one that is started is in our own cgroup. Of

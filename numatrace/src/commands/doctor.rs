@@ -12,6 +12,7 @@ use crate::{
     cli::{DoctorArgs, Format},
     collect::{
         hooks::{Flavour, HOOKS, ITERATOR, ITERATOR_WITHOUT},
+        live,
         load::{self, Plan},
         pages::{HintSource, PagePlan, PageSource},
         system,
@@ -72,6 +73,7 @@ fn examine() -> Diagnosis {
         Ok((flavour, sources)) => {
             diagnosis.flavour = Some(flavour.name());
             diagnosis.sources = sources;
+            diagnosis.sources.extend(live::looked_up_sources(&topology));
             diagnosis.sources.push(drain());
             diagnosis.sources.push(balancing(&machine));
             diagnosis
