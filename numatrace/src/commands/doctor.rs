@@ -176,6 +176,7 @@ fn write_text(diagnosis: &Diagnosis, out: &mut impl Write) -> io::Result<()> {
         (None, None) => {}
     }
     writeln!(out)?;
+    let longest = diagnosis.sources.iter().map(|source| source.name.len()).max().unwrap_or(0);
     for source in &diagnosis.sources {
         let state = match source.state {
             SourceState::On => "on",
@@ -184,7 +185,7 @@ fn write_text(diagnosis: &Diagnosis, out: &mut impl Write) -> io::Result<()> {
             SourceState::Sampled => "sampled",
         };
         let reason = source.reason.as_deref().unwrap_or_default();
-        let line = format!("  {:<28} {state:<12} {reason}", source.name);
+        let line = format!("  {:<longest$}  {state:<12} {reason}", source.name);
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())

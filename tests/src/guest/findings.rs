@@ -1,44 +1,63 @@
 //! Findings from end to end: a problem is made, the finding says it, what it advises is done, and it is gone.
 
-use std::process::Command;
+use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::touches::Tuned;
-use crate::live::{Workload, numatrace};
+use crate::live::{PATIENCE, Tracer, Workload};
 
-/// How long numatrace looks at a time.
-const LOOK: &str = "6s";
+/// How long numatrace has looked, ns, when what it does not say by then is not there.
+const LOOK_NS: u64 = 6_000_000_000;
 
-/// What it finds about a process within a while, and the whole report.
-fn look(pid: u32, flags: &[&str]) -> Result<(Vec<Value>, Value)> {
-    let pid = pid.to_string();
-    let args = ["live", "-q", "-f", "json", "-i", "2s", "-d", LOOK, "--pid", &pid];
-    let ended = numatrace(&[&args, flags].concat())?;
-    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
-    let last = ended.stdout.lines().last().context("it printed nothing")?;
-    let report: Value = serde_json::from_str(last)?;
-    Ok((report["findings"].as_array().cloned().unwrap_or_default(), report))
+/// The finding with this name, if there is one.
+fn find(report: &Value, id: &str) -> Option<Value> {
+    report["findings"].as_array()?.iter().find(|finding| finding["id"] == id).cloned()
 }
 
-/// The finding with this name; what there is instead is said, with the numbers that it would stand on.
-fn found(id: &str, (findings, report): &(Vec<Value>, Value)) -> Result<Value> {
-    let names: Vec<&str> = findings.iter().filter_map(|finding| finding["id"].as_str()).collect();
-    let finding = findings.iter().find(|finding| finding["id"] == id);
-    finding.cloned().with_context(|| {
-        let totals = &report["totals"];
-        let about = ["residency_ns", "touches", "hint_faults", "pages_migrated", "expected_remote_share", "node_moves"];
-        let told: Vec<String> = about.iter().map(|name| format!("{name} {}", totals[*name])).collect();
-        let (pages, memory) = (&report["placement_pages"], &report["node_memory"]);
-        format!("no finding {id}, only {names:?}: {}, pages {pages}, memory {memory}", told.join(", "))
-    })
+/// The numbers that findings stand on, to be said where there is none.
+fn numbers(report: &Value) -> String {
+    let names = ["residency_ns", "touches", "hint_faults", "pages_migrated", "expected_remote_share", "node_moves"];
+    let told: Vec<String> = names.iter().map(|name| format!("{name} {}", report["totals"][*name])).collect();
+    let (pages, memory, found) = (&report["placement_pages"], &report["node_memory"], &report["findings"]);
+    format!("{}, pages {pages}, memory {memory}, findings {found}", told.join(", "))
 }
 
-fn gone(id: &str, (findings, _): &(Vec<Value>, Value)) -> Result<()> {
-    let still = findings.iter().find(|finding| finding["id"] == id);
-    ensure!(still.is_none(), "it is still said: {}", still.cloned().unwrap_or_default());
-    Ok(())
+/// Waits until it is found.
+fn found(id: &str, tracer: &mut Tracer) -> Result<Value> {
+    let begun = Instant::now();
+    loop {
+        let report = &tracer.next_report()?.0;
+        if let Some(finding) = find(report, id) {
+            return Ok(finding);
+        }
+        ensure!(begun.elapsed() < PATIENCE, "no finding {id}: {}", numbers(report));
+    }
+}
+
+/// Waits until there is enough to find it by, and it is not found. Returns the report.
+fn not_found(id: &str, tracer: &mut Tracer, enough: impl Fn(&Value) -> bool) -> Result<Value> {
+    let begun = Instant::now();
+    loop {
+        let report = tracer.next_report()?.0.clone();
+        if report["duration_ns"].as_u64().is_some_and(|ns| ns >= LOOK_NS) && enough(&report) {
+            let still = find(&report, id);
+            ensure!(still.is_none(), "it is said: {}", still.unwrap_or_default());
+            return Ok(report);
+        }
+        ensure!(begun.elapsed() < PATIENCE, "not enough to find {id} by: {}", numbers(&report));
+    }
+}
+
+fn trace(workload: &Workload, flags: &[&str]) -> Result<Tracer> {
+    Tracer::start(&[&["--pid", &workload.pid.to_string()], flags].concat())
+}
+
+/// First touches of all threads.
+fn first_touches(report: &Value) -> u64 {
+    let of = |place: &str| report["totals"]["touches"]["first_touch"][place].as_u64().unwrap_or(0);
+    of("local") + of("remote")
 }
 
 /// Runs the command that a finding names, as somebody who pastes it into a shell does.
@@ -53,16 +72,17 @@ fn run_its_command(finding: &Value) -> Result<String> {
 /// The memory of a process lies where it does not run; its command moves it.
 pub fn remote_memory() -> Result<()> {
     let _off = Tuned::balancing(false)?;
-    let mut workload = Workload::start(&["owned", "20000", "--nodes", "1,0", "--millis", "120000"])?;
+    let mut workload = Workload::start(&["owned", "20000", "--nodes", "1,0", "--millis", "600000"])?;
+    let mut before = trace(&workload, &[])?;
     workload.go()?;
-    let before = look(workload.pid, &[])?;
-    let finding = found("remote-memory", &before)?;
+    let finding = found("remote-memory", &mut before)?;
+    before.stop()?;
     ensure!(finding["severity"] != "info", "{finding}");
     let command = run_its_command(&finding)?;
     ensure!(command.contains("migratepages"), "{command}");
-    let after = look(workload.pid, &[])?;
-    gone("remote-memory", &after)?;
-    let pages: Vec<u64> = serde_json::from_value(after.1["placement_pages"].clone())?;
+    let pages = |report: &Value| serde_json::from_value::<Vec<u64>>(report["placement_pages"].clone());
+    let after = not_found("remote-memory", &mut trace(&workload, &[])?, |report| pages(report).is_ok())?;
+    let pages = pages(&after)?;
     ensure!(pages[0] > 20_000 && pages[1] < 2_000, "its pages are at {pages:?}");
     Ok(())
 }
@@ -71,21 +91,16 @@ pub fn remote_memory() -> Result<()> {
 pub fn first_touch() -> Result<()> {
     let _off = Tuned::balancing(false)?;
     for (nodes, expected) in [("1,0", true), ("0,0", false)] {
-        let mut workload = Workload::start(&["owned", "20000", "--nodes", nodes, "--millis", "120000"])?;
-        let pid = workload.pid;
-        // It is to be seen from its first page on.
-        let going = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_secs(2));
-            workload.go().map(|()| workload)
-        });
-        let seen = look(pid, &[])?;
-        drop(going.join().map_err(|_| anyhow::anyhow!("it panicked"))??);
+        let mut workload = Workload::start(&["owned", "20000", "--nodes", nodes, "--millis", "600000"])?;
+        let mut tracer = trace(&workload, &[])?;
+        workload.go()?;
         if expected {
-            let finding = found("first-touch", &seen)?;
+            let finding = found("first-touch", &mut tracer)?;
             ensure!(finding["title"].as_str().is_some_and(|title| title.contains("owner")), "{finding}");
         } else {
-            gone("first-touch", &seen)?;
-            gone("remote-memory", &seen)?;
+            let enough = |report: &Value| first_touches(report) >= 20_000 && !report["placement_pages"].is_null();
+            let report = not_found("first-touch", &mut tracer, enough)?;
+            ensure!(find(&report, "remote-memory").is_none(), "{}", report["findings"]);
         }
     }
     Ok(())
@@ -95,11 +110,15 @@ pub fn first_touch() -> Result<()> {
 pub fn memory_policy() -> Result<()> {
     let _off = Tuned::balancing(false)?;
     for (nodes, expected) in [("0,1", true), ("0,0", false)] {
-        let args = ["touch", "2000", "--kind", "rounds", "--nodes", nodes, "--millis", "60000"];
+        let args = ["touch", "2000", "--kind", "rounds", "--nodes", nodes, "--millis", "600000"];
         let mut workload = Workload::start(&args)?;
+        let mut tracer = trace(&workload, &[])?;
         workload.go()?;
-        let seen = look(workload.pid, &[])?;
-        if expected { found("memory-policy", &seen).map(drop)? } else { gone("memory-policy", &seen)? }
+        if expected {
+            found("memory-policy", &mut tracer)?;
+        } else {
+            not_found("memory-policy", &mut tracer, |report| first_touches(report) >= 10_000)?;
+        }
     }
     Ok(())
 }
@@ -107,16 +126,15 @@ pub fn memory_policy() -> Result<()> {
 /// More memory on a node than it has.
 pub fn node_full() -> Result<()> {
     let _off = Tuned::balancing(false)?;
-    for (pages, expected) in [("300000", true), ("2000", false)] {
-        let mut workload = Workload::start(&["fill", pages, "--node", "0", "--millis", "120000"])?;
-        let pid = workload.pid;
-        let going = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            workload.go().map(|()| workload)
-        });
-        let seen = look(pid, &["-d", "15s"])?;
-        drop(going.join().map_err(|_| anyhow::anyhow!("it panicked"))??);
-        if expected { found("node-full", &seen).map(drop)? } else { gone("node-full", &seen)? }
+    for (pages, expected) in [("300000", true), ("20000", false)] {
+        let mut workload = Workload::start(&["fill", pages, "--node", "0", "--millis", "600000"])?;
+        let mut tracer = trace(&workload, &[])?;
+        workload.go()?;
+        if expected {
+            found("node-full", &mut tracer)?;
+        } else {
+            not_found("node-full", &mut tracer, |report| first_touches(report) >= 20_000)?;
+        }
     }
     Ok(())
 }
@@ -124,14 +142,20 @@ pub fn node_full() -> Result<()> {
 /// Pairs of threads that wake each other across nodes, until its command binds them to one.
 pub fn cross_node_hops() -> Result<()> {
     let _off = Tuned::balancing(false)?;
-    let mut workload = Workload::start(&["pipes", "3", "--millis", "120000"])?;
+    // An emulated machine does in a second what a real one does in some milliseconds.
+    let flags: Vec<&str> =
+        ["cross-node-hops.moves=20", "cross-node-hops.per-second=1", "cross-node-hops.per-cpu-second=1"]
+            .iter()
+            .flat_map(|limit| ["--limit", limit])
+            .collect();
+    let mut workload = Workload::start(&["pipes", "3", "--millis", "600000"])?;
+    let mut before = trace(&workload, &flags)?;
     workload.go()?;
-    let before = look(workload.pid, &[])?;
-    let finding = found("cross-node-hops", &before)?;
+    let finding = found("cross-node-hops", &mut before)?;
+    before.stop()?;
     let command = run_its_command(&finding)?;
     ensure!(command.contains("taskset"), "{command}");
-    let after = look(workload.pid, &[])?;
-    gone("cross-node-hops", &after)?;
-    ensure!(after.1["totals"]["node_moves"] == 0, "it still moves between nodes: {}", after.1["totals"]["node_moves"]);
+    let after = not_found("cross-node-hops", &mut trace(&workload, &flags)?, |_| true)?;
+    ensure!(after["totals"]["node_moves"] == 0, "it still moves between nodes: {}", after["totals"]["node_moves"]);
     Ok(())
 }

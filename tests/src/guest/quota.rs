@@ -23,9 +23,9 @@ pub fn throttled(source: &str, state: &str) -> Result<()> {
     workloads.iter_mut().try_for_each(|workload| workload.done().map(drop))?;
     limited.settle()?;
     let report = tracer.stop()?;
-    workloads.into_iter().try_for_each(Workload::finish)?;
     limited.equals(&report, before, after)?;
     let (throttled, truth) = (report.number("/totals/throttled_wait_ns")?, limited.stat()?.2 - before.2);
+    workloads.into_iter().try_for_each(Workload::finish)?;
     ensure!(truth > 1_000_000_000, "the quota stopped it for {truth} ns only: nothing to compare");
     within(0.05, "throttled time, against cpu.stat", throttled, truth)?;
     let named = |entry: &&serde_json::Value| entry["name"] == source;
