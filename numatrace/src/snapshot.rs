@@ -63,8 +63,8 @@ pub struct Snapshot {
     /// Not part of schema 1, and none where this is the difference of two snapshots.
     #[serde(skip)]
     pub events: Vec<Arc<Interval>>,
-    /// CPU quota of the target's cgroups and of every cgroup above them that has one, those with most threads first, each
-    /// followed by those above it; `None` until a source measures it.
+    /// CPU quota of the target's cgroups and of every cgroup above them that has one, the deepest first, then those with most
+    /// threads; `None` until a source measures it.
     pub throttle: Option<Vec<Throttle>>,
     /// Memory of each node and what its allocator counted, by position in `host.nodes`; `None` until a source measures it.
     pub node_memory: Option<Vec<NodeMemory>>,

@@ -41,11 +41,11 @@ impl Quotas {
         }
     }
 
-    /// Those that have a quota, or were throttled by one. `threads` are the cgroups of threads that live, each with how many
+    /// Those that have a quota, or were throttled by one, the deepest first. `threads` are the cgroups of threads that live, each with how many
     /// there are.
-    pub(super) fn view<'a>(&self, threads: impl Iterator<Item = (&'a str, u64)> + Clone) -> Vec<Throttle> {
+    pub(super) fn view(&self, threads: &[(&str, u64)]) -> Vec<Throttle> {
         let told = self.by_cgroup.values().filter(|counted| counted.last.quota_us > 0 || counted.throttled_periods > 0);
-        let mut all: Vec<Throttle> = told.map(|counted| counted.view(threads.clone())).collect();
+        let mut all: Vec<Throttle> = told.map(|counted| counted.view(threads)).collect();
         let depth = |path: &str| path.bytes().filter(|byte| *byte == b'/').count();
         let order =
             |cgroup: &Throttle| (std::cmp::Reverse((depth(&cgroup.cgroup), cgroup.threads)), cgroup.cgroup.clone());
@@ -65,8 +65,8 @@ impl Counted {
         self.last = *record;
     }
 
-    fn view<'a>(&self, threads: impl Iterator<Item = (&'a str, u64)>) -> Throttle {
-        let mine = threads.filter(|(path, _)| holds(&self.path, path));
+    fn view(&self, threads: &[(&str, u64)]) -> Throttle {
+        let mine = threads.iter().filter(|(path, _)| holds(&self.path, path));
         let quota = |period_us: u64| self.last.quota_us as f64 / period_us as f64;
         Throttle {
             cgroup: self.path.to_string(),
@@ -74,7 +74,7 @@ impl Counted {
             throttled_periods: self.throttled_periods,
             throttled_ns: self.throttled_ns,
             quota_cpus: (self.last.quota_us > 0 && self.last.period_us > 0).then(|| quota(self.last.period_us)),
-            threads: mine.fold(0, |sum, (_, count)| sum.saturating_add(count)),
+            threads: mine.fold(0, |sum, (_, count)| sum.saturating_add(*count)),
         }
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         quotas.record(&quota(3, 5, 0), Some(&"/app/web/none".into()));
         quotas.record(&quota(4, 5, 100_000), Some(&"/beyond".into()));
         let threads = [("/app/web", 3), ("/app/webs", 5), ("/app/web/none", 1)];
-        let made = quotas.view(threads.into_iter());
+        let made = quotas.view(&threads);
         let web = Throttle {
             cgroup: "/app/web".into(),
             periods: 90,

@@ -65,7 +65,7 @@ impl Model {
             placement_age_ns: placement.map(|(_, oldest)| self.now_ns.saturating_sub(oldest)),
             gaps: self.gaps.iter().cloned().collect(),
             events: self.notable.recent(),
-            throttle: self.meta.waits.quotas.then(|| self.quotas.view(self.cgroup_sizes().into_iter())),
+            throttle: self.meta.waits.quotas.then(|| self.quotas.view(&self.cgroup_sizes())),
             node_memory: self.node_memories.view().filter(|_| self.meta.waits.node_memory),
             findings: Vec::new(),
             incomplete: None,

@@ -151,8 +151,7 @@ fn every_kind_survives_and_so_do_unknown_ones() {
         records.push(placement.as_bytes());
         records.push(Gap { header: Gap::header(ts, 3, 0), start_ns: ts - 50, end_ns: ts - 20 }.as_bytes());
         let header = Throttled::header(ts, 1, 0);
-        let mut throttled =
-            Throttled { header, tid, tgid: 100, seq: round as u32, reserved: 0, throttled_ns: ts, open_ns: 5 };
+        let mut throttled = Throttled { header, tid, tgid: 100, seq: round, reserved: 0, throttled_ns: ts, open_ns: 5 };
         records.push(throttled.as_bytes());
         throttled.header.kind = kind::THROTTLED_BASE;
         records.push(throttled.as_bytes());
