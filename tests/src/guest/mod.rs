@@ -62,6 +62,7 @@ pub static SUITES: [Suite; 3] = [
             check("finding_memory_policy", findings::memory_policy),
             check("finding_node_full", findings::node_full),
             check("finding_cross_node_hops_and_its_command", findings::cross_node_hops),
+            check("finding_numa_balancing_and_its_command", findings::numa_balancing),
             check("forks_are_followed", forks),
             check("hops_within_a_cache_are_llc", || hop("llc", 0, 1)),
             check("hops_between_nodes_are_cross_node", || hop("cross_node", 1, 2)),

@@ -39,7 +39,7 @@ impl Tuned {
     }
 
     /// Balancing that begins soon after a program starts and looks at all of its memory often.
-    fn eager() -> Result<Tuned> {
+    pub(super) fn eager() -> Result<Tuned> {
         let files = ["scan_delay_ms", "scan_period_min_ms", "scan_period_max_ms"];
         let paths = files.map(|file| format!("{SCANNING}/{file}"));
         Self::set(&[(&paths[0], "100"), (&paths[1], "100"), (&paths[2], "200"), (BALANCING, "1")])

@@ -5,7 +5,7 @@ use std::{collections::HashMap, io};
 use super::usage;
 
 /// Options that have no value.
-const FLAGS: [&str; 2] = ["now", "queued"];
+const FLAGS: [&str; 3] = ["now", "queued", "apart"];
 
 /// What was asked for.
 #[derive(Debug, Default)]

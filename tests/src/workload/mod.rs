@@ -43,7 +43,8 @@ usage: workload [--now] COMMAND
   touch N --kind KIND --nodes A,B [--cpu C]   a thread on node A (or that CPU) touches N pages of node B, see KINDS
   touch N --kind hint --nodes A,B --millis T  reads them again and again, so that NUMA balancing samples it
   touch N --kind rounds --nodes A,B --millis T   maps, touches and unmaps them again and again
-  owned N --nodes A,B --millis T   a thread fills N pages on node A, then two read them again and again on node B
+  owned N --nodes A,B --millis T [--apart]   a thread fills N pages on node A, then two read them again and again on node B;
+                                   --apart: the second of them on the node after B
   fill N --node A --millis T       a thread on node A fills N pages, more than the node may have room for
   sleeper --seconds S              does nothing
 KINDS, each with N page faults of the thread unless it says otherwise:

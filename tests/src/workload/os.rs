@@ -48,8 +48,12 @@ pub fn allow(tid: u32, cpus: &[usize]) -> io::Result<()> {
 
 /// Lets the calling thread run on the CPUs of a node alone.
 pub fn allow_node(node: usize) -> io::Result<()> {
-    let list = fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"))?;
-    allow(0, &cpu_list(&list))
+    allow(0, &cpus_of_node(node)?)
+}
+
+/// CPUs of a node that are online.
+pub fn cpus_of_node(node: usize) -> io::Result<Vec<usize>> {
+    Ok(cpu_list(&fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"))?))
 }
 
 /// Gives a thread a nice value.

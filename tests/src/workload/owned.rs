@@ -29,11 +29,12 @@ struct Common(Region);
 unsafe impl Send for Common {}
 
 /// `owner` writes N fresh pages on node A, and ends; then `reader-0` and `reader-1` read them again and again on node B, until
-/// the time is over. No policy says where the pages are to be.
+/// the time is over; with `--apart` the second of them on the node after B. No policy says where the pages are to be.
 pub fn owned(args: &Args, crew: &mut Crew) -> io::Result<()> {
     let (a, b) = args.pair("nodes")?;
     let time = Duration::from_millis(args.number("millis")?);
     let pages = args.count().map_err(usage)?;
+    let apart = args.flag("apart");
     memory::no_huge_pages()?;
     let region = Common(Region::anonymous(pages)?);
     let filled = Arc::new(AtomicBool::new(false));
@@ -53,7 +54,7 @@ pub fn owned(args: &Args, crew: &mut Crew) -> io::Result<()> {
         let filled = Arc::clone(&filled);
         crew.add(
             &format!("reader-{reader}"),
-            move || os::allow_node(b),
+            move || os::allow_node(if apart { b + reader } else { b }),
             move || {
                 let Common(region) = { region };
                 while !filled.load(Ordering::Acquire) {
