@@ -235,7 +235,7 @@ pub mod slice_flags {
     pub const HOLDER_OWN: u16 = 1 << 8;
     /// [`Slice::prev`](super::Slice::prev) is a thread of the same process.
     pub const PREV_OWN: u16 = 1 << 9;
-    /// Where the throttled part of the wait begins: six bits, in units of 1/63 of the wait, rounded up.
+    /// Where the throttled part of the wait begins: six bits, in units of 1/63 of the wait, rounded down, but at least 1.
     pub const THROTTLED_SHIFT: u32 = 10;
     /// All of the wait.
     pub const THROTTLED_ALL: u16 = 63;
@@ -253,8 +253,9 @@ pub mod slice_flags {
         if wait_ns >> 58 != 0 {
             return 1 << THROTTLED_SHIFT;
         }
-        let share = (throttled_ns * THROTTLED_ALL as u64).div_ceil(wait_ns);
-        (share as u16) << THROTTLED_SHIFT
+        // Rounded down: what is told of single waits is no more than the kernel's exact sums.
+        let share = throttled_ns * THROTTLED_ALL as u64 / wait_ns;
+        (if share == 0 { 1 } else { share as u16 }) << THROTTLED_SHIFT
     }
 
     /// How much of a wait of `wait_ns` a CPU quota caused, to within 1/63 of the wait.

@@ -94,6 +94,12 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
         initial.locality = task.numa_faults_locality().unwrap_or([0; 2]);
     }
     initial.seed(phase, since, task.cpu() as u16);
+    if phase == phase::QUEUED {
+        // What a quota stopped it from here on; before, nothing is known.
+        let stopped = task.stopped_from_now();
+        initial.stopped_queue = stopped.queue;
+        initial.stopped_before = stopped.ns;
+    }
     let state = if A::BTF {
         storage_get(task.ptr(), &raw mut initial, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     } else {

@@ -92,6 +92,10 @@ impl Cgroups {
     /// The cgroup above one; `None` for the root, and beyond the bound.
     pub(super) fn parent(&mut self, number: u32) -> Option<u32> {
         let path = Arc::clone(self.in_order.get((number as usize).checked_sub(1)?)?);
+        // Outside of our own cgroup namespace: what is above it is not known here.
+        if path.split(|byte| *byte == b'/').any(|part| part == b"..") {
+            return None;
+        }
         let cut = path.iter().rposition(|byte| *byte == b'/')?;
         let parent = if cut == 0 { &path[..1] } else { &path[..cut] };
         let number = if parent.len() < path.len() { self.number(parent) } else { NOT_KNOWN };
@@ -204,6 +208,8 @@ mod tests {
         let root = cgroups.parent(above).expect("it has one");
         assert_eq!((cgroups.path(above), cgroups.path(root)), (Some(&b"/a"[..]), Some(&b"/"[..])));
         assert_eq!((cgroups.parent(root), cgroups.parent(99), cgroups.path(0), cgroups.count()), (None, None, None, 3));
+        let outside = cgroups.number(b"/../x");
+        assert_eq!(cgroups.parent(outside), None);
         let mut told = 0;
         (0..2).for_each(|_| cgroups.tell_path(above, &mut |_| told += 1));
         assert_eq!(told, 1);

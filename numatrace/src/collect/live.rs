@@ -130,7 +130,8 @@ impl Live {
         let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
-        let LookedUp { same_ids, mut quotas, node_memories, sources: looked_up } = LookedUp::find(topology);
+        let LookedUp { same_ids, mut quotas, node_memories, sources: looked_up } =
+            LookedUp::find(topology, &first_targets(&plan.filter));
         sources.extend(looked_up);
         let mut cgroups = Cgroups::default();
         if let Some(quotas) = &mut quotas {
@@ -253,8 +254,9 @@ impl Live {
     /// Reads CPU quotas and what they counted, and the nodes' memory, and tells what is news, as records like any other, which
     /// are given out at once.
     pub fn read_quotas(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        let last = self.end.is_some();
         if let Some(quotas) = &mut self.quotas {
-            quotas.tick(&mut self.cgroups, sink);
+            quotas.tick(last, &mut self.cgroups, sink);
         }
         if let Some(memories) = &mut self.node_memories {
             memories.tick(sink);
@@ -563,14 +565,19 @@ struct LookedUp {
 }
 
 impl LookedUp {
-    fn find(topology: &Topology) -> LookedUp {
+    fn find(topology: &Topology, targets: &[u32]) -> LookedUp {
         let same_ids = !preflight::in_pid_namespace(&Machine::this());
-        let quotas = QuotaHierarchy::find(&Machine::this()).filter(|_| same_ids).map(Quotas::new);
+        let mounted = QuotaHierarchy::find(&Machine::this());
+        let is_mounted = mounted.is_some();
+        // Whoever the targets are, the first process is in the root of all cgroups, or of what is shown here.
+        let targets: Vec<u32> = targets.iter().copied().chain([1]).collect();
+        let quotas = mounted.filter(|_| same_ids).map(Quotas::new);
+        let quotas = quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::default()));
         let node_memories = NodeMemories::new(Path::new("/sys"), topology);
         let sources = vec![
             attributes_source(same_ids),
             cgroups_source(same_ids),
-            quota_source(quotas.is_some(), same_ids),
+            quota_source(quotas.is_some(), same_ids, is_mounted),
             node_memory_source(node_memories.is_some()),
         ];
         LookedUp { same_ids, quotas, node_memories, sources }
@@ -579,7 +586,7 @@ impl LookedUp {
 
 /// Sources that are files of this machine, and whether each works.
 pub fn looked_up_sources(topology: &Topology) -> Vec<SourceInfo> {
-    LookedUp::find(topology).sources
+    LookedUp::find(topology, &[]).sources
 }
 
 /// Threads that are targets from the start, as far as the filter names them: one that is started is in our own cgroup. Of
@@ -592,10 +599,13 @@ fn first_targets(filter: &Filter) -> Vec<u32> {
     }
 }
 
-fn quota_source(shown: bool, same_ids: bool) -> SourceInfo {
-    let reason = match (shown, same_ids) {
-        (true, _) => None,
-        (_, false) => Some(
+fn quota_source(shown: bool, same_ids: bool, is_mounted: bool) -> SourceInfo {
+    let reason = match (shown, same_ids, is_mounted) {
+        (true, ..) => None,
+        (_, true, true) => Some(
+            "numatrace runs in a cgroup namespace of its own, or sees a part of the hierarchy: CPU quotas of targets outside of it, and what they count, are not known",
+        ),
+        (_, false, _) => Some(
             "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the CPU quotas of threads are not known",
         ),
         _ => {

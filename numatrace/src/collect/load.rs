@@ -464,7 +464,7 @@ fn throttle_source(how: u32) -> Source {
             name: by_load.into(),
             state: SourceState::BestEffort,
             reason: Some(
-                "this kernel (before 6.6) does not count for how long threads waited on a stopped queue: the throttled part of a wait is approximate, and can be too large"
+                "this kernel (before 6.6) does not count for how long threads waited on a stopped queue: the throttled part of a wait is approximate, too large or too small"
                     .into(),
             ),
         },

@@ -16,8 +16,10 @@ use crate::target::QuotaHierarchy;
 
 /// Cgroups that are asked for a quota on each tick, one file each, about 10 us.
 const ASKED: usize = 64;
-/// Cgroups with a quota that are read on each tick, three files each at most.
+/// Cgroups with a quota that are read on each tick, three files each at most; with more, each has its turn.
 const READ: usize = 256;
+/// It is looked this often at most: to read cpu.stat has the kernel sum up over all CPUs.
+const EVERY_NS: u64 = 500_000_000;
 
 /// What was told.
 #[derive(Debug)]
@@ -30,6 +32,9 @@ pub(super) struct Quotas {
     begun: HashMap<u32, Counts>,
     /// The number of the cgroup that was asked last.
     asked: u32,
+    /// The number of the one with a quota that was read last.
+    read: u32,
+    next_ns: u64,
 }
 
 /// What the files of a cgroup say.
@@ -44,7 +49,23 @@ struct Counts {
 
 impl Quotas {
     pub(super) fn new(hierarchy: QuotaHierarchy) -> Quotas {
-        Quotas { hierarchy, limited: BTreeSet::new(), told: HashMap::new(), begun: HashMap::new(), asked: 0 }
+        Quotas {
+            hierarchy,
+            limited: BTreeSet::new(),
+            told: HashMap::new(),
+            begun: HashMap::new(),
+            asked: 0,
+            read: 0,
+            next_ns: 0,
+        }
+    }
+
+    /// The cgroups of these threads are shown here: those of another cgroup namespace, or outside of what is mounted, are not.
+    pub(super) fn shows(&self, tids: &[u32], cgroups: &mut Cgroups) -> bool {
+        tids.iter().all(|tid| {
+            let number = cgroups.number_of(*tid);
+            number.and_then(|number| cgroups.path(number)).is_none_or(|path| self.hierarchy.directory(path).is_some())
+        })
     }
 
     /// Notes what the cgroup of a thread that is about to be traced, and those above it, counted so far, so that what they
@@ -64,15 +85,26 @@ impl Quotas {
     pub(super) fn forget_told(&mut self) {
         self.told.clear();
         self.begun.clear();
+        self.next_ns = 0;
     }
 
-    /// Tells those whose numbers are news.
-    pub(super) fn tick(&mut self, cgroups: &mut Cgroups, sink: &mut dyn FnMut(&[u8])) {
+    /// Tells those whose numbers are news; with the `last` tick whatever was read before.
+    pub(super) fn tick(&mut self, last: bool, cgroups: &mut Cgroups, sink: &mut dyn FnMut(&[u8])) {
+        let now = monotonic_ns();
+        if !last && now < self.next_ns {
+            return;
+        }
+        self.next_ns = now.saturating_add(EVERY_NS);
         self.ask(cgroups);
-        let limited: Vec<u32> = self.limited.iter().copied().take(READ).collect();
+        let after = self.limited.range(self.read.saturating_add(1)..);
+        let limited: Vec<u32> = after.chain(self.limited.range(..=self.read)).copied().take(READ).collect();
         for number in limited {
-            // A cgroup that was removed stays as it was told last.
-            let Some(counts) = cgroups.path(number).and_then(|path| self.read(path)) else { continue };
+            self.read = number;
+            // A cgroup that was removed stays as it was told last, and is asked again in its turn.
+            let Some(counts) = cgroups.path(number).and_then(|path| self.read(path)) else {
+                self.limited.remove(&number);
+                continue;
+            };
             if self.told.get(&number) == Some(&counts) {
                 continue;
             }
@@ -175,7 +207,8 @@ mod tests {
 
     fn told(quotas: &mut Quotas, cgroups: &mut Cgroups) -> Vec<(u32, u64, u64, u64)> {
         let mut all = Vec::new();
-        quotas.tick(cgroups, &mut |record| match decode(record).expect("a record") {
+        quotas.next_ns = 0;
+        quotas.tick(false, cgroups, &mut |record| match decode(record).expect("a record") {
             Event::Quota(q) => all.push((q.cgroup, q.throttled_periods, q.throttled_ns, q.quota_us)),
             Event::CgroupPath(_) => {}
             other => panic!("{other:?}"),

@@ -25,6 +25,8 @@ pub(super) struct Sums {
     pub(super) cut_wait_ns: u64,
     /// Part of all waits that a CPU quota caused.
     pub(super) throttled_ns: u64,
+    /// Of that, of waits that are in no latency.
+    pub(super) cut_throttled_ns: u64,
 }
 
 impl Sums {
@@ -57,6 +59,7 @@ impl Sums {
             involuntary: totals.involuntary,
             cut_wait_ns: 0,
             throttled_ns: 0,
+            cut_throttled_ns: 0,
         }
     }
 
@@ -73,6 +76,7 @@ impl Sums {
         self.involuntary = self.involuntary.saturating_add(other.involuntary);
         self.cut_wait_ns = self.cut_wait_ns.saturating_add(other.cut_wait_ns);
         self.throttled_ns = self.throttled_ns.saturating_add(other.throttled_ns);
+        self.cut_throttled_ns = self.cut_throttled_ns.saturating_add(other.cut_throttled_ns);
     }
 
     /// Takes off field by field; what would be less than nothing is nothing.
@@ -88,6 +92,7 @@ impl Sums {
             involuntary: self.involuntary.saturating_sub(other.involuntary),
             cut_wait_ns: self.cut_wait_ns.saturating_sub(other.cut_wait_ns),
             throttled_ns: self.throttled_ns.saturating_sub(other.throttled_ns),
+            cut_throttled_ns: self.cut_throttled_ns.saturating_sub(other.cut_throttled_ns),
         }
     }
 

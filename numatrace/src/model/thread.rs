@@ -287,7 +287,12 @@ impl Tracked {
             since: totals.since,
             wait_ns: totals.open_wait_ns,
             blocked_ns: totals.open_blocked_ns,
-            throttled_ns: 0,
+            // What was told of the same wait stays until more is.
+            throttled_ns: if (totals.phase, totals.since) == (self.open.phase, self.open.since) {
+                self.open.throttled_ns
+            } else {
+                0
+            },
             told: totals.header.ts,
             preempted: totals.flags & slice_flags::WAIT_MASK == slice_flags::WAIT_PREEMPTED,
         };
@@ -323,6 +328,7 @@ impl Tracked {
             blocked_ns: open.blocked_ns,
             cut_wait_ns: open.wait_ns,
             throttled_ns: open.throttled_ns,
+            cut_throttled_ns: open.throttled_ns,
             ..Sums::default()
         });
         if places.has(self.cpu) {

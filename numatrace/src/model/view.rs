@@ -145,7 +145,8 @@ impl Model {
     fn unthrottled(&self, mut waits: Waits<u64>, all: &Latency, sum: &Sum) -> Latency {
         waits.take_off(&self.throttled);
         waits.add(&self.unthrottled);
-        waits.latency(all.count, all.total_ns.saturating_sub(sum.numbers.sums.throttled_ns))
+        let Sums { throttled_ns, cut_throttled_ns, .. } = sum.numbers.sums;
+        waits.latency(all.count, all.total_ns.saturating_sub(throttled_ns.saturating_sub(cut_throttled_ns)))
     }
 
     /// The cgroups of threads that live, and how many there are in each.

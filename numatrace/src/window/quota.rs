@@ -9,10 +9,14 @@ use crate::snapshot::{Behind, Latency, NodeMemory, PreemptedBy, Snapshot, Thread
 pub(super) fn since(now: &ThreadStats, before: &ThreadStats, depth: Depth, made: ThreadStats) -> ThreadStats {
     let less = u64::saturating_sub;
     let mut made = made;
-    made.throttled_wait_ns = now.throttled_wait_ns.map(|ns| less(ns, before.throttled_wait_ns.unwrap_or(0)));
+    // What a wait was for is known as a whole when it ends: no more than was waited in the stretch.
+    let waited_ns = made.wait_ns;
+    made.throttled_wait_ns =
+        now.throttled_wait_ns.map(|ns| less(ns, before.throttled_wait_ns.unwrap_or(0)).min(waited_ns));
     made.behind = now.behind.map(|now| {
         let before = before.behind.unwrap_or_default();
-        Behind { own_ns: less(now.own_ns, before.own_ns), others_ns: less(now.others_ns, before.others_ns) }
+        let own_ns = less(now.own_ns, before.own_ns).min(waited_ns);
+        Behind { own_ns, others_ns: less(now.others_ns, before.others_ns).min(waited_ns - own_ns) }
     });
     made.preempted_by = now.preempted_by.map(|now| {
         let before = before.preempted_by.unwrap_or_default();
@@ -86,16 +90,21 @@ mod tests {
                 own: Waited { count: n, total_ns: n },
                 others: Waited { count: 2 * n, total_ns: 2 * n },
             }),
+            wait_ns: 100,
             ..ThreadStats::default()
         };
         let nothing = ThreadStats::default();
-        let made = since(&stats(10), &stats(4), Depth::Counts, nothing.clone());
+        let waited = |wait_ns| ThreadStats { wait_ns, ..ThreadStats::default() };
+        let made = since(&stats(10), &stats(4), Depth::Counts, waited(100));
         assert_eq!(made, stats(6));
-        assert_eq!(since(&stats(10), &nothing, Depth::All, nothing.clone()), stats(10));
+        assert_eq!(since(&stats(10), &nothing, Depth::All, waited(100)), stats(10));
+        // A wait that began before the stretch tells all that it was for when it ends.
+        let made = since(&stats(10), &nothing, Depth::All, waited(15));
+        assert_eq!((made.throttled_wait_ns, made.behind), (Some(10), Some(Behind { own_ns: 10, others_ns: 5 })));
         assert_eq!(since(&nothing, &stats(4), Depth::All, nothing.clone()), nothing);
         let mut sum = nothing.clone();
         [&stats(1), &nothing, &stats(3)].into_iter().for_each(|part| add(&mut sum, part));
-        assert_eq!(sum, stats(4));
+        assert_eq!(ThreadStats { wait_ns: 100, ..sum }, stats(4));
     }
 
     #[test]

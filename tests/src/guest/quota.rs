@@ -11,7 +11,7 @@ pub fn throttled(source: &str, state: &str) -> Result<()> {
     let (mut workloads, mut flags) = (Vec::new(), Vec::new());
     for cpu in ["0", "1"] {
         let workload = Workload::start(&["pin", "--cpu", cpu, "--millis", "4000"])?;
-        std::fs::write(limited.below.join("cgroup.procs"), workload.pid.to_string())?;
+        std::fs::write(limited.below()?.join("cgroup.procs"), workload.pid.to_string())?;
         flags.extend(["--pid".to_owned(), workload.pid.to_string()]);
         workloads.push(workload);
     }

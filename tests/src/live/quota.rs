@@ -23,7 +23,7 @@ pub struct Limited {
     /// The cgroup with the quota.
     pub with_quota: PathBuf,
     /// The one below it.
-    pub below: PathBuf,
+    below: PathBuf,
     v1: bool,
 }
 
@@ -59,6 +59,19 @@ impl Limited {
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
         fs::write(self.with_quota.join(name), text).with_context(|| format!("cannot write {text} to {name}"))
+    }
+
+    /// The cgroup below as one of its own: in v2 the controller has to be switched on for it, and then no process may be in the
+    /// one above.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn below(&self) -> Result<&Path> {
+        if !self.v1 {
+            self.write("cgroup.subtree_control", "+cpu")?;
+            ensure!(self.below.join("cpu.max").exists(), "{} has no cpu controller", self.below.display());
+        }
+        Ok(&self.below)
     }
 
     /// Takes the quota away.

@@ -214,10 +214,7 @@ impl Found<'_> {
                 (advice, self.process.move_pages(numbers, node))
             }
             Why::Away { .. } => {
-                let wanted = self.process.wanted_cpus();
-                let fits =
-                    |at: &usize| numbers.host.nodes.get(*at).is_some_and(|node| node.cpus.len() as f64 >= wanted);
-                let home = positions(numbers, &self.policy).find(fits);
+                let home = positions(numbers, &self.policy).find(|at| self.process.has_room_on(numbers, *at));
                 let advice = format!(
                     "Run the process where the policy '{words}' puts its memory, or let the policy name the nodes on which it runs (numactl --membind, set_mempolicy or mbind in the program)."
                 );

@@ -11,6 +11,8 @@ use crate::units::{Pid, sum};
 
 /// Pages elsewhere than on its node, as a share of all, from which on it is worth to move them.
 const WORTH_MOVING: f64 = 0.1;
+/// Share of a node's CPUs that a process may want on average to be bound there: its peaks, and others, need the rest.
+const HEADROOM: f64 = 0.7;
 /// Threads that one command binds one by one.
 const MOST_TIDS: usize = 16;
 
@@ -151,10 +153,17 @@ impl Process<'_> {
         cpus
     }
 
-    /// It wants no more CPUs than it may use there.
-    fn has_room_on(&self, numbers: &Snapshot, at: usize) -> bool {
+    /// The CPUs that it may use there are enough for what it wants on average, with [`HEADROOM`] for its peaks and for others.
+    pub(super) fn has_room_on(&self, numbers: &Snapshot, at: usize) -> bool {
         let cpus = self.cpus_on(numbers, at).len();
-        cpus > 0 && self.wanted_cpus() <= cpus as f64
+        cpus > 0 && self.wanted_cpus() <= HEADROOM * cpus as f64
+    }
+
+    /// All its living threads may use the same CPUs: none of them was bound by itself.
+    fn is_bound_as_one(&self) -> bool {
+        let mut masks = self.living().filter_map(|thread| thread.sched.as_ref()).map(|sched| &sched.allowed_cpus);
+        let first = masks.next();
+        masks.all(|mask| Some(mask) == first)
     }
 
     /// The node to bind it to: of those that have memory of it or on which it ran, and have enough CPUs for it, the one with
@@ -172,6 +181,10 @@ impl Process<'_> {
     pub(super) fn bind(&self, numbers: &Snapshot, at: usize) -> Option<String> {
         let cpus = Some(self.cpus_on(numbers, at)).filter(|cpus| !cpus.is_empty() && self.lives())?;
         let cpus = list::format(cpus);
+        if self.whole && !self.is_bound_as_one() {
+            // Who bound its threads one by one is to bind them anew.
+            return None;
+        }
         if self.whole {
             return Some(format!("taskset -acp {cpus} {}", self.pid));
         }

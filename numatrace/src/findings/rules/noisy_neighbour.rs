@@ -37,7 +37,7 @@ pub(super) const RULE: Rule = Rule {
             name: "p99-ms",
             default: 1.0,
             range: (0.0, 1e6),
-            about: "99th percentile of run-queue latency in milliseconds, below which only what is critical is said: many short waits hurt little",
+            about: "99th percentile of run-queue latency in milliseconds, below which nothing is said: many short waits hurt little",
         },
         Limit {
             name: "least-ms",
@@ -58,6 +58,9 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let (time, waited) = (Time::of(&numbers.totals), Waited::of(&numbers.totals));
     let (own_ns, others_ns) = (waited.own_ns?, waited.others_ns?);
     let stolen = ratio(others_ns, time.runnable_ns());
+    if are_its_own(numbers) {
+        return None;
+    }
     let enough = ms(others_ns) >= case.limit("least-ms") && ratio(others_ns, waited.wait_ns) >= case.limit("of-wait");
     if others_ns == 0 || !enough || stolen < case.limit("stolen-share") {
         return None;
@@ -66,7 +69,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let runq = &numbers.totals.runq.all;
     // Without a record of a wait no percentile is known.
     let hurts = runq.max_ns == 0 || ms(runq.p99_ns) >= case.limit("p99-ms");
-    if severity < Severity::Critical && !hurts {
+    if !hurts {
         return None;
     }
     let neighbours = neighbours(numbers, others_ns);
@@ -229,12 +232,30 @@ fn command(numbers: &Snapshot, neighbours: &[Neighbour]) -> Option<String> {
     if neighbour.pid.is_none() && elsewhere.count() > 0 {
         return Some(format!("taskset -acp {} {}", elsewhere.list(), neighbour.tid));
     }
-    let unit = if neighbour.pid.is_none() { unit(numbers) } else { None };
-    match (unit, neighbour.pid) {
-        (Some(unit), _) => Some(format!("systemctl set-property --runtime {unit} CPUWeight=1000")),
-        (None, Some(pid)) if pid.0 > 1 => Some(format!("renice -n 10 -p $(ls /proc/{pid}/task)")),
-        (None, _) => Some(format!("renice -n 10 -p {}", neighbour.tid)),
+    // One that is traced itself is a part of what is to be fast.
+    if neighbour.pid.is_some() {
+        return None;
     }
+    match unit(numbers) {
+        Some(unit) => Some(format!("systemctl set-property --runtime {unit} CPUWeight=1000")),
+        None => Some(format!("renice -n 10 -p {}", neighbour.tid)),
+    }
+}
+
+/// Where several processes are the target: most of the time that others ran was theirs, as far as those who ran are listed.
+/// Of a whole machine everybody is, and each may be the other's neighbour.
+fn are_its_own(numbers: &Snapshot) -> bool {
+    if numbers.target.kind == "all" {
+        return false;
+    }
+    let (mut traced, mut strangers) = (0u64, 0u64);
+    for thread in &numbers.threads {
+        for culprit in thread.stats.waited_behind.iter().filter(|culprit| culprit.pid != Some(thread.pid)) {
+            let sum = if culprit.pid.is_some() { &mut traced } else { &mut strangers };
+            *sum = sum.saturating_add(culprit.total_ns);
+        }
+    }
+    traced > strangers
 }
 
 /// The systemd unit of the system's manager that all threads of the target are in, as a shell has it.
@@ -245,8 +266,7 @@ fn unit(numbers: &Snapshot) -> Option<String> {
     let is_container = |name: &str| ["docker-", "libpod-", "cri-containerd-"].iter().any(|tool| name.starts_with(tool));
     let is_unit = |name: &&str| name.ends_with(".service") || name.ends_with(".scope") && is_container(name);
     let name = cgroup.rsplit('/').next().filter(is_unit)?;
-    let of_user = cgroup.split('/').any(|part| part.starts_with("user@") && part != name);
-    if of_user || !cgroups.all(|other| other == Some(cgroup)) {
+    if !super::throttled::is_system_unit(cgroup) || !cgroups.all(|other| other == Some(cgroup)) {
         return None;
     }
     shell::word(name)

@@ -56,10 +56,10 @@ pub(super) const RULE: Rule = Rule {
             about: "pages moved for each remote hint fault, up to which they are said to move little; eased, it is larger",
         },
         Limit {
-            name: "thread-moves-per-second",
+            name: "thread-moves-per-cpu-second",
             default: 5.0,
             range: (0.0, 1e9),
-            about: "threads moved a second by balancing, from which on they are many",
+            about: "threads moved by balancing for each second on a CPU, from which on they are many",
         },
         Limit {
             name: "critical-moved-per-cpu-second",
@@ -94,6 +94,8 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let per_cpu_second = nodes::per_second(totals.pages_migrated.unwrap_or(0), totals.cpu_ns)?;
     let critical = vain == Vain::BackAndForth && per_cpu_second >= nodes::exact(case, "critical-moved-per-cpu-second");
     let (advice, command) = remedy(numbers);
+    // Faults and copies are not what is wrong: switching them off for the whole machine is no remedy.
+    let command = command.filter(|command| vain != Vain::Threads || !command.starts_with("sysctl"));
     Some(Conclusion {
         severity: if critical { Severity::Critical } else { Severity::Warn },
         title: title(numbers, vain),
@@ -126,8 +128,8 @@ fn vain(case: &Case<'_>) -> Option<Vain> {
     {
         return Some(Vain::Faults);
     }
-    let threads = nodes::per_second(totals.migrations.causes.numa_balancing, numbers.duration_ns)?;
-    (threads > 0.0 && threads >= case.limit("thread-moves-per-second")).then_some(Vain::Threads)
+    let threads = nodes::per_second(totals.migrations.causes.numa_balancing, totals.cpu_ns)?;
+    (threads > 0.0 && threads >= case.limit("thread-moves-per-cpu-second")).then_some(Vain::Threads)
 }
 
 /// Pages moved for each resident page; `None` where one of them is not known.

@@ -72,6 +72,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
 }
 
 /// Some threads and the quota that stopped them.
+#[derive(Clone, Copy)]
 struct Stopped<'a> {
     quota: Option<&'a Throttle>,
     time: Time,
@@ -91,7 +92,10 @@ impl Stopped<'_> {
 fn by_waits(case: &Case<'_>) -> Option<Conclusion> {
     let numbers = case.numbers;
     let p99_ns = p99_gain(numbers).filter(|_| numbers.totals.runq.all.count as f64 >= case.limit("least-waits"));
-    let whole = Stopped { quota: explains(numbers), time: Time::of(&numbers.totals), all: true };
+    // Where a quota holds some of the threads alone, what it did to these says more than its share in all.
+    let whole = throttling(numbers).all(|quota| holds_all(numbers, quota));
+    let whole =
+        whole.then(|| Stopped { quota: throttling(numbers).next(), time: Time::of(&numbers.totals), all: true });
     let least = |ns: u64| ns > 0 && ms(ns) >= case.limit("least-ms");
     let enough = |stopped: &Stopped<'_>| least(stopped.time.throttled_ns);
     let parts = throttling(numbers).filter(|quota| !holds_all(numbers, quota)).map(|quota| Stopped {
@@ -104,7 +108,9 @@ fn by_waits(case: &Case<'_>) -> Option<Conclusion> {
         severity(case, stopped.share(), ["throttled-share", "critical-share"])
             .max(severity(case, p99, ["p99-ms", "critical-p99-ms"]).filter(|_| p99 > 0.0))
     };
-    let found = std::iter::once(whole).chain(parts).filter(enough);
+    let holders = throttling(numbers).filter(|quota| whole.is_none() && holds_all(numbers, quota));
+    let holders = holders.map(|quota| Stopped { quota: Some(quota), time: Time::of(&numbers.totals), all: true });
+    let found = whole.iter().copied().chain(holders).chain(parts).filter(enough);
     let (severity, stopped) = found
         .filter_map(|stopped| says(&stopped).map(|severity| (severity, stopped)))
         .max_by(|(a, one), (b, other)| (a, one.all).cmp(&(b, other.all)).then(one.share().total_cmp(&other.share())))?;
@@ -143,11 +149,6 @@ fn throttling(numbers: &Snapshot) -> impl Iterator<Item = &Throttle> {
     let mut all: Vec<&Throttle> = all.filter(|quota| quota.throttled_periods > 0).collect();
     all.sort_by_key(|quota| std::cmp::Reverse((quota.throttled_ns, quota.throttled_periods)));
     all.into_iter().take(LOOKED_AT)
-}
-
-/// The cgroup that was stopped for longest of those that hold all threads, else of all.
-fn explains(numbers: &Snapshot) -> Option<&Throttle> {
-    throttling(numbers).find(|quota| holds_all(numbers, quota)).or_else(|| throttling(numbers).next())
 }
 
 /// Time of the threads of a cgroup, as far as their cgroup is known.
@@ -245,23 +246,34 @@ fn command(numbers: &Snapshot, quota: &Throttle, runnable: f64) -> Option<String
     }
     let wanted = wanted as u64;
     let name = quota.cgroup.rsplit('/').next().unwrap_or_default();
-    if let Some((tool, id)) = container(name, &quota.cgroup) {
+    // A path that leaves its hierarchy is none that is known here, and one of a user's own manager or container is not the
+    // system's.
+    let parts = || quota.cgroup.split('/');
+    if !quota.cgroup.starts_with('/') || parts().any(|part| part == "..") {
+        return None;
+    }
+    let of_user = parts().any(|part| part.starts_with("user@") && part != name);
+    if let Some((tool, id)) = container(name, &quota.cgroup).filter(|_| !of_user) {
         return Some(format!("{tool} update --cpus {wanted} {id}"));
     }
-    let is_unit = [".service", ".scope", ".slice"].iter().any(|kind| name.ends_with(kind));
-    // Units below that of a user's manager are not the system manager's.
-    let of_user = quota.cgroup.split('/').any(|part| part.starts_with("user@") && part != name);
-    if is_unit && !of_user {
+    if is_system_unit(&quota.cgroup) {
         let unit = shell::word(name)?;
         return Some(format!("systemctl set-property --runtime {unit} CPUQuota={}%", wanted * 100));
     }
-    let path = shell::word(&quota.cgroup).filter(|_| quota.cgroup.starts_with('/') && name != "..")?;
-    // Which hierarchy has the quota is for the shell to see.
+    let path = shell::word(&quota.cgroup)?;
+    // Which hierarchy has the quota is for the shell to see; in v1 the period stays as it is.
     let us = wanted * 100_000;
     Some(format!(
         "g={path}; if [ -e \"/sys/fs/cgroup$g/cpu.max\" ]; then echo \"{us} 100000\" > \"/sys/fs/cgroup$g/cpu.max\"; \
-         else echo {us} > \"/sys/fs/cgroup/cpu$g/cpu.cfs_quota_us\"; fi"
+         else g=/sys/fs/cgroup/cpu$g; echo $(({wanted} * $(cat \"$g/cpu.cfs_period_us\"))) > \"$g/cpu.cfs_quota_us\"; fi"
     ))
+}
+
+/// A unit of the system's own manager: all above it are slices. One below a container, or a user's manager, is another's.
+pub(super) fn is_system_unit(cgroup: &str) -> bool {
+    let Some((above, name)) = cgroup.rsplit_once('/') else { return false };
+    let is_unit = [".service", ".scope", ".slice"].iter().any(|kind| name.ends_with(kind));
+    is_unit && above.split('/').skip(1).all(|part| part.ends_with(".slice"))
 }
 
 /// The tool and the id of a container, by the name of its cgroup: `docker-ID.scope`, `libpod-ID.scope`, `/docker/ID`.

@@ -62,10 +62,9 @@ pub(super) fn stands(case: &Case<'_>) -> Option<Stands> {
     let pages = case.numbers.placement_pages.as_deref().unwrap_or_default();
     if let (Some(expected), Some(certain)) = (totals.expected_remote_share, misplaced(case.numbers))
         && sum(pages) as f64 >= case.limit("pages")
-        && expected >= share
-        && certain >= case.limit("misplaced-share")
     {
-        return Some(Stands { on: On::Placement, share: expected, certain: certain.min(expected) });
+        let much = expected >= share && certain >= case.limit("misplaced-share");
+        return much.then_some(Stands { on: On::Placement, share: expected, certain: certain.min(expected) });
     }
     let own = own_touches(case.numbers)?;
     let remote = own.remote_share()?;
