@@ -13,6 +13,8 @@ use crate::units::{Pid, sum};
 const WORTH_MOVING: f64 = 0.1;
 /// Share of a node's CPUs that a process may want on average to be bound there: its peaks, and others, need the rest.
 const HEADROOM: f64 = 0.7;
+/// Share of its time on CPU on one node from which on a process runs there.
+const AT_HOME: f64 = 0.8;
 /// Threads that one command binds one by one.
 const MOST_TIDS: usize = 16;
 
@@ -153,10 +155,12 @@ impl Process<'_> {
         cpus
     }
 
-    /// The CPUs that it may use there are enough for what it wants on average, with [`HEADROOM`] for its peaks and for others.
+    /// The CPUs that it may use there are enough for what it wants on average, with [`HEADROOM`] for its peaks and for others;
+    /// or it runs there already.
     pub(super) fn has_room_on(&self, numbers: &Snapshot, at: usize) -> bool {
         let cpus = self.cpus_on(numbers, at).len();
-        cpus > 0 && self.wanted_cpus() <= HEADROOM * cpus as f64
+        let is_there = self.main_node().is_some_and(|(main, share)| main == at && share >= AT_HOME);
+        cpus > 0 && (is_there || self.wanted_cpus() <= HEADROOM * cpus as f64)
     }
 
     /// All its living threads may use the same CPUs: none of them was bound by itself.
