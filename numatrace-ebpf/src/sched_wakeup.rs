@@ -39,6 +39,9 @@ pub fn try_wakeup<A: Access>(task: Task<A>, new: bool) {
     if !state.wakeup_begins_wait(on_cpu) {
         return;
     }
+    let cpu = task.cpu();
+    // First of all: the verifier of 6.1 forgets the bounds of a CPU's number that is kept on the stack.
+    let time = clock::queue_time(task, cpu);
     let (mut holder, mut holder_own) = (NO_TID, false);
     if config!(culprits) != 0
         && let Some((tid, tgid)) = task.holder()
@@ -46,10 +49,9 @@ pub fn try_wakeup<A: Access>(task: Task<A>, new: bool) {
         holder = tid;
         holder_own = tgid == state.tgid;
     }
-    let cpu = task.cpu();
     // Nobody wakes a new thread, and its id may have been another's.
     let waker = if new { None } else { wakers::of(task.pid()) };
     state.waking(waker.unwrap_or(NO_TID));
     let how = Wakeup { new, cpu: cpu as u16, holder, holder_own, stopped: task.stopped_from_now() };
-    state.wakeup(clock::queue_time(task, cpu), on_cpu, how);
+    state.wakeup(time, on_cpu, how);
 }
