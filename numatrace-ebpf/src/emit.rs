@@ -69,6 +69,14 @@ pub fn emit<T: Copy + 'static>(path: Path, cpu: u32, record: T) -> bool {
     write_ring(path, cpu, counters, || record)
 }
 
+/// As [`emit`], for a record that is made in place: a large one has no room on the stack of a large program.
+#[inline(always)]
+pub fn emit_in_place<T: Copy + 'static>(path: Path, cpu: u32, record: impl FnOnce() -> T) -> bool {
+    let counters = counters(cpu);
+    count_wanted(path, counters);
+    write_ring(path, cpu, counters, record)
+}
+
 /// Writes one record into the ring, made in place from what another CPU may be changing meanwhile: made again, up to
 /// `attempts` times, while `version` says that it changed or is being changed. Returns the version that went in.
 #[inline(always)]

@@ -18,7 +18,7 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{emit, emit_last_turn},
+    emit::{emit, emit_in_place, emit_last_turn},
     filter::{comm_matches, is_own},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     shared::Path,
@@ -79,9 +79,9 @@ fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32
     });
     // It did not switch: only its id did.
     state.voluntary = state.voluntary.wrapping_sub(1);
-    emit(Path::Cold, cpu, state.totals(now));
+    emit_in_place(Path::Cold, cpu, || state.totals(now));
     if state.was_throttled(Stopped::NOT) {
-        emit(Path::Cold, cpu, state.throttled(now, Stopped::NOT));
+        emit_in_place(Path::Cold, cpu, || state.throttled(now, Stopped::NOT));
     }
     let mut record = task_record::new(task, task_event::EXIT, now, cpu);
     record.tid = state.tid;

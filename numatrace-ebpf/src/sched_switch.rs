@@ -16,7 +16,7 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{emit, emit_last_turn, emit_turn},
+    emit::{emit, emit_in_place, emit_last_turn, emit_turn},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     shared::Path,
     state, task_record,
@@ -134,9 +134,9 @@ fn units(ns: u64) -> u32 {
 /// A thread's last switch: everything it ever counted, then its end.
 #[inline(always)]
 fn last_words<A: Access>(prev: Task<A>, task: &mut TaskState, now: u64, cpu: u32) {
-    emit(Path::Hot, cpu, task.totals(now));
+    emit_in_place(Path::Hot, cpu, || task.totals(now));
     if task.was_throttled(Stopped::NOT) {
-        emit(Path::Hot, cpu, task.throttled(now, Stopped::NOT));
+        emit_in_place(Path::Hot, cpu, || task.throttled(now, Stopped::NOT));
     }
     let mut record = task_record::new(prev, task_event::EXIT, now, cpu);
     // A leader that another thread replaces at exec has the other's id by now.
