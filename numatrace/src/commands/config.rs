@@ -81,8 +81,6 @@ pub fn findings(named: Option<&Path>, findings: &FindingArgs) -> Result<Settings
     match load(&look, findings, None, None) {
         Ok(config) => Ok(config.findings()),
         Err(refused) if named.is_some() => Err(refused),
-        // A file that this user may not even open (HOME is another's) is not this user's: nothing is said of it.
-        Err(refused) if refused.to_string().contains("Permission denied") => Ok(Settings::with(&findings.limit)),
         Err(refused) => {
             // A closed standard error is no reason to panic.
             let _ = writeln!(io::stderr(), "numatrace: {refused}; findings go by their usual limits");

@@ -62,7 +62,9 @@ impl Place {
         let refused = |why: String| Refused { path: self.path.clone(), line: None, why };
         let file = match self.open(reader) {
             Ok(file) => file,
-            Err(error) if !self.named && is_missing(&error) => return Ok(None),
+            Err(error) if !self.named && (is_missing(&error) || reader.is_none() && self.is_hidden()) => {
+                return Ok(None);
+            }
             Err(error) => return Err(refused(format!("it cannot be read: {error}"))),
         };
         let meta = file.metadata().map_err(|error| refused(format!("it cannot be read: {error}")))?;
@@ -88,6 +90,12 @@ impl Place {
         }
         let _rights = reader.map(Rights::of);
         File::options().read(true).custom_flags(flags).open(&self.path)
+    }
+
+    /// Its folder may not be entered, as where HOME is another user's: whether there is such a file is not for us to know. Who
+    /// calls sudo has named the folder, and is told.
+    fn is_hidden(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     }
 
     /// Whether this is a file to read, and one that the user for whom we read could read.
@@ -228,7 +236,7 @@ mod tests {
     fn the_file_is_in_the_folder_of_the_user() {
         let (xdg, home) = (("XDG_CONFIG_HOME", "/x"), ("HOME", "/home/me"));
         let someone = |home: Option<&str>| Some(Reader { uid: 1234, gid: 1234, home: home.map(PathBuf::from) });
-        let root = Some(Reader { uid: 0, gid: 0, home: Some("/root".into()) });
+        let root = Some(Reader { uid: 0, gid: 0, home: Some("/home/admin".into()) });
         let of = |vars: &[(&str, &str)], reader| found(vars, reader, None);
         assert_eq!(of(&[xdg, home], None).as_deref(), Some("/x/numatrace/config.toml"));
         assert_eq!(of(&[home], None).as_deref(), Some("/home/me/.config/numatrace/config.toml"));
@@ -236,9 +244,9 @@ mod tests {
         assert_eq!(of(&[("XDG_CONFIG_HOME", ""), home], None), of(&[home], None));
         assert_eq!([of(&[], None), of(&[home], someone(None))], [None, None]);
         // Under sudo, HOME may be root's or not.
-        let sudo = of(&[("HOME", "/root")], someone(Some("/home/them")));
+        let sudo = of(&[("HOME", "/home/admin")], someone(Some("/home/them")));
         assert_eq!(sudo.as_deref(), Some("/home/them/.config/numatrace/config.toml"));
-        assert_eq!(of(&[], root).as_deref(), Some("/root/.config/numatrace/config.toml"));
+        assert_eq!(of(&[], root).as_deref(), Some("/home/admin/.config/numatrace/config.toml"));
         assert_eq!(found(&[xdg], None, Some("a/file")).as_deref(), Some("a/file"));
     }
 

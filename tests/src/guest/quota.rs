@@ -3,18 +3,16 @@
 
 use anyhow::{Result, ensure};
 
-use crate::live::{Tracer, Workload, quota::Limited, within};
+use crate::live::{
+    Tracer, Workload,
+    quota::{Limited, busy_in},
+    within,
+};
 
 /// A busy thread on each of two CPUs, in a cgroup without a quota below one that has one.
 pub fn throttled(source: &str, state: &str) -> Result<()> {
     let limited = Limited::new(0.4)?;
-    let (mut workloads, mut flags) = (Vec::new(), Vec::new());
-    for cpu in ["0", "1"] {
-        let workload = Workload::start(&["pin", "--cpu", cpu, "--millis", "4000"])?;
-        std::fs::write(limited.below()?.join("cgroup.procs"), workload.pid.to_string())?;
-        flags.extend(["--pid".to_owned(), workload.pid.to_string()]);
-        workloads.push(workload);
-    }
+    let (mut workloads, flags) = busy_in(limited.below()?, &[0, 1], "4000")?;
     limited.settle()?;
     let before = limited.stat()?;
     let mut tracer = Tracer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Report, eventually};
+use super::{Report, Workload, eventually};
 
 const V1: &str = "/sys/fs/cgroup/cpu";
 const V2: &str = "/sys/fs/cgroup";
@@ -25,6 +25,21 @@ pub struct Limited {
     /// The one below it.
     below: PathBuf,
     v1: bool,
+}
+
+/// Threads that are always busy for a time, each on one of these CPUs, all in a cgroup, and the flags that name them.
+///
+/// # Errors
+/// When one of them cannot be started.
+pub fn busy_in(cgroup: &Path, cpus: &[usize], millis: &str) -> Result<(Vec<Workload>, Vec<String>)> {
+    let (mut workloads, mut flags) = (Vec::new(), Vec::new());
+    for cpu in cpus {
+        let workload = Workload::start(&["pin", "--cpu", &cpu.to_string(), "--millis", millis])?;
+        fs::write(cgroup.join("cgroup.procs"), workload.pid.to_string())?;
+        flags.extend(["--pid".to_owned(), workload.pid.to_string()]);
+        workloads.push(workload);
+    }
+    Ok((workloads, flags))
 }
 
 /// What cpu.stat says: periods, throttled ones, and ns throttled.

@@ -1,10 +1,13 @@
 //! Throttled time: against the wait that a run without a quota does not have, and against the kernel's cpu.stat.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use numatrace_tests::live::{Report, Tracer, Workload, quota::Limited, within};
+use numatrace_tests::live::{
+    Report, Tracer, Workload,
+    quota::{Limited, busy_in},
+    within,
+};
 use numatrace_tests::workload::os::allowed_cpus;
 
 use crate::Case;
@@ -20,21 +23,14 @@ const MILLIS: &str = "3000";
 /// Share of one CPU that they get together.
 const QUOTA: f64 = 0.4;
 
-/// Threads that are always busy, each on a CPU of its own, all in this cgroup.
-fn busy_in(cgroup: &Path) -> Result<(Vec<Workload>, Vec<String>)> {
-    let (mut workloads, mut flags) = (Vec::new(), Vec::new());
-    for cpu in allowed_cpus()? {
-        let workload = Workload::start(&["pin", "--cpu", &cpu.to_string(), "--millis", MILLIS])?;
-        fs::write(cgroup.join("cgroup.procs"), workload.pid.to_string())?;
-        flags.extend(["--pid".to_owned(), workload.pid.to_string()]);
-        workloads.push(workload);
-    }
-    Ok((workloads, flags))
+/// Such threads, one on each CPU.
+fn busy(cgroup: &Path) -> Result<(Vec<Workload>, Vec<String>)> {
+    busy_in(cgroup, &allowed_cpus()?, MILLIS)
 }
 
 /// Runs them in the cgroup and returns the report, which has what cpu.stat says where there is a quota.
 fn run_in(limited: &Limited, cgroup: &Path) -> Result<Report> {
-    let (mut workloads, flags) = busy_in(cgroup)?;
+    let (mut workloads, flags) = busy(cgroup)?;
     limited.settle()?;
     let before = limited.stat()?;
     let mut tracer = Tracer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -71,7 +67,7 @@ fn compare_once(cgroup_of: fn(&Limited) -> Result<&Path>) -> Result<()> {
     // A run without a quota, in a cgroup of the same kind.
     let free = Limited::new(QUOTA)?;
     free.lift()?;
-    let (mut workloads, flags) = busy_in(cgroup_of(&free)?)?;
+    let (mut workloads, flags) = busy(cgroup_of(&free)?)?;
     let mut tracer = Tracer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
     workloads.iter_mut().try_for_each(Workload::go)?;
     workloads.iter_mut().try_for_each(|workload| workload.done().map(drop))?;
@@ -97,7 +93,7 @@ fn by_the_one_above() -> Result<()> {
 
 fn lifted() -> Result<()> {
     let limited = Limited::new(QUOTA)?;
-    let (mut workloads, flags) = busy_in(limited.below()?)?;
+    let (mut workloads, flags) = busy(limited.below()?)?;
     let mut tracer = Tracer::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
     workloads.iter_mut().try_for_each(Workload::go)?;
     let entry = |report: &Report| report.0["throttle"][0].clone();
