@@ -9,6 +9,7 @@ mod interrupt;
 mod launch;
 pub mod live;
 mod output;
+mod progress;
 pub mod record;
 pub mod recording;
 pub mod replay;

@@ -2,13 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     cli::{ReportArgs, ReportFormat},
@@ -30,11 +28,10 @@ mod pinned;
 
 use super::{
     output::{OutputFile, text_options},
+    progress::Progress,
     replay::{refuse, span},
 };
 
-/// How long reading takes before there is a progress bar.
-const LONG: Duration = Duration::from_secs(1);
 /// Threads or names that are listed when nobody was selected.
 const LISTED: usize = 8;
 /// Exit code of `--findings` when one of them is critical.
@@ -163,37 +160,4 @@ fn write_findings(findings: &[Finding], args: &ReportArgs, out: &mut dyn Write) 
         }
     }
     out.write_all(&buffer).and_then(|()| out.flush()).context("cannot write the findings")
-}
-
-/// A bar on a terminal, once reading has taken a while.
-struct Progress {
-    begun: Instant,
-    bar: Option<ProgressBar>,
-    wanted: bool,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Progress {
-        Progress { begun: Instant::now(), bar: None, wanted: !quiet && io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, reader: &Reader) {
-        if !self.wanted || self.begun.elapsed() < LONG {
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(reader.bytes()), ProgressDrawTarget::stderr());
-            match ProgressStyle::with_template("reading {wide_bar} {bytes} of {total_bytes}, {eta} left") {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
-        bar.set_position(reader.bytes_read());
-    }
-
-    fn end(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::needs::Need;
+use super::{needs::Need, readers};
 use crate::{
     shell::{Privilege, command, output, run, say, shown, which},
     toolchain::{BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
@@ -69,6 +69,8 @@ impl Machine {
             Need::Busybox => self.fetch("busybox-static", || fetch::busybox(dir)),
             Need::Numactl => self.fetch("numactl and its libraries", || fetch::numactl(dir)),
             Need::Go => self.apt_install(&["golang-go"]),
+            Need::Readers => self.readers(),
+            Need::Perf => self.apt_install(&["linux-perf"]),
             Need::Kernel(series) => {
                 self.fetch(&format!("the newest {series} cloud kernel"), || fetch::kernel(dir, series))
             }
@@ -98,6 +100,17 @@ impl Machine {
             }
         }
         self.fetch("qemu-system-x86 and the libraries it lacks", || fetch::qemu(dir))
+    }
+
+    /// An environment of Python's own, so that nothing of the machine's Python changes.
+    fn readers(&self) -> Result<()> {
+        if !readers::python_makes_environments() {
+            self.apt_install(&["python3-venv"])?;
+        }
+        for step in readers::steps() {
+            say_and_run(step)?;
+        }
+        Ok(())
     }
 
     fn fetch(&self, what: &str, fetch: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What each purpose needs, and which of it is missing: a pure decision over [`Facts`].
 
+use super::readers;
 use crate::{
     shell::{command, output, which},
     toolchain::{self, BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
@@ -17,7 +18,7 @@ pub enum Purpose {
     Test,
     /// The tools that benchmarks compare with
     Bench,
-    /// The test runner alone: all that `cargo xtask test --leg unit` uses
+    /// The test runner, and readers of what is exported: all that `cargo xtask test --leg unit` uses
     #[value(skip)]
     Runner,
     /// What `cargo xtask test --leg live` uses
@@ -57,6 +58,10 @@ pub enum Need {
     Numactl,
     Kernel(&'static str),
     Go,
+    /// Programs of others that read what numatrace exports.
+    Readers,
+    /// perf, which makes the files that `numatrace import` reads.
+    Perf,
     /// A tool to compare with.
     Peer(&'static Peer),
 }
@@ -95,6 +100,8 @@ pub struct Facts {
     pub busybox: bool,
     pub numactl: bool,
     pub go: bool,
+    pub readers: bool,
+    pub perf: bool,
     pub kernels: Vec<String>,
     /// Packages of [`PEERS`] that are there.
     pub peers: Vec<&'static str>,
@@ -117,6 +124,8 @@ impl Facts {
             busybox: dir.busybox().is_file(),
             numactl: dir.numactl().is_some(),
             go: which("go").is_some(),
+            readers: readers::are_there(),
+            perf: which("perf").is_some(),
             kernels: dir.kernels().into_iter().map(|kernel| kernel.series).collect(),
             peers: PEERS.iter().filter(peer_there).map(|peer| peer.package).collect(),
         }
@@ -144,9 +153,11 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
     }
     if matches!(purpose, Purpose::Runner | Purpose::Live | Purpose::Test) {
         need(!facts.nextest, Need::Nextest);
+        need(!facts.readers, Need::Readers);
     }
     if matches!(purpose, Purpose::Live | Purpose::Test) {
         need(!facts.tmux, Need::Tmux);
+        need(!facts.perf, Need::Perf);
         need(!facts.go, Need::Go);
     }
     if purpose == Purpose::Test && facts.can_build_for_guests {
@@ -179,6 +190,8 @@ impl Need {
             Self::Busybox => "a static busybox".to_owned(),
             Self::Numactl => "numastat and its libraries".to_owned(),
             Self::Go => "Go".to_owned(),
+            Self::Readers => "readers of exported files (DuckDB, HdrHistogram, Perfetto's schema)".to_owned(),
+            Self::Perf => "perf".to_owned(),
             Self::Kernel(series) => format!("a {series} kernel for guests"),
             Self::Peer(peer) => peer.package.to_owned(),
         }
@@ -196,6 +209,8 @@ impl Need {
             Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
             Self::Numactl => "is what guests compare placement with; unpacked below target/vm, not installed",
             Self::Go => "compiles the program in which a test looks for Go's functions",
+            Self::Readers => "read what numatrace exports, in tests; an environment of Python below target/readers",
+            Self::Perf => "records the files that tests import, and tells what is in them",
             Self::Kernel(_) => "guests boot it; unpacked below target/vm, not installed",
             Self::Peer(peer) => peer.why,
         }
@@ -220,6 +235,12 @@ impl Need {
                 VmDir::open().path().display()
             ),
             Self::Go => "your distribution's package with `go`".to_owned(),
+            Self::Readers => format!(
+                "`python3 -m venv {0} && {0}/bin/pip install {1}`",
+                readers::folder().display(),
+                readers::PACKAGES.join(" ")
+            ),
+            Self::Perf => "your distribution's package with `perf`".to_owned(),
             Self::Kernel(series) => format!(
                 "a distribution's vmlinuz at {}/kernels/{series}/boot/vmlinuz-VERSION",
                 VmDir::open().path().display()
@@ -257,6 +278,8 @@ mod tests {
             busybox: true,
             numactl: true,
             go: true,
+            readers: true,
+            perf: true,
             kernels: KERNEL_SERIES.map(ToOwned::to_owned).to_vec(),
             peers: PEERS.iter().map(|peer| peer.package).collect(),
         }
@@ -295,8 +318,8 @@ mod tests {
     }
 
     #[test]
-    fn unit_tests_need_the_runner_alone() {
-        assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest]);
+    fn unit_tests_need_the_runner_and_who_reads_exports() {
+        assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest, Need::Readers]);
     }
 
     #[test]
