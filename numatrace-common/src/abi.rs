@@ -94,6 +94,9 @@ pub mod touch {
     pub const KINDS: usize = 6;
     /// All that is counted.
     pub const COUNTS: usize = 9;
+    /// Time in hint faults, ns: summed up by the probes in the same cells, in [`Touches::hint_units`](super::Touches::hint_units)
+    /// of records.
+    pub const HINT_TIME: u8 = 9;
 }
 
 /// What is known of a sampled page touch, beside its numbers.
@@ -552,8 +555,8 @@ record! {
         cpu_node: u16,
         /// Position of the node of the page, or [`NO_NODE`].
         page_node: u16,
-        /// Always 0.
-        reserved: u32,
+        /// Time in hint faults, in units of 1,024 ns, rounded down, saturating. Where it is told, `page_node` is [`NO_NODE`].
+        hint_units: u32,
         /// By [`touch`].
         counts: [u64; touch::COUNTS],
     }

@@ -421,8 +421,8 @@ pub struct Config {
     pub encryption_mask: u64,
     /// Not 0: a read of fresh anonymous memory that ends with a huge page ends with the huge zero page.
     pub huge_zero_reads: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Not 0: the time in hint faults is summed up.
+    pub hint_time: u32,
     /// When tracing began, ns of `CLOCK_MONOTONIC`: a process or thread that started later and has an id that was
     /// asked for is another one, which got the id anew.
     pub began: u64,
@@ -455,7 +455,7 @@ impl Config {
         huge_zero_pfn: 0,
         encryption_mask: 0,
         huge_zero_reads: 0,
-        reserved: 0,
+        hint_time: 0,
         began: u64::MAX,
         cgroup: 0,
         comm: [0; 16],

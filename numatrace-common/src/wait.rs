@@ -111,6 +111,8 @@ pub struct TaskState {
     pub throttled_open: u64,
     /// Throttled part of the waits of ended turns.
     pub throttled_ns: u64,
+    /// When the page fault began that it is in, while hint faults are timed; 0 when that was not seen.
+    pub fault_began: u64,
 }
 
 /// A run queue that a CPU quota can stop (`cfs_rq` of a cgroup on a CPU), and for how long it has been stopped so far.
@@ -284,6 +286,7 @@ impl TaskState {
         nvcsw: 0,
         fault: 0,
         locality: [0; 2],
+        fault_began: 0,
         stopped_queue: 0,
         stopped_before: 0,
         throttled_open: 0,

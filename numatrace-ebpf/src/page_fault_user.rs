@@ -63,6 +63,9 @@ fn try_page_fault_begin<A: Access>(address: u64, code: u64) {
     let Some(state) = state::lookup(task) else { return };
     let known = fault_bits::KNOWN | code as u32 & (fault_bits::PRESENT | fault_bits::WRITE);
     state.fault = known;
+    if config!(hint_time) != 0 {
+        state.fault_began = now();
+    }
     if config!(resolve) == resolve::ENTRY && address < USER_END {
         let cell = begin(task, address, known);
         if config!(hints) == hints::HOOK {

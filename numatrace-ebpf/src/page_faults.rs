@@ -64,6 +64,7 @@ fn try_page_fault<A: Access>(ctx: *mut c_void, major: bool) {
     let cpu = this_cpu();
     let cpu_node = touch::node_of_cpu(cpu);
     if was_hint(task, state, fault, cpu_node) {
+        touch::end_hint(task, state, cpu_node);
         return;
     }
     let Some(mm) = task.mm() else { return };

@@ -21,6 +21,7 @@ use numatrace_common::{
         CellCount, CellKey, CpuNodes, MAX_CPUS, MAX_NODE_IDS, MAX_STEPS, NO_NODE_BYTE, NodeMap, NodePositions,
         SAMPLE_STRETCH_SHIFT, Sampling, TouchCounters,
     },
+    wait::TaskState,
 };
 
 use crate::{
@@ -106,6 +107,17 @@ pub fn add<A: Access>(task: Task<A>, cell: u32, count: u64) -> bool {
     }
     let first = CellCount { count, tgid: task.tgid(), reserved: 0 };
     CELLS.insert(&key, &first, u64::from(BPF_NOEXIST)).is_ok()
+}
+
+/// A hint fault ended: the time since it began, which is told only once.
+#[inline(always)]
+pub fn end_hint<A: Access>(task: Task<A>, state: &mut TaskState, cpu_node: u8) {
+    let began = state.fault_began;
+    if config!(hint_time) == 0 || began == 0 {
+        return;
+    }
+    state.fault_began = 0;
+    add(task, CellKey::cell(touch::HINT_TIME, cpu_node, NO_NODE_BYTE), now().saturating_sub(began));
 }
 
 /// Takes one away from a cell of a thread.

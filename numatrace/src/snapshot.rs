@@ -121,6 +121,8 @@ pub mod sources {
     /// Why there are no hint faults where nobody could see any: the kernel plants none.
     pub const NOT_BALANCING: [&str; 2] =
         ["this kernel has no automatic NUMA balancing", "kernel.numa_balancing=0: automatic NUMA balancing is off"];
+    /// Time in hint faults.
+    pub const HINT_TIME: [&str; 1] = ["page_fault_user"];
     /// Pages that were moved.
     pub const MIGRATED: [&str; 1] = ["mm_migrate_pages"];
     /// Resident pages by node.
@@ -468,6 +470,8 @@ pub struct ThreadStats {
     pub touches_by_node: Option<Vec<Vec<u64>>>,
     /// NUMA hint faults; `None` where no source measures them, or automatic NUMA balancing is off.
     pub hint_faults: Option<LocalRemote>,
+    /// Time in NUMA hint faults, from the exception to the end of `handle_mm_fault`; `None` where no source measures it.
+    pub hint_fault_ns: Option<u64>,
     /// Pages that NUMA balancing moved for it.
     pub pages_migrated: Option<u64>,
     /// remote / (local + remote) of page touches; `None` also before the first one.

@@ -80,6 +80,7 @@ impl Dice<'_> {
             residency_cpu_ns: self.some(5, |dice| (dice.any() as u32, dice.any())),
             touches_by_node: self.maybe(Self::matrix),
             hint_faults: self.maybe(|dice| LocalRemote { local: dice.any(), remote: dice.any() }),
+            hint_fault_ns: self.maybe(Self::any),
             pages_migrated: self.maybe(Self::any),
             remote_share: self.maybe(Self::share),
             expected_remote_share: self.maybe(Self::share),

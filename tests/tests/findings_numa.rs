@@ -40,6 +40,7 @@ fn thread(tid: u32, ms_by_node: &[u64]) -> Thread {
         }),
         touches_by_node: Some(Vec::new()),
         hint_faults: None,
+        hint_fault_ns: None,
         pages_migrated: None,
         locations: Some(Vec::new()),
         ..ThreadStats::default()

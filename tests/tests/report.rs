@@ -50,6 +50,7 @@ fn everything() -> Snapshot {
         stats.touches = Some(Touches { first_touch: touches, cow, huge, zero, ..Touches::default() });
         stats.touches_by_node = Some(vec![vec![20, 4], vec![4, 4]]);
         stats.hint_faults = Some(LocalRemote { local: 3, remote: 4 });
+        stats.hint_fault_ns = Some(5);
         stats.pages_migrated = Some(9);
         stats.remote_share = Some(0.2);
         stats.expected_remote_share = Some(0.25);
@@ -134,7 +135,7 @@ migrations.smt migrations.llc migrations.node migrations.cross_node migrations.c
 migrations.causes.load_balance migrations.causes.active_balance_or_affinity migrations.causes.numa_balancing
 migrations.causes.hotplug migrations.causes.other wakers[].tid wakers[].comm wakers[].count
 node_moves residency_ns[] touches.first_touch.TOUCH touches.file.TOUCH touches.cow.TOUCH touches.huge.TOUCH
-touches.zero.TOUCH touches.other.TOUCH hint_faults.local hint_faults.remote pages_migrated remote_share
+touches.zero.TOUCH touches.other.TOUCH hint_faults.local hint_faults.remote hint_fault_ns pages_migrated remote_share
 expected_remote_share cost_factor where[].mapping where[].symbol where[].local where[].remote
 waited_behind[].tid waited_behind[].comm waited_behind[].total_ns waited_behind[].count";
 

@@ -48,7 +48,6 @@ use self::loss::LossLedger;
 use self::names::{Comm, Names};
 use self::notable::Notable;
 use self::numbers::Places;
-use self::pages::Cell;
 use self::placement::Placements;
 use self::quotas::{NodeMemories, Quotas};
 use self::table::Table;
@@ -110,6 +109,9 @@ pub struct Pages {
     pub zero: bool,
     /// NUMA hint faults.
     pub hints: bool,
+    /// Time in these. Recordings of before it was measured do not say so.
+    #[serde(default)]
+    pub hint_time: bool,
     /// Pages that NUMA balancing moves.
     pub migrated: bool,
     /// Where touches come from.
@@ -126,6 +128,7 @@ impl Pages {
         huge: true,
         zero: true,
         hints: true,
+        hint_time: true,
         migrated: true,
         places: true,
         placement: true,
@@ -369,8 +372,7 @@ impl Model {
             // Whose they are is not known, or not any more: they are in the totals alone.
             None => &mut self.table.gone,
         };
-        let cell = Cell::new(record, self.topology.nodes.len());
-        numbers.touched.get_or_insert_default().count(cell, &record.counts);
+        numbers.touched.get_or_insert_default().take(record, self.topology.nodes.len());
     }
 
     fn place(&mut self, record: &abi::Where) {

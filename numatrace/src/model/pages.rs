@@ -28,10 +28,21 @@ impl Cell {
 pub(super) struct Touched {
     /// By [`touch`].
     pub(super) cells: BTreeMap<Cell, [u64; touch::COUNTS]>,
+    /// Time in hint faults.
+    pub(super) hint_ns: u64,
     pub(super) places: TopPlaces,
 }
 
+/// Of [`abi::Touches::hint_units`].
+const HINT_UNIT_NS: u64 = 1_024;
+
 impl Touched {
+    /// Takes a record of a machine with so many nodes.
+    pub(super) fn take(&mut self, record: &abi::Touches, nodes: usize) {
+        self.count(Cell::new(record, nodes), &record.counts);
+        self.hint_ns = self.hint_ns.saturating_add(u64::from(record.hint_units) * HINT_UNIT_NS);
+    }
+
     pub(super) fn count(&mut self, cell: Cell, counts: &[u64; touch::COUNTS]) {
         let sums = self.cells.entry(cell).or_default();
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
@@ -40,6 +51,7 @@ impl Touched {
     /// Adds everything to another one.
     pub(super) fn add_to(&self, other: &mut Touched) {
         self.cells.iter().for_each(|(cell, counts)| other.count(*cell, counts));
+        other.hint_ns = other.hint_ns.saturating_add(self.hint_ns);
         for place in &self.places.0 {
             other.places.add(&place.mapping, &place.symbol, place.stack.as_ref(), place.counts);
         }

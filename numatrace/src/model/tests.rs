@@ -521,6 +521,17 @@ fn page_touches_are_by_node_and_kind_and_the_zero_page_is_on_none() {
     model.apply(&touches(0, abi::NO_NODE, 1090, [0, 0, 0, 0, 9, 1, 0, 0, 512]));
     model.apply(&tick(1100));
     model.apply(&touches(0, 1, 1190, [1, 0, 0, 0, 0, 0, 0, 0, 0]));
+    for hint_units in [3, 4] {
+        let header = abi::Touches::header(1190, 0, 0);
+        model.apply(&Event::Touches(abi::Touches {
+            header,
+            tid: 7,
+            tgid: 7,
+            start_ns: 5,
+            hint_units,
+            ..abi::Touches::default()
+        }));
+    }
     model.apply(&tick(1200));
     let snapshot = model.snapshot();
     let stats = &snapshot.threads[0].stats;
@@ -532,6 +543,7 @@ fn page_touches_are_by_node_and_kind_and_the_zero_page_is_on_none() {
     assert_eq!(stats.touches_by_node, Some(vec![vec![3, 8]]));
     assert_eq!(snapshot.totals.touches_by_node, Some(vec![vec![3, 8], vec![0, 0]]));
     assert_eq!(stats.hint_faults.map(|hints| (hints.local, hints.remote)), Some((4, 3)));
+    assert_eq!((stats.hint_fault_ns, snapshot.totals.hint_fault_ns), (Some(7 * 1_024), Some(7 * 1_024)));
     assert_eq!((stats.pages_migrated, stats.remote_share), (Some(512), Some(8.0 / 11.0)));
     assert_eq!(stats.cost_factor, Some((3.0 + 8.0 * 2.1) / 11.0));
     assert_eq!(snapshot.matrices.page_touches, snapshot.totals.touches_by_node);

@@ -246,6 +246,7 @@ impl Model {
             touches: measured.touches.then_some(touches),
             touches_by_node: measured.touches.then_some(matrix),
             hint_faults: measured.hints.then_some(hints),
+            hint_fault_ns: measured.hint_time.then_some(touched.hint_ns),
             pages_migrated: measured.migrated.then_some(migrated),
             locations: measured.places.then(|| locations(&touched.places)),
             ..ThreadStats::default()

@@ -85,6 +85,7 @@ impl Cells {
         self.perhaps("cost_factor", ratio(stats.cost_factor));
         self.perhaps("hint_faults.local", stats.hint_faults.map(|faults| faults.local));
         self.perhaps("hint_faults.remote", stats.hint_faults.map(|faults| faults.remote));
+        self.perhaps("hint_fault_ns", stats.hint_fault_ns);
         self.perhaps("pages_migrated", stats.pages_migrated);
     }
 
@@ -211,14 +212,15 @@ mod tests {
         stats.touches = Some(Touches { file, zero, ..Touches::default() });
         (stats.remote_share, stats.cost_factor) = (Some(0.25), Some(f64::NAN));
         (stats.hint_faults, stats.pages_migrated) = (Some(LocalRemote { local: 4, remote: 0 }), Some(0));
+        stats.hint_fault_ns = Some(8);
         let rows = rows(&snapshot, 0);
         let at = rows[0].iter().position(|name| name == "touches.local").expect("a column of touches");
         assert_eq!(
-            rows[0][at..at + 9].join(" "),
+            rows[0][at..at + 10].join(" "),
             "touches.local touches.remote touches.unknown remote_share expected_remote_share cost_factor \
-             hint_faults.local hint_faults.remote pages_migrated"
+             hint_faults.local hint_faults.remote hint_fault_ns pages_migrated"
         );
-        assert_eq!(rows[1][at..at + 9].join(","), ",,,,,,,,");
-        assert_eq!(rows[2][at..at + 9].join(","), "6,2,1,0.25,,,4,0,0");
+        assert_eq!(rows[1][at..at + 10].join(","), ",,,,,,,,,");
+        assert_eq!(rows[2][at..at + 10].join(","), "6,2,1,0.25,,,4,0,8,0");
     }
 }

@@ -89,7 +89,8 @@ fn hint_faults(block: &mut Block, of: &Of<'_>, columns: usize) {
         .now
         .pages_migrated
         .map_or_else(String::new, |pages| format!("; {} pages moved by NUMA balancing", text::count_short(pages)));
-    let line = format!("{local} local, {far} remote ({remote}){moved}");
+    let time = of.now.hint_fault_ns.map_or_else(String::new, |ns| format!(", {} in them", text::duration(ns)));
+    let line = format!("{local} local, {far} remote ({remote}){time}{moved}");
     block.say_of(("hint faults", Role::Plain), NAME, &line, columns);
 }
 

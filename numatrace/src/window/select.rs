@@ -27,6 +27,7 @@ pub fn select(snapshot: Snapshot, tids: &[Tid], comms: &[String]) -> Snapshot {
         touches: sum.touches.or(nothing.touches),
         touches_by_node: sum.touches_by_node.or(nothing.touches_by_node),
         hint_faults: sum.hint_faults.or(nothing.hint_faults),
+        hint_fault_ns: sum.hint_fault_ns.or(nothing.hint_fault_ns),
         pages_migrated: sum.pages_migrated.or(nothing.pages_migrated),
         locations: sum.locations.or(nothing.locations),
         throttled_wait_ns: sum.throttled_wait_ns.or(nothing.throttled_wait_ns),

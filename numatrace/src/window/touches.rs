@@ -29,6 +29,7 @@ pub(super) fn since(
             touches,
             touches_by_node: now.touches_by_node.as_ref().map(by_node),
             hint_faults: now.hint_faults.map(|now| pair_since(now, before.hint_faults.unwrap_or(nothing))),
+            hint_fault_ns: now.hint_fault_ns.map(|now| now.saturating_sub(before.hint_fault_ns.unwrap_or(0))),
             pages_migrated: now.pages_migrated.map(|now| now.saturating_sub(before.pages_migrated.unwrap_or(0))),
             expected_remote_share: now.expected_remote_share,
             locations: now.locations.as_ref().map(locations),
@@ -76,6 +77,7 @@ pub(super) fn add<'a>(
             local: a.local.saturating_add(b.local),
             remote: a.remote.saturating_add(b.remote),
         });
+        made.hint_fault_ns = both(made.hint_fault_ns, part.hint_fault_ns, u64::saturating_add);
         made.pages_migrated = both(made.pages_migrated, part.pages_migrated, u64::saturating_add);
         if let Some(matrix) = &part.touches_by_node {
             add_matrix(made.touches_by_node.get_or_insert_default(), matrix);
@@ -198,6 +200,7 @@ mod tests {
             touches: Some(Touches { first_touch: count(local, remote, 1), ..Touches::default() }),
             touches_by_node: Some(vec![vec![local, remote], vec![0, 0]]),
             hint_faults: Some(LocalRemote { local, remote }),
+            hint_fault_ns: Some(remote.rotate_left(9)),
             pages_migrated: Some(remote),
             locations: Some(vec![location("main", remote, local)]),
             ..ThreadStats::default()

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use numatrace::snapshot::sources::HINT_FAULTS;
+use numatrace::snapshot::sources::{HINT_FAULTS, HINT_TIME};
 
 use crate::{
     live::{
@@ -142,6 +142,13 @@ pub fn hint_faults(source: &str, name: &str) -> Result<()> {
     within(0.02, "local hint faults", ours_local, local).with_context(|| reasons.clone())?;
     within(0.02, "remote hint faults", ours_remote, all - local).with_context(|| reasons.clone())?;
     within(0.02, "pages moved", report.number("/totals/pages_migrated")?, moved).with_context(|| reasons.clone())?;
+    // How long they took is the emulated machine's affair: that they took time, and no more than there was.
+    let (spent, passed) = (report.number("/totals/hint_fault_ns")?, report.number("/duration_ns")?);
+    ensure!(spent > 0 && spent < passed, "{spent} ns in {all} hint faults, of {passed} ns");
+    ensure!(
+        report.sources(&HINT_TIME).any(|source| source["state"] == "on"),
+        "what times hint faults is not on: {reasons}"
+    );
     ensure!(report.sources(&[name]).any(|source| source["state"] != "off"), "{name} is not what was used: {reasons}");
     let thread = report.thread(done.threads["toucher"].tid)?;
     // The kernel leaves a kprobe's program out where another one is at work on the CPU: such a fault looks like others.
@@ -162,7 +169,9 @@ pub fn no_hint_faults() -> Result<()> {
     let _off = Tuned::balancing(false)?;
     let (touched, report) = touch_all(&[(Kind::Anon, 16)], (0, 0), &[])?;
     let thread = report.thread(touched[0].tid)?;
-    ensure!(thread.0["hint_faults"].is_null(), "hint_faults is {}", thread.0["hint_faults"]);
+    for name in ["hint_faults", "hint_fault_ns"] {
+        ensure!(thread.0[name].is_null(), "{name} is {}", thread.0[name]);
+    }
     let said = report
         .sources(&HINT_FAULTS)
         .any(|source| source["reason"].as_str().is_some_and(|reason| reason.contains("kernel.numa_balancing=0")));

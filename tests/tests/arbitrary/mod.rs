@@ -67,6 +67,7 @@ prop_compose! {
             touches_by_node: matrix,
             touches: kinds.map(|(first_touch, file, huge)| Touches { first_touch, file, huge, ..Touches::default() }),
             hint_faults: hints.map(|(local, remote)| LocalRemote { local, remote }),
+            hint_fault_ns: pages_migrated.map(|pages| pages.rotate_left(7)),
             pages_migrated,
             migrations: Migrations {
                 cross_node: causes[0],

@@ -92,6 +92,8 @@ pub struct Choice {
     pub(super) hints_refused: Option<String>,
     pub(super) can_use_deltas: bool,
     by_event: bool,
+    /// Why no hook tells when a page fault begins.
+    no_begin: Option<String>,
     same_ids: bool,
     symbols: kallsyms::Symbols,
     /// Arguments of the tracepoint: its program is named by their number.
@@ -126,6 +128,7 @@ impl Choice {
             hints_refused: None,
             can_use_deltas: offsets.numa_faults_locality != MISSING,
             by_event: false,
+            no_begin: None,
             same_ids: true,
             symbols: kallsyms::Symbols::default(),
             migrate_args: kernel.tracepoint_args("mm_migrate_pages").unwrap_or(0) as u32,
@@ -210,6 +213,7 @@ impl Choice {
         config.nodes = u32::try_from(topology.nodes.len()).unwrap_or(u32::MAX);
         config.stacks = u32::from(self.plan.stacks);
         config.numa_misplaced = self.numa_misplaced;
+        config.hint_time = u32::from(self.has_hints());
         config.huge_page_bytes = huge_page_bytes();
         config.page_offset_base = self.symbols.page_offset_base;
         config.huge_zero_pfn = self.symbols.huge_zero_pfn;
@@ -248,6 +252,22 @@ impl Choice {
         }
     }
 
+    /// Why the time in hint faults is not measured; `None` where it is: somebody must tell when a fault begins, and when it
+    /// ends.
+    pub(super) fn why_no_hint_time(&self) -> Option<String> {
+        if !self.has_hints() {
+            return Some(self.why_no_hints().to_owned());
+        }
+        if let Some(why) = &self.no_begin {
+            return Some(format!("page_fault_user cannot be hooked ({why}), which tells when a fault begins"));
+        }
+        match (self.resolve, self.hints) {
+            (resolve::OFF, _) => Some("there is no source of page touches, which tells when a fault ends".into()),
+            (resolve::ENTRY, hints::DELTAS) => Some("with --page-source entry nothing tells when a fault ends".into()),
+            _ => None,
+        }
+    }
+
     /// The kernel refused both hooks. While balancing is off that matters to nobody.
     pub(super) fn refuse_hints(&mut self, why: String) {
         if self.why_hints.is_none() {
@@ -271,14 +291,16 @@ impl Choice {
     /// Nobody tells what a fault was for.
     pub(super) fn merge_copies(&mut self, why: &str) {
         self.copies = false;
+        self.no_begin = Some(why.to_owned());
         self.why = Some(format!(
             "page_fault_user cannot be hooked ({why}): copies on write are counted as first_touch or file"
         ));
     }
 
     /// An event stands in for the tracepoints at the beginning of faults.
-    pub(super) fn entry_by_event(&mut self) {
+    pub(super) fn entry_by_event(&mut self, why: &str) {
         self.by_event = true;
+        self.no_begin = Some(why.to_owned());
         self.copies = false;
     }
 

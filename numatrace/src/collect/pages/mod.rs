@@ -64,6 +64,8 @@ const SCAN_PAUSE_NS: u64 = 100_000_000;
 const PLACEMENT_SHARE: u64 = 200;
 /// Longest that the end of a run waits for names of places.
 const LAST_PLACES: Duration = Duration::from_secs(5);
+/// What cells sum up: counts, and time in hint faults.
+const SUMS: usize = touch::HINT_TIME as usize + 1;
 /// Threads that ended between two ticks and are remembered.
 const MOST_DEAD: usize = 65_536;
 /// Processes that are traced and remembered, for their placement.
@@ -213,10 +215,10 @@ impl Pages {
         } else if choice.resolve == resolve::ENTRY {
             match attach_begin(ebpf, flavour, types) {
                 Ok(()) => {}
-                Err(_) => match attach_entry_event(ebpf, flavour) {
+                Err(refused) => match attach_entry_event(ebpf, flavour) {
                     Ok(opened) => {
                         events = Some(opened);
-                        choice.entry_by_event();
+                        choice.entry_by_event(&refused.0);
                     }
                     Err(reason) => choice.refuse(&reason.0),
                 },
@@ -241,6 +243,9 @@ impl Pages {
             Ok(()) => on(sources::MIGRATED[0], SourceState::On, None),
             Err(Refused(reason)) => on(sources::MIGRATED[0], SourceState::Off, Some(reason.clone())),
         });
+        let hint_time = choice.why_no_hint_time();
+        let state = if hint_time.is_none() { SourceState::On } else { SourceState::Off };
+        sources.push(on(sources::HINT_TIME[0], state, hint_time.clone()));
         sources.push(choice.samples_source());
         let scanner = if choice.plan.source == PageSource::Off {
             Err("switched off with --page-source off".to_owned())
@@ -259,6 +264,7 @@ impl Pages {
             huge: touches && choice.huge,
             zero: touches && choice.zero,
             hints: choice.has_hints(),
+            hint_time: hint_time.is_none(),
             migrated: migrated.is_ok(),
             places: samples,
             placement: scanner.is_ok(),
@@ -455,7 +461,7 @@ impl Pages {
         if let Some(answer) = &answer {
             self.unresolved.found(&answer.resolved);
         }
-        let mut grown: StdMap<(u64, u32, u32, u8, u8), [u64; touch::COUNTS]> = StdMap::new();
+        let mut grown: StdMap<(u64, u32, u32, u8, u8), [u64; SUMS]> = StdMap::new();
         let (mut local, mut remote) = (0u64, 0u64);
         let unresolved = &mut self.unresolved;
         let entry = self.choice.resolve == resolve::ENTRY;
@@ -502,7 +508,10 @@ impl Pages {
         let mut all: Vec<_> = grown.into_iter().collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         let ts = monotonic_ns();
-        for ((start_ns, tid, tgid, cpu_node, page_node), counts) in all {
+        for ((start_ns, tid, tgid, cpu_node, page_node), sums) in all {
+            let mut counts = [0; touch::COUNTS];
+            counts.iter_mut().zip(sums).for_each(|(count, sum)| *count = sum);
+            let hint_units = u32::try_from(sums[usize::from(touch::HINT_TIME)] >> 10).unwrap_or(u32::MAX);
             let wide = |node| if node == NO_NODE_BYTE { NO_NODE } else { u16::from(node) };
             let record = Touches {
                 header: Touches::header(ts, 0, 0),
@@ -511,7 +520,7 @@ impl Pages {
                 start_ns,
                 cpu_node: wide(cpu_node),
                 page_node: wide(page_node),
-                reserved: 0,
+                hint_units,
                 counts,
             };
             sink(record.as_bytes());

@@ -72,8 +72,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     }
     let hoppers = hoppers(numbers);
     let cause = main_cause(&hoppers, &totals.migrations.causes);
-    let critical =
-        per_cpu_second >= nodes::exact(case, "critical-per-cpu-second") && cpus >= nodes::exact(case, "critical-cpus");
+    let critical = per_cpu_second >= case.limit("critical-per-cpu-second") && cpus >= case.limit("critical-cpus");
     let processes = nodes::processes(numbers, |thread| thread.stats.node_moves);
     let process = processes.first();
     let home = process.and_then(|process| process.home(numbers));

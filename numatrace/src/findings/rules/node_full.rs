@@ -77,11 +77,7 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let runs_there = numa::most(&numbers.totals.residency_ns) == Some(worst.at);
     let (advice, command) = worst.remedy(numbers);
     Some(Conclusion {
-        severity: if runs_there && share >= nodes::exact(case, "critical-share") {
-            Severity::Critical
-        } else {
-            Severity::Warn
-        },
+        severity: if runs_there && share >= case.limit("critical-share") { Severity::Critical } else { Severity::Warn },
         title: worst.title(numbers),
         evidence: worst.evidence(numbers),
         advice,

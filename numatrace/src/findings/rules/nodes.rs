@@ -44,12 +44,6 @@ pub(super) fn at_most(case: &Case<'_>, name: &str) -> f64 {
     if case.shown { limit / EASE / EASE } else { limit }
 }
 
-/// A limit of the rule that no hysteresis eases: how bad a finding is does not depend on whether it is shown.
-pub(super) fn exact(case: &Case<'_>, name: &str) -> f64 {
-    let limit = case.limit(name);
-    if case.shown { limit / EASE } else { limit }
-}
-
 /// The kernel's number of the node at a position, as people and commands write it.
 pub(super) fn id(numbers: &Snapshot, at: usize) -> String {
     numbers.host.nodes.get(at).map_or_else(|| "?".into(), |node| node.id.to_string())

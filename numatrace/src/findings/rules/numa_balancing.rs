@@ -6,7 +6,7 @@ use super::nodes;
 use crate::findings::{Case, Conclusion, Limit, Rule, Severity};
 use crate::numa;
 use crate::snapshot::Snapshot;
-use crate::text::{count, percent};
+use crate::text::{count, duration, percent};
 use crate::units::sum;
 
 pub(super) const RULE: Rule = Rule {
@@ -41,7 +41,13 @@ pub(super) const RULE: Rule = Rule {
             name: "faults-per-cpu-second",
             default: 5_000.0,
             range: (0.0, 1e12),
-            about: "hint faults for each second on a CPU, from which on they are many: 1% of the time at 2 us each",
+            about: "hint faults for each second on a CPU, from which on they are many where the time in them is not measured: 1% of the time at 2 us each",
+        },
+        Limit {
+            name: "fault-time-share",
+            default: 0.01,
+            range: (0.0, 1e6),
+            about: "time in hint faults for each second on a CPU, from which on they are many",
         },
         Limit {
             name: "idle-remote-share",
@@ -65,7 +71,13 @@ pub(super) const RULE: Rule = Rule {
             name: "critical-moved-per-cpu-second",
             default: 20_000.0,
             range: (0.0, 1e12),
-            about: "pages moved for each second on a CPU, while they go back and forth, from which on it is critical: a tenth of the time at 5 us each",
+            about: "pages moved for each second on a CPU, while they go back and forth, from which on it is critical where the time in hint faults is not measured: a tenth of the time at 5 us each",
+        },
+        Limit {
+            name: "critical-fault-time-share",
+            default: 0.1,
+            range: (0.0, 1e6),
+            about: "time in hint faults for each second on a CPU, while pages go back and forth, from which on it is critical",
         },
     ],
     check,
@@ -91,8 +103,14 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
         return None;
     }
     let vain = vain(case)?;
-    let per_cpu_second = nodes::per_second(totals.pages_migrated.unwrap_or(0), totals.cpu_ns)?;
-    let critical = vain == Vain::BackAndForth && per_cpu_second >= nodes::exact(case, "critical-moved-per-cpu-second");
+    let much = match time_share(numbers) {
+        Some(share) => share >= case.limit("critical-fault-time-share"),
+        None => {
+            let moved = totals.pages_migrated.unwrap_or(0);
+            nodes::per_second(moved, totals.cpu_ns)? >= case.limit("critical-moved-per-cpu-second")
+        }
+    };
+    let critical = vain == Vain::BackAndForth && much;
     let (advice, command) = remedy(numbers);
     // Faults and copies are not what is wrong: switching them off for the whole machine is no remedy.
     let command = command.filter(|command| vain != Vain::Threads || !command.starts_with("sysctl"));
@@ -121,15 +139,30 @@ fn vain(case: &Case<'_>) -> Option<Vain> {
     let little = totals
         .pages_migrated
         .is_some_and(|moved| moved as f64 <= nodes::at_most(case, "moved-share") * hints.remote as f64);
-    if all > 0
-        && little
-        && nodes::per_second(all, totals.cpu_ns)? >= case.limit("faults-per-cpu-second")
-        && numa::ratio(hints.remote, all)? >= case.limit("idle-remote-share")
-    {
+    let many = match time_share(numbers) {
+        Some(share) => share >= case.limit("fault-time-share"),
+        None => nodes::per_second(all, totals.cpu_ns)? >= case.limit("faults-per-cpu-second"),
+    };
+    if all > 0 && little && many && numa::ratio(hints.remote, all)? >= case.limit("idle-remote-share") {
         return Some(Vain::Faults);
     }
     let threads = nodes::per_second(totals.migrations.causes.numa_balancing, totals.cpu_ns)?;
     (threads > 0.0 && threads >= case.limit("thread-moves-per-cpu-second")).then_some(Vain::Threads)
+}
+
+/// Time in hint faults for each second on a CPU: more than 1 where threads wait in them. `None` where it is not measured.
+fn time_share(numbers: &Snapshot) -> Option<f64> {
+    numa::ratio(numbers.totals.hint_fault_ns?, numbers.totals.cpu_ns)
+}
+
+/// The same in words, to be put behind a number of faults or pages.
+fn time_spent(numbers: &Snapshot) -> String {
+    match (numbers.totals.hint_fault_ns, time_share(numbers)) {
+        (Some(ns), Some(share)) => {
+            format!(" {} were spent in hint faults, {} of the time on CPU.", duration(ns), percent(share))
+        }
+        _ => String::new(),
+    }
 }
 
 /// Pages moved for each resident page; `None` where one of them is not known.
@@ -145,17 +178,19 @@ fn title(numbers: &Snapshot, vain: Vain) -> String {
     let moved = totals.pages_migrated.unwrap_or(0);
     match vain {
         Vain::BackAndForth => format!(
-            "NUMA balancing moves pages back and forth: {} pages, {} a second, {} times as many as there are resident.",
+            "NUMA balancing moves pages back and forth: {} pages, {} a second, {} times as many as there are resident.{}",
             count(moved),
             a_second(moved),
-            nodes::rate(moved_times(numbers).unwrap_or(0.0))
+            nodes::rate(moved_times(numbers).unwrap_or(0.0)),
+            time_spent(numbers)
         ),
         Vain::Faults => format!(
-            "NUMA balancing makes {} faults a second and settles nothing: {} of them are remote, and {} pages were moved for {} remote faults.",
+            "NUMA balancing makes {} faults a second and settles nothing: {} of them are remote, and {} pages were moved for {} remote faults.{}",
             a_second(all),
             percent(numa::ratio(hints.remote, all).unwrap_or(0.0)),
             count(moved),
-            count(hints.remote)
+            count(hints.remote),
+            time_spent(numbers)
         ),
         Vain::Threads => format!(
             "NUMA balancing moves threads {} times a second, {} times in all.",
@@ -180,6 +215,8 @@ fn evidence(numbers: &Snapshot) -> serde_json::Value {
             totals.pages_migrated.and_then(|moved| numa::ratio(moved, hints.remote)),
         );
     }
+    evidence.put_known("hint_fault_ns", totals.hint_fault_ns);
+    evidence.put_known("hint_fault_time_share", time_share(numbers));
     let moved = totals.pages_migrated;
     evidence
         .put_known("pages_migrated_per_second", moved.and_then(|moved| nodes::per_second(moved, numbers.duration_ns)));

@@ -84,8 +84,8 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
     let stands = stands(case)?;
     let cost = stands.cost(numbers);
     let critical = stands.on != On::Touches
-        && cost.is_some_and(|cost| cost >= nodes::exact(case, "critical-cost"))
-        && cpus >= nodes::exact(case, "critical-cpus");
+        && cost.is_some_and(|cost| cost >= case.limit("critical-cost"))
+        && cpus >= case.limit("critical-cpus");
     let remote = |stats: &crate::snapshot::ThreadStats| {
         let hints = stats.hint_faults.map_or(0, |hints| hints.remote);
         hints.saturating_add(stats.touches.map_or(0, |touches| touches.total().remote))

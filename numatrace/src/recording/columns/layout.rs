@@ -136,7 +136,7 @@ pub(super) const LAYOUTS: [Layout; 19] = [
         kind: kind::TOUCHES,
         size: Touches::SIZE,
         of_thread: true,
-        // tgid, start_ns, cpu_node, page_node, reserved, counts
+        // tgid, start_ns, cpu_node, page_node, hint_units, counts
         fields: &[
             Number(4),
             Number(8),

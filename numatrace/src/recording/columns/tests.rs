@@ -139,7 +139,7 @@ fn every_kind_survives_and_so_do_unknown_ones() {
         let counts = [ts, 0, 1, 0, 0, 2, 3, 4, 512];
         let header = Touches::header(ts, 0, 0);
         let touches =
-            Touches { header, tid, tgid: 100, start_ns: 77, cpu_node: 1, page_node: NO_NODE, reserved: 0, counts };
+            Touches { header, tid, tgid: 100, start_ns: 77, cpu_node: 1, page_node: NO_NODE, hint_units: 9, counts };
         records.push(touches.as_bytes());
         records
             .push(Words { header: Words::header(ts, 0, 0), id: 1, offset: 0, total: 4, piece: [b'y'; 32] }.as_bytes());

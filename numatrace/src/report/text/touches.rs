@@ -2,7 +2,7 @@
 //! the program the remote ones come. What is not measured has one line that says why.
 
 use super::page::{Page, Tone};
-use crate::snapshot::{LocalRemote, Location, Snapshot, TouchCount, Touches, sources};
+use crate::snapshot::{LocalRemote, Location, Snapshot, ThreadStats, TouchCount, Touches, sources};
 use crate::text::{count, duration, left, percent, right, share};
 use crate::units::sum;
 use crate::words;
@@ -20,7 +20,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         }
         None => page.entry("touches", &words::not_measured(snapshot, &sources::TOUCHES), Tone::Plain),
     }
-    let hints = snapshot.totals.hint_faults.map(hint_faults);
+    let hints = snapshot.totals.hint_faults.map(|faults| hint_faults(faults, &snapshot.totals));
     entry(page, snapshot, "hint faults", hints, &sources::HINT_FAULTS);
     let moved = snapshot.totals.pages_migrated.map(|pages| format!("{} pages, by NUMA balancing", count(pages)));
     entry(page, snapshot, "moved", moved, &sources::MIGRATED);
@@ -80,9 +80,12 @@ fn remote(page: &mut Page, snapshot: &Snapshot, total: &TouchCount) {
     }
 }
 
-fn hint_faults(faults: LocalRemote) -> String {
+fn hint_faults(faults: LocalRemote, totals: &ThreadStats) -> String {
     let all = sum([&faults.local, &faults.remote]);
-    format!("{} local, {} remote ({})", count(faults.local), count(faults.remote), share(faults.remote, all))
+    let time = totals.hint_fault_ns.map_or_else(String::new, |ns| {
+        format!("; {} in them, {} of the time on CPU", duration(ns), share(ns, totals.cpu_ns))
+    });
+    format!("{} local, {} remote ({}){time}", count(faults.local), count(faults.remote), share(faults.remote, all))
 }
 
 fn placement(snapshot: &Snapshot, pages: &[u64]) -> String {
