@@ -122,7 +122,7 @@ pub mod sources {
     pub const NOT_BALANCING: [&str; 2] =
         ["this kernel has no automatic NUMA balancing", "kernel.numa_balancing=0: automatic NUMA balancing is off"];
     /// Time in hint faults.
-    pub const HINT_TIME: [&str; 1] = ["page_fault_user"];
+    pub const HINT_TIME: [&str; 1] = ["hint-fault time"];
     /// Pages that were moved.
     pub const MIGRATED: [&str; 1] = ["mm_migrate_pages"];
     /// Resident pages by node.
