@@ -99,14 +99,20 @@ pub fn node_of_page(physical: u64) -> u8 {
 /// Adds to a cell of a thread. `false` where there is no room for it.
 #[inline(always)]
 pub fn add<A: Access>(task: Task<A>, cell: u32, count: u64) -> bool {
-    let key = CellKey { start_ns: task.start_time(), tid: task.pid(), cell };
+    add_to(task.start_time(), task.pid(), cell, task.tgid(), count) != 0
+}
+
+/// A function of its own: programs that add to several cells would have no room on their stack for several keys.
+#[inline(never)]
+fn add_to(start_ns: u64, tid: u32, cell: u32, tgid: u32, count: u64) -> u32 {
+    let key = CellKey { start_ns, tid, cell };
     if let Some(found) = CELLS.get_ptr_mut(&key) {
         // SAFETY: a value of the map; see the module.
         unsafe { (*found).count = (*found).count.wrapping_add(count) };
-        return true;
+        return 1;
     }
-    let first = CellCount { count, tgid: task.tgid(), reserved: 0 };
-    CELLS.insert(&key, &first, u64::from(BPF_NOEXIST)).is_ok()
+    let first = CellCount { count, tgid, reserved: 0 };
+    u32::from(CELLS.insert(&key, &first, u64::from(BPF_NOEXIST)).is_ok())
 }
 
 /// A hint fault ended: the time since it began, which is told only once.

@@ -4,6 +4,7 @@
 //! needs exactly one target. Numbers are checked here, so that nonsense ends with one sentence and exit code 2;
 //! what needs the machine (is there such a process?) is [`crate::target`]'s.
 
+mod flight;
 mod values;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use self::flight::FlightArgs;
 use crate::config::{Ascii, Colours};
 use crate::findings::Change;
 use crate::replay::{Moment, Speed};
@@ -182,6 +184,9 @@ pub struct RecordArgs {
     /// The file.
     #[command(flatten)]
     pub file: RecordFileArgs,
+    /// The last seconds alone.
+    #[command(flatten)]
+    pub flight: FlightArgs,
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,

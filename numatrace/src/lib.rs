@@ -29,6 +29,7 @@ pub mod symbols;
 pub mod target;
 pub mod text;
 pub mod topology;
+pub mod trigger;
 pub mod tui;
 pub mod units;
 pub mod whatif;

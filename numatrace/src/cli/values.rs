@@ -87,6 +87,24 @@ pub(super) fn slower_than(text: &str) -> Result<Duration, String> {
     time(text, Duration::from_micros(1), Duration::from_secs(3_600))
 }
 
+/// How much a flight recorder keeps.
+pub(super) fn last(text: &str) -> Result<Duration, String> {
+    time(text, Duration::from_secs(1), Duration::from_secs(3_600))
+}
+
+/// For how long no trigger fires.
+pub(super) fn cooldown(text: &str) -> Result<Duration, String> {
+    time(text, Duration::ZERO, Duration::from_secs(30 * DAY))
+}
+
+/// Files of a flight recorder.
+pub(super) fn max_files(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(files @ 1..=10_000) => Ok(files),
+        _ => Err("must be a number from 1 to 10000".into()),
+    }
+}
+
 /// `1h 30m`, `250ms`, or a plain number of seconds, within bounds.
 fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let text = text.trim();

@@ -24,7 +24,7 @@ use crate::{
     config::INTERVAL,
     decode::{Event, decode},
     model::{Limits, Meta, Model},
-    recording::{Head, roster::Roster, writer::Options},
+    recording::{Head, flight::Flight, roster::Roster, writer::Options},
     snapshot::{SourceState, Target},
     source::{Source, SourceStatus},
     target::Filter,
@@ -225,6 +225,8 @@ pub struct Engine<F = Model> {
     pub slow: Option<SlowWaits>,
     /// Where records go as well.
     pub recording: Option<Recording>,
+    /// What keeps the last records.
+    pub flight: Option<Flight>,
     meta: Meta,
     topology: Topology,
     undecodable: u64,
@@ -253,7 +255,7 @@ impl<F: Follower> Engine<F> {
             waits: live.waits(),
         };
         let model = F::begin(&meta, &topology);
-        Ok(Engine { live, model, slow: None, recording: None, meta, topology, undecodable: 0 })
+        Ok(Engine { live, model, slow: None, recording: None, flight: None, meta, topology, undecodable: 0 })
     }
 
     /// Goes on to the next tick. `Some(end)` with the last one.
@@ -271,10 +273,13 @@ impl<F: Follower> Engine<F> {
     /// # Errors
     /// When tracing cannot go on.
     pub fn to_tick(&mut self, lines: &mut dyn FnMut(&str)) -> anyhow::Result<Option<End>> {
-        let Engine { live, model, slow, recording, undecodable, .. } = self;
+        let Engine { live, model, slow, recording, flight, undecodable, .. } = self;
         let status = live.next_batch(&mut |record| {
             if let Some(recording) = recording {
                 recording.push(record);
+            }
+            if let Some(flight) = flight {
+                flight.push(record);
             }
             match decode(record) {
                 Ok(event) => {
@@ -292,6 +297,9 @@ impl<F: Follower> Engine<F> {
         if let Some(recording) = recording {
             recording.push_pieces(pieces, model.now_ns());
         }
+        if let Some(flight) = flight {
+            flight.push_pieces(pieces, model.now_ns());
+        }
         match status {
             SourceStatus::More => Ok(self.live.end()),
             SourceStatus::Ended => Ok(self.live.end().or(Some(End::Stopped))),
@@ -300,13 +308,16 @@ impl<F: Follower> Engine<F> {
 
     /// The second half: asks the system what no hook tells.
     pub fn look_up(&mut self) {
-        let Engine { live, model, recording, .. } = self;
+        let Engine { live, model, recording, flight, .. } = self;
         let unnamed = model.unnamed(NAMES_PER_TICK);
         let attributes_due = model.attributes_due(ATTRIBUTES_PER_TICK);
         let cgroups_due = model.cgroups_due(CGROUPS_PER_TICK);
         let mut take = |record: &[u8]| {
             if let Some(recording) = recording {
                 recording.push(record);
+            }
+            if let Some(flight) = flight {
+                flight.push(record);
             }
             match decode(record) {
                 Ok(event) => model.apply(&event),

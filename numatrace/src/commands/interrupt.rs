@@ -26,6 +26,30 @@ extern "C" fn note(signal: libc::c_int) {
     }
 }
 
+static WANTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+extern "C" fn note_usr1(_: libc::c_int) {
+    if let Some(wanted) = WANTED.get() {
+        wanted.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A flag that SIGUSR1 sets, each time.
+///
+/// # Errors
+/// When the kernel refuses, which it does not for this signal.
+pub fn catch_usr1() -> io::Result<Arc<AtomicBool>> {
+    let wanted = Arc::clone(WANTED.get_or_init(Arc::default));
+    // SAFETY: all zeroes is a valid sigaction; the handler only touches an atomic.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note_usr1 as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut())
+    };
+    if result == 0 { Ok(wanted) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Passes SIGTERM and SIGHUP on to this process from now on; `None` ends that.
 pub fn pass_on_to(command: Option<u32>) {
     COMMAND.store(command.map_or(0, u32::cast_signed), Ordering::Relaxed);

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     cli::RecordArgs,
-    collect::live::Pace,
+    collect::live::{End, Pace},
     recording::{
         Reason,
         roster::{Roster, Tally},
@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     engine::{Engine, LINGER},
-    interrupt,
+    flight, interrupt,
     launch::Stdio,
     recording::{Recording, new_file},
     traced::Traced,
@@ -31,6 +31,9 @@ use super::{
 /// # Errors
 /// One sentence about what stands in the way, or how far the recording came.
 pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
+    if let Some(last) = args.flight.last {
+        return flight::run(args, last);
+    }
     // A file that is in the way is found before a command is started, and rights are looked at before a file is made.
     let mut traced = Traced::find(&args.filter, Stdio::Inherited)?;
     let file = new_file(&args.file.output, args.file.force)?;
@@ -82,12 +85,22 @@ const fn why(reason: Reason) -> &'static str {
         Reason::MaxSize => "the file has its largest size",
         Reason::WriteFailed => "writing failed",
         Reason::TraceFailed => "tracing failed",
+        Reason::Cut => "it was asked for",
     }
+}
+
+/// Why a run ended.
+pub(super) const fn why_ended(end: End) -> &'static str {
+    why(match end {
+        End::Stopped => Reason::Stopped,
+        End::Duration => Reason::Duration,
+        End::TargetsGone => Reason::TargetsGone,
+    })
 }
 
 /// Until the run ends.
 fn record(engine: &mut Engine<Roster>, quiet: bool) -> anyhow::Result<(Reason, Written)> {
-    let line = progress(quiet);
+    let line = line(quiet);
     let ended = loop {
         match engine.step(&mut |_| {}) {
             Ok(Some(end)) => break Ok(end),
@@ -109,7 +122,7 @@ fn record(engine: &mut Engine<Roster>, quiet: bool) -> anyhow::Result<(Reason, W
 }
 
 /// A line that is drawn on a terminal alone.
-fn progress(quiet: bool) -> ProgressBar {
+pub(super) fn line(quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -52,6 +52,11 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         Err(refused) => return Ok(refuse(&refused.to_string())),
     };
     let reader = Reader::open(&args.file)?;
+    if let Some(cause) = &reader.head().cause
+        && !args.quiet
+    {
+        let _ = writeln!(io::stderr(), "numatrace: a flight recorder wrote this file: {}", text::visible(cause));
+    }
     let stretch = match stretch(args, &span(&reader)) {
         Ok(stretch) => stretch,
         Err(why) => return Ok(refuse(&why)),

@@ -94,6 +94,11 @@ impl LossLedger {
         (self.lost() > 0).then_some(self.waits)
     }
 
+    /// Records that were lost, and that the probes wanted to write.
+    pub(super) fn lost_of(&self) -> (u64, u64) {
+        (self.lost(), self.wanted)
+    }
+
     fn lost(&self) -> u64 {
         self.reasons.ring_full.saturating_add(self.reasons.no_ring).saturating_add(self.reasons.undecodable)
     }

@@ -416,6 +416,11 @@ impl Model {
         self.loss.undecodable(records);
     }
 
+    /// Records that were lost, and records that the probes wanted to write.
+    pub fn lost_of(&self) -> (u64, u64) {
+        self.loss.lost_of()
+    }
+
     /// The moment that numbers count up to: the beginning of the last tick, ns of `CLOCK_MONOTONIC`.
     pub const fn now_ns(&self) -> u64 {
         self.now_ns

@@ -259,16 +259,19 @@ pub enum Reason {
     WriteFailed,
     /// Tracing failed.
     TraceFailed,
+    /// The run went on: it is a part of it that was kept in memory.
+    Cut,
 }
 
 impl Reason {
-    const ALL: [Reason; 6] = [
+    const ALL: [Reason; 7] = [
         Reason::Stopped,
         Reason::Duration,
         Reason::TargetsGone,
         Reason::MaxSize,
         Reason::WriteFailed,
         Reason::TraceFailed,
+        Reason::Cut,
     ];
 
     pub(super) const fn code(self) -> u32 {
@@ -291,7 +294,7 @@ mod tests {
         for (at, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!((reason.code(), Reason::of_code(at as u32)), (at as u32, Some(reason)));
         }
-        assert_eq!(Reason::of_code(6), None);
+        assert_eq!(Reason::of_code(7), None);
     }
 
     #[test]

@@ -6,8 +6,11 @@
 mod anonymize;
 mod columns;
 pub mod create;
+mod file;
+pub mod flight;
 mod format;
 mod frames;
+mod pack;
 pub mod reader;
 pub mod roster;
 mod scan;
@@ -46,6 +49,9 @@ pub struct Head {
     pub tool: String,
     /// Names, paths and cgroups were replaced.
     pub anonymized: bool,
+    /// Why a flight recorder wrote it, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// What the model is to know.
     pub meta: Meta,
     /// The machine.
@@ -57,7 +63,7 @@ impl Head {
     pub fn new(meta: Meta, topology: Topology, anonymized: bool) -> Head {
         let target = if anonymized { anonymize::without_names(&meta.target) } else { meta.target };
         let tool = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into();
-        Head { tool, anonymized, meta: Meta { target, ..meta }, topology }
+        Head { tool, anonymized, cause: None, meta: Meta { target, ..meta }, topology }
     }
 }
 

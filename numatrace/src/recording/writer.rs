@@ -3,30 +3,25 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use numatrace_common::abi::{ABI_VERSION, Header, Slice};
+use numatrace_common::abi::Header;
 use thiserror::Error;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::IntoBytes;
 
 use super::anonymize::Anonymizer;
-use super::columns::{Encoder, first_record};
-use super::format::{
-    ANONYMIZED, EndFields, Entry, FRAME_TAG, FrameFields, HEAD_TAG, HeadFields, INDEX_TAG, Index, LONGEST_JSON,
-    MOST_RAW, MOST_RECORDS, NAME, Part, Reason, VERSION,
-};
-use super::{Head, PIECE, format};
+use super::file::FrameFile;
+use super::format::{MOST_RAW, Reason};
+use super::pack::{Buffer, Packing, time_of};
+use super::{Head, PIECE};
 
 /// A frame is closed at a tick when its first record is older than this, ns: so much is lost when we are killed.
 const FRAME_NS: u64 = 5_000_000_000;
 /// Frames that wait to be written; one more is being written, one more is being filled.
 const WAITING: usize = 2;
-/// Level of zstd.
-const LEVEL: i32 = 3;
 /// Room that is left for the last frames when a recording has a largest size: what the largest one so far took, so
 /// many times. Some wait already, one is being filled, and the totals of all threads come last.
 const LAST_FRAMES: u64 = WAITING as u64 + 3;
@@ -101,34 +96,6 @@ struct Shared {
     failed: OnceLock<String>,
 }
 
-/// Records on their way into a frame.
-#[derive(Debug, Default)]
-struct Buffer {
-    raw: Vec<u8>,
-    fields: FrameFields,
-}
-
-impl Buffer {
-    fn clear(&mut self) {
-        self.raw.clear();
-        self.fields = FrameFields { first_ts: u64::MAX, ..FrameFields::default() };
-    }
-
-    #[inline]
-    fn push(&mut self, record: &[u8], ts: u64) {
-        let fields = &mut self.fields;
-        fields.records += 1;
-        (fields.first_ts, fields.last_ts) = (fields.first_ts.min(ts), fields.last_ts.max(ts));
-        if let Ok(turn) = Slice::read_from_bytes(record)
-            && turn.header.kind == Slice::KIND
-            && turn.wait_ns > fields.worst_wait_ns
-        {
-            (fields.worst_wait_ns, fields.worst_ts) = (turn.wait_ns, ts);
-        }
-        self.raw.extend_from_slice(record);
-    }
-}
-
 /// A recording that is being written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -148,13 +115,12 @@ impl Recorder {
     /// When the head cannot be written, or there can be no thread.
     pub fn new(file: File, head: &Head, options: Options) -> Result<Recorder, WriteError> {
         let anonymizer = head.anonymized.then(Anonymizer::default);
-        let head = head_bytes(head)?;
-        file.write_all_at(&head, 0)?;
+        let file = FrameFile::begin(file, head)?;
         let shared = Arc::new(Shared { halt: options.halt, ..Shared::default() });
-        shared.bytes.store(head.len() as u64, Ordering::Relaxed);
+        shared.bytes.store(file.written().bytes, Ordering::Relaxed);
         let (full, to_pack) = sync_channel(WAITING);
         let (to_fill, empty) = sync_channel(WAITING + 2);
-        let packer = Packer::new(file, head.len() as u64, options.max_size, Arc::clone(&shared))?;
+        let packer = Packer::new(file, options.max_size, Arc::clone(&shared))?;
         let worker = thread::Builder::new()
             .name("numatrace-write".into())
             .spawn(move || packer.run(&to_pack, &to_fill))
@@ -179,12 +145,9 @@ impl Recorder {
 
     #[inline]
     fn take(&mut self, record: &[u8]) {
-        let Ok((header, _)) = Header::read_from_prefix(record) else { return };
-        if first_record(record).is_none_or(|whole| whole.len() != record.len()) {
-            return;
-        }
-        self.filling.push(record, header.ts);
-        if self.filling.raw.len() >= self.frame_bytes || self.filling.fields.records >= MOST_RECORDS {
+        let Some(ts) = time_of(record) else { return };
+        self.filling.push(record, ts);
+        if self.filling.is_full(self.frame_bytes) {
             self.close_frame();
         }
     }
@@ -250,54 +213,22 @@ impl Recorder {
     }
 }
 
-fn head_bytes(head: &Head) -> Result<Vec<u8>, WriteError> {
-    let json = serde_json::to_vec(head).map_err(io::Error::from)?;
-    if json.len() > LONGEST_JSON {
-        return Err(WriteError::Head { bytes: json.len() });
-    }
-    let flags = if head.anonymized { ANONYMIZED } else { 0 };
-    let json_len = json.len() as u32;
-    let fields = HeadFields { name: NAME, version: VERSION, abi: ABI_VERSION, flags, json_len, reserved: 0 };
-    Ok(part(HEAD_TAG, &[fields.as_bytes(), &json].concat()))
-}
-
-fn part(tag: [u8; 4], rest: &[u8]) -> Vec<u8> {
-    [Part::before(tag, rest).as_bytes(), rest].concat()
-}
-
 /// The thread that writes.
 struct Packer {
-    file: File,
-    zstd: zstd::bulk::Compressor<'static>,
-    encoder: Encoder,
-    plain: Vec<u8>,
+    file: FrameFile,
+    packing: Packing,
     /// A frame as it is written.
-    frame: Vec<u8>,
-    index: Index,
+    packed: Vec<u8>,
     max_size: u64,
     largest: u64,
-    frames: u64,
-    written: Written,
     failed: Option<io::Error>,
     shared: Arc<Shared>,
 }
 
 impl Packer {
-    fn new(file: File, bytes: u64, max_size: Option<u64>, shared: Arc<Shared>) -> io::Result<Packer> {
-        Ok(Packer {
-            file,
-            zstd: zstd::bulk::Compressor::new(LEVEL)?,
-            encoder: Encoder::default(),
-            plain: Vec::new(),
-            frame: Vec::new(),
-            index: Index::default(),
-            max_size: max_size.unwrap_or(u64::MAX),
-            largest: 0,
-            frames: 0,
-            written: Written { bytes, ..Written::default() },
-            failed: None,
-            shared,
-        })
+    fn new(file: FrameFile, max_size: Option<u64>, shared: Arc<Shared>) -> io::Result<Packer> {
+        let max_size = max_size.unwrap_or(u64::MAX);
+        Ok(Packer { file, packing: Packing::new()?, packed: Vec::new(), max_size, largest: 0, failed: None, shared })
     }
 
     fn run(mut self, full: &Receiver<Buffer>, empty: &SyncSender<Buffer>) -> Packer {
@@ -305,8 +236,6 @@ impl Packer {
             if self.failed.is_none()
                 && let Err(error) = self.write(&buffer)
             {
-                // What was written of it is no frame.
-                let _ = self.file.set_len(self.written.bytes);
                 // Said once: nothing is written after it.
                 let _ = self.shared.failed.set(error.to_string());
                 self.shared.halt.store(true, Ordering::Relaxed);
@@ -319,42 +248,22 @@ impl Packer {
     }
 
     fn write(&mut self, buffer: &Buffer) -> io::Result<()> {
-        self.plain.clear();
-        self.encoder.pack(&buffer.raw, &mut self.plain);
-        self.frame.clear();
-        self.frame.resize(format::FRAME_HEADER + zstd::zstd_safe::compress_bound(self.plain.len()), 0);
-        let packed_len = self.zstd.compress_to_buffer(&self.plain, &mut self.frame[format::FRAME_HEADER..])?;
-        self.frame.truncate(format::FRAME_HEADER + packed_len);
-        let (header, packed) = self.frame.split_at_mut(format::FRAME_HEADER);
-        let fields = FrameFields {
-            seq: self.frames,
-            first_record: self.written.records,
-            raw_len: buffer.raw.len() as u32,
-            plain_len: self.plain.len() as u32,
-            packed_len: packed_len as u32,
-            packed_crc: crc32c::crc32c(packed),
-            ..buffer.fields
-        };
-        header.copy_from_slice(&part(FRAME_TAG, fields.as_bytes()));
-        let len = self.frame.len() as u64;
-        let closing = self.index.len() + size_of::<Entry>() as u64 + format::END as u64;
-        if self.written.bytes.saturating_add(len).saturating_add(closing) > self.max_size {
+        let fields = self.packing.pack(buffer, &mut self.packed)?;
+        let bytes = self.file.written().bytes;
+        let closing = self.file.closing();
+        if bytes.saturating_add(fields.len()).saturating_add(closing) > self.max_size {
             // Only where the last frames are larger than those before: the rest is not in the recording.
             self.max_size = 0;
             self.note_full();
             return Ok(());
         }
-        self.file.write_all_at(&self.frame, self.written.bytes)?;
-        self.index.push(Entry::of(&fields, self.written.bytes));
-        self.frames += 1;
-        self.written.bytes += len;
-        self.written.records += u64::from(fields.records);
-        self.written.last_ts = self.written.last_ts.max(fields.last_ts);
-        self.largest = self.largest.max(len);
-        self.shared.bytes.store(self.written.bytes, Ordering::Relaxed);
-        self.shared.records.store(self.written.records, Ordering::Relaxed);
+        self.file.append(&fields, &self.packed)?;
+        let written = self.file.written();
+        self.largest = self.largest.max(fields.len());
+        self.shared.bytes.store(written.bytes, Ordering::Relaxed);
+        self.shared.records.store(written.records, Ordering::Relaxed);
         let reserve = LAST_FRAMES * self.largest + LAST_BYTES.min(self.max_size / 8) + closing;
-        if self.written.bytes.saturating_add(reserve) > self.max_size {
+        if written.bytes.saturating_add(reserve) > self.max_size {
             self.note_full();
         }
         Ok(())
@@ -367,36 +276,16 @@ impl Packer {
 
     fn finish(mut self, reason: Reason) -> Result<Written, (WriteError, Written)> {
         let reason = if self.failed.is_some() { Reason::WriteFailed } else { reason };
-        let closed = self.close(reason).and_then(|()| self.file.sync_all());
+        let closed = self.file.close(reason);
         match (self.failed, closed) {
-            (None, Ok(())) => Ok(self.written),
-            (Some(error), _) | (None, Err(error)) => Err((error.into(), self.written)),
+            (None, Ok(())) => Ok(self.file.written()),
+            (Some(error), _) | (None, Err(error)) => Err((error.into(), self.file.written())),
         }
-    }
-
-    fn close(&mut self, reason: Reason) -> io::Result<()> {
-        let end = EndFields {
-            index_offset: self.written.bytes,
-            frames: self.frames,
-            records: self.written.records,
-            last_ts: self.written.last_ts,
-            reason: reason.code(),
-            reserved: 0,
-        };
-        let mut bytes = part(INDEX_TAG, self.index.entries().as_bytes());
-        bytes.extend_from_slice(&part(format::END_TAG, end.as_bytes()));
-        let result = self.file.write_all_at(&bytes, self.written.bytes);
-        match &result {
-            Ok(()) => self.written.bytes += bytes.len() as u64,
-            // Half an end is none: the file ends with its last frame.
-            Err(_) => self.file.set_len(self.written.bytes)?,
-        }
-        result
     }
 }
 
 impl std::fmt::Debug for Packer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Packer").field("written", &self.written).finish_non_exhaustive()
+        f.debug_struct("Packer").field("written", &self.file.written()).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ mod behind;
 mod cgroups;
 mod counts;
 mod filters;
+mod flight;
 mod hostile;
 mod lifetimes;
 mod loss;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         rights::CASES,
         refused::CASES,
         recordings::CASES,
+        flight::CASES,
         behind::CASES,
         second_opinion::CASES,
     ];

@@ -42,21 +42,21 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A snapshot of everything, at each tick of a file, and how much is missing.
-struct Replayed {
-    ticks: Vec<Snapshot>,
+pub struct Replayed {
+    pub ticks: Vec<Snapshot>,
     records: u64,
-    undecodable: u64,
-    incomplete: Option<String>,
-    reason: Option<Reason>,
+    pub undecodable: u64,
+    pub incomplete: Option<String>,
+    pub reason: Option<Reason>,
 }
 
 impl Replayed {
-    fn last(&self) -> Result<&Snapshot> {
+    pub fn last(&self) -> Result<&Snapshot> {
         self.ticks.last().context("there is no tick in the recording")
     }
 }
 
-fn replay(path: &Path) -> Result<Replayed> {
+pub fn replay(path: &Path) -> Result<Replayed> {
     let mut reader = Reader::open(path)?;
     let (meta, topology) = (reader.head().meta.clone(), reader.head().topology.clone());
     let mut model = Model::new(meta, topology, Limits::default());
@@ -164,13 +164,13 @@ fn start_recorder(path: &Path, args: &[&str]) -> Result<Child> {
     Ok(child)
 }
 
-fn signal(child: &Child, signal: libc::c_int) -> Result<()> {
+pub fn signal(child: &Child, signal: libc::c_int) -> Result<()> {
     // SAFETY: kill has no memory effect; the child was not waited for, so its id is its own.
     numatrace_tests::workload::os::check(unsafe { libc::kill(child.id().cast_signed(), signal) })?;
     Ok(())
 }
 
-fn ended(child: Child) -> Result<Ended> {
+pub fn ended(child: Child) -> Result<Ended> {
     let output = child.wait_with_output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ended { status: output.status, stdout: text(&output.stdout), stderr: text(&output.stderr) })

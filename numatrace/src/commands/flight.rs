@@ -1,0 +1,322 @@
+//! `numatrace record --last`: keeps the last seconds, and writes them when somebody or something asks.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use indicatif::ProgressBar;
+
+use crate::{
+    cli::{FlightArgs, RecordArgs},
+    collect::live::{End, Pace},
+    model::Model,
+    recording::{
+        create::NewFile,
+        flight::{Done, Flight},
+    },
+    snapshot::Snapshot,
+    text,
+    trigger::{Interval, Trigger},
+    window,
+};
+
+use super::{
+    engine::{Engine, LINGER},
+    interrupt,
+    keys::Keys,
+    launch::Stdio,
+    record::{line, why_ended},
+    recording::new_file,
+    traced::Traced,
+};
+
+/// The key that writes a file.
+const WRITE: &[u8] = b"wW";
+
+/// Keeps the last `last` of what the arguments name.
+///
+/// # Errors
+/// One sentence about what stands in the way.
+pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
+    let mut traced = Traced::find(&args.filter, Stdio::Inherited)?;
+    // That no file can be made there is better known now than when one is wanted.
+    drop(new_file(&named(&args.file.output, "test"), false)?);
+    let stop = interrupt::catch()?;
+    let wanted = interrupt::catch_usr1()?;
+    let setup = traced.setup(&args.run, &args.trace);
+    let pace = Pace {
+        interval_ns: setup.interval_ns(),
+        duration: args.run.duration,
+        end_with_targets: setup.filter.ends(),
+        linger: setup.linger.then_some(LINGER),
+    };
+    let mut engine: Engine<Model> = Engine::start(&setup, pace, &stop)?;
+    let head = engine.head(args.file.anonymize);
+    let last_ns = u64::try_from(last.as_nanos()).unwrap_or(u64::MAX);
+    engine.flight = Some(Flight::begin(last_ns, &head.meta, args.file.anonymize)?);
+    traced.release()?;
+    let mut recorder = Recorder {
+        args,
+        keys: if args.file.quiet { None } else { Keys::begin() },
+        wanted,
+        asked: None,
+        writing: None,
+        before: None,
+        quiet_until_ns: 0,
+        files: 0,
+    };
+    if !args.file.quiet {
+        engine.note(&recorder.hello(&setup.target.label, last));
+    }
+    let ended = recorder.follow(&mut engine);
+    recorder.finish(&mut engine, &ended)?;
+    let ended = ended?;
+    recorder.say_end(&engine, ended);
+    Ok(traced.end())
+}
+
+/// The file with this put into its name.
+fn named(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-");
+    name.push(what);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// A file that is being written.
+struct Writing {
+    file: NewFile,
+    /// As it is shown.
+    path: String,
+    why: String,
+}
+
+struct Recorder<'a> {
+    args: &'a RecordArgs,
+    keys: Option<Keys>,
+    /// SIGUSR1 came.
+    wanted: Arc<AtomicBool>,
+    /// Why a file is wanted that is not being written yet.
+    asked: Option<String>,
+    writing: Option<Writing>,
+    /// The numbers at the tick before, where triggers need them.
+    before: Option<Arc<Snapshot>>,
+    quiet_until_ns: u64,
+    files: u32,
+}
+
+impl Recorder<'_> {
+    fn flight(&self) -> &FlightArgs {
+        &self.args.flight
+    }
+
+    fn hello(&self, label: &str, last: Duration) -> String {
+        let key = if self.keys.is_some() { "w, " } else { "" };
+        let triggers: Vec<String> = self.flight().triggers.iter().map(ToString::to_string).collect();
+        let triggers = if triggers.is_empty() { String::new() } else { format!(", {}", triggers.join(", ")) };
+        format!(
+            "keeping the last {} of {label} in memory; {key}SIGUSR1 (kill -USR1 {}){triggers} writes a file",
+            text::duration(u64::try_from(last.as_nanos()).unwrap_or(u64::MAX)),
+            std::process::id()
+        )
+    }
+
+    /// Until the run ends, or as many files are written as may be.
+    fn follow(&mut self, engine: &mut Engine<Model>) -> anyhow::Result<Option<End>> {
+        let progress = line(self.args.file.quiet);
+        loop {
+            let end = engine.to_tick(&mut |_| {})?;
+            let Engine { flight: Some(flight), model, .. } = &mut *engine else { bail!("nothing is kept") };
+            flight.check().context("the last seconds cannot be kept any further")?;
+            flight.tick(model);
+            engine.look_up();
+            self.look(engine);
+            if let Some(done) = engine.flight.as_mut().and_then(Flight::done) {
+                progress.suspend(|| self.written(done));
+            }
+            progress.suspend(|| self.write(engine));
+            if end.is_some() {
+                progress.finish_and_clear();
+                return Ok(end);
+            }
+            if self.files >= self.flight().max_files {
+                progress.finish_and_clear();
+                return Ok(None);
+            }
+            self.show(&progress, engine);
+        }
+    }
+
+    /// Whether somebody or something asks for a file now.
+    fn look(&mut self, engine: &Engine<Model>) {
+        let signalled = self.wanted.swap(false, Ordering::Relaxed);
+        let pressed = self.keys.as_ref().is_some_and(|keys| keys.pressed(WRITE));
+        if signalled || pressed {
+            self.asked = Some(if pressed { "w was pressed".into() } else { "SIGUSR1 came".into() });
+        }
+        if self.flight().triggers.iter().all(Trigger::is_end) {
+            return;
+        }
+        let now = engine.model.snapshot();
+        let now_ns = engine.model.now_ns();
+        let before = self.before.take();
+        let fired = before.filter(|_| now_ns >= self.quiet_until_ns).and_then(|before| {
+            let numbers = window::since(&now, &before);
+            let lost = now.loss.records_lost.saturating_sub(before.loss.records_lost);
+            let interval = Interval { numbers: &numbers, lost };
+            self.flight().triggers.iter().find_map(|trigger| trigger.fires(&interval))
+        });
+        if let Some(why) = fired {
+            let cooldown = u64::try_from(self.flight().cooldown.as_nanos()).unwrap_or(u64::MAX);
+            self.quiet_until_ns = now_ns.saturating_add(cooldown);
+            self.asked = Some(why);
+        }
+        self.before = Some(Arc::new(now));
+    }
+
+    /// Begins the file that is asked for, unless one is still being written: then it is asked for again.
+    fn write(&mut self, engine: &mut Engine<Model>) {
+        if self.writing.is_some() || self.files >= self.flight().max_files {
+            return;
+        }
+        let Some(why) = self.asked.take() else { return };
+        if let Err(error) = self.begin(engine, &why) {
+            // The run goes on: the next time there may be room.
+            let _ = writeln!(io::stderr(), "numatrace: {why}, but no file was written: {error:#}");
+        }
+    }
+
+    fn begin(&mut self, engine: &mut Engine<Model>, why: &str) -> anyhow::Result<()> {
+        let now_ns = engine.model.now_ns();
+        let time = jiff::Timestamp::from_nanosecond(engine.model.wall_ns(now_ns).into())?;
+        let time = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y%m%d-%H%M%S").to_string();
+        // Two in one second have a number.
+        let names = (1..100).map(|nth| if nth == 1 { time.clone() } else { format!("{time}-{nth}") });
+        let mut path = names.map(|name| named(&self.args.file.output, &name)).skip_while(|path| path.exists());
+        let path = path.next().context("there are a hundred files of this second already")?;
+        let file = new_file(&path, false)?;
+        let mut head = engine.head(self.args.file.anonymize);
+        head.cause = Some(why.to_owned());
+        let flight = engine.flight.as_mut().context("nothing is kept")?;
+        flight.write(file.file()?, head);
+        let path = text::display_str(&path.to_string_lossy());
+        self.writing = Some(Writing { file, path, why: why.to_owned() });
+        Ok(())
+    }
+
+    /// A file is written, or is not.
+    fn written(&mut self, done: Done) {
+        let Some(Writing { mut file, path, why }) = self.writing.take() else { return };
+        let kept = done.map_err(anyhow::Error::from).and_then(|written| {
+            file.keep()?;
+            Ok(written)
+        });
+        match kept {
+            Ok(written) => {
+                self.files += 1;
+                if !self.args.file.quiet {
+                    let _ = writeln!(
+                        io::stderr(),
+                        "numatrace: {why}: {path} has {} records, {}",
+                        text::count(written.records),
+                        text::bytes(written.bytes)
+                    );
+                }
+            }
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "numatrace: {why}, but {path} could not be written: {error:#}");
+            }
+        }
+    }
+
+    /// What is wanted when the run ends is written, and what is being written is awaited.
+    fn finish(&mut self, engine: &mut Engine<Model>, ended: &anyhow::Result<Option<End>>) -> anyhow::Result<()> {
+        if let Some(done) = engine.flight.as_mut().and_then(Flight::wait) {
+            self.written(done);
+        }
+        if self.wanted.swap(false, Ordering::Relaxed) {
+            self.asked.get_or_insert_with(|| "SIGUSR1 came".into());
+        }
+        if self.flight().triggers.iter().any(Trigger::is_end) {
+            let why = match ended {
+                Ok(Some(end)) => why_ended(*end),
+                Ok(None) => return Ok(()),
+                Err(_) => "tracing failed",
+            };
+            self.asked.get_or_insert_with(|| format!("the run ended ({why})"));
+        }
+        self.write(engine);
+        if let Some(done) = engine.flight.as_mut().and_then(Flight::wait) {
+            self.written(done);
+        }
+        Ok(())
+    }
+
+    fn show(&self, progress: &ProgressBar, engine: &Engine<Model>) {
+        if progress.is_hidden() {
+            return;
+        }
+        let held = engine.flight.as_ref().map(Flight::held).unwrap_or_default();
+        let holds = held.since.map_or(0, |since| engine.model.now_ns().saturating_sub(since));
+        let (lost, wanted) = engine.model.lost_of();
+        let lost = match lost {
+            0 => "none lost".to_owned(),
+            n => format!("{} lost ({})", text::count(n), text::share(n, wanted)),
+        };
+        let files = match self.files {
+            0 => String::new(),
+            n => format!(", {n} written"),
+        };
+        let writing = if self.writing.is_some() { ", writing" } else { "" };
+        progress.set_message(format!(
+            "holds the last {} in {}, {lost}{files}{writing}; Ctrl-C ends it",
+            text::duration(holds),
+            text::bytes(held.bytes)
+        ));
+    }
+
+    fn say_end(&self, engine: &Engine<Model>, ended: Option<End>) {
+        let (lost, _) = engine.model.lost_of();
+        if self.args.file.quiet && lost == 0 {
+            return;
+        }
+        let why = ended.map_or("as many files are written as may be (--max-files)", why_ended);
+        let files = match self.files {
+            0 => "no file was written".to_owned(),
+            1 => "1 file was written".to_owned(),
+            n => format!("{n} files were written"),
+        };
+        let lasted = engine.model.now_ns().saturating_sub(engine.live.start_ns());
+        let _ = writeln!(
+            io::stderr(),
+            "numatrace: {why} after {}: {files}, {} records lost",
+            text::duration(lasted),
+            text::count(lost)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_goes_before_the_extension() {
+        let name = |path: &str| named(Path::new(path), "T").to_string_lossy().into_owned();
+        assert_eq!(name("/tmp/a.b.numatrace"), "/tmp/a.b-T.numatrace");
+        assert_eq!(name("slow"), "slow-T");
+        assert_eq!(name("d/.hidden"), "d/.hidden-T");
+    }
+}
