@@ -443,19 +443,22 @@ impl App {
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
         let (events, events_from) = (self.history.events(number), self.history.events_from(number));
-        let findings = self.look(now_ns, choice.window);
+        let findings = self.look(number, now_ns, choice.window);
         let (rates, record_rate) = (found.rates, found.record_rate);
         let shown = Shown { rates, p99s, now_ns, record_rate, events, events_from, findings };
         self.state.observe(&self.shown, shown);
     }
 
-    /// What the numbers say that are shown, of a window that ends at `now_ns`.
-    fn look(&mut self, now_ns: u64, window: Window) -> Vec<Finding> {
+    /// What the numbers say that are shown, of a window that ends at `now_ns` with the snapshot of this number.
+    fn look(&mut self, number: u64, now_ns: u64, window: Window) -> Vec<Finding> {
+        let about = window.of_findings(now_ns);
+        let other = (about != window).then(|| self.history.numbers(number, about)).flatten();
+        let numbers = other.map_or_else(|| Arc::clone(&self.shown), |other| other.numbers);
         let (findings, of) = &mut self.findings;
         if std::mem::replace(of, window) != window {
             findings.forget();
         }
-        findings.look(&self.shown, now_ns)
+        findings.look(&numbers, now_ns)
     }
 
     fn end(&mut self, status: Status) {

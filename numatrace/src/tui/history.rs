@@ -74,6 +74,15 @@ impl Window {
         }
     }
 
+    /// The window that findings are of while this one is shown: of a long run they are about its last minute, for what is
+    /// over is no reason to act.
+    pub const fn of_findings(self, now_ns: u64) -> Window {
+        match (self, Window::Minute.reach_ns()) {
+            (Window::Start, Some(reach)) if now_ns > reach => Window::Minute,
+            _ => self,
+        }
+    }
+
     /// How far back it reaches, where that is a matter of time.
     const fn reach_ns(self) -> Option<u64> {
         match self {
@@ -400,6 +409,19 @@ mod tests {
         snapshot.events =
             (seconds.saturating_sub(3)..=seconds).filter(|n| *n > 0).map(interval).map(Arc::new).collect();
         Arc::new(snapshot)
+    }
+
+    #[test]
+    fn findings_of_a_long_run_are_of_its_last_minute() {
+        let of = |window: Window, seconds: u64| window.of_findings(seconds * 1_000_000_000);
+        assert_eq!((of(Window::Start, 60), of(Window::Start, 61)), (Window::Start, Window::Minute));
+        for window in [Window::Interval, Window::TenSeconds, Window::Minute] {
+            assert_eq!(of(window, 1_000), window);
+        }
+        let mut history = History::default();
+        (1..=200).for_each(|second| history.push(at(f64::from(second))));
+        let numbers = history.numbers(199, of(Window::Start, 200)).expect("numbers").numbers;
+        assert_eq!(numbers.duration_ns, 60_000_000_000);
     }
 
     #[test]

@@ -559,13 +559,19 @@ impl UiState {
         }
     }
 
+    /// The window that findings are of, where it is not the one that is shown.
+    fn findings_of(&self) -> Option<&'static str> {
+        let window = self.choice.window;
+        (window.of_findings(self.shown.now_ns) != window).then_some("of the last minute")
+    }
+
     /// The Overview in lines, or the page of a finding that is opened there.
     pub fn overview(&self, numbers: &Snapshot) -> Vec<Line> {
         let window = self.window_name(numbers);
-        if let Some(page) = self.found.page(&window, self.width.into()) {
+        if let Some(page) = self.found.page(self.findings_of().unwrap_or(&window), self.width.into()) {
             return page;
         }
-        let listed = self.found.list(self.width.into(), self.finding_rows());
+        let listed = self.found.list(self.findings_of(), self.width.into(), self.finding_rows());
         let content = overview::Content {
             numbers,
             rates: &self.shown.rates,
@@ -656,7 +662,7 @@ impl UiState {
             Tab::Cpus if self.cpus(numbers).is_ok() => self.cpus.point(column, line, numbers, room),
             Tab::Events => self.events.point(line, room.lines),
             Tab::Overview if self.found.opened().is_none() && line < room.lines => {
-                let listed = self.found.list(self.width.into(), self.finding_rows());
+                let listed = self.found.list(self.findings_of(), self.width.into(), self.finding_rows());
                 let at = listed.get(self.page_first + line)?.at?;
                 let again = self.found.selected() == Some(at);
                 self.found.select(at);

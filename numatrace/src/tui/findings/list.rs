@@ -23,7 +23,8 @@ pub(in crate::tui) struct Listed {
 
 /// The list in at most `rows` lines, three at least; none where nothing was found. Of more findings than fit those around the
 /// selected one are there, and the heading says which; a title that does not fit by itself is cut, its page has all of it.
-pub(super) fn lines(all: &[Finding], selected: usize, columns: usize, rows: usize) -> Vec<Listed> {
+/// `of` says what stretch of time they are of, where that is not the one of the numbers below.
+pub(super) fn lines(all: &[Finding], selected: usize, of: Option<&str>, columns: usize, rows: usize) -> Vec<Listed> {
     if all.is_empty() {
         return Vec::new();
     }
@@ -31,7 +32,7 @@ pub(super) fn lines(all: &[Finding], selected: usize, columns: usize, rows: usiz
     let entries: Vec<Vec<Line>> =
         all.iter().enumerate().map(|(at, one)| entry(one, at == selected, columns, room)).collect();
     let (first, end) = shown(&entries, selected, room);
-    let mut lines = vec![Listed { line: heading(all, first, end), at: None }];
+    let mut lines = vec![Listed { line: heading(all, of, first, end), at: None }];
     for (at, entry) in entries.into_iter().enumerate().take(end).skip(first) {
         lines.extend(entry.into_iter().map(|line| Listed { line, at: Some(at) }));
     }
@@ -48,7 +49,8 @@ fn shown(entries: &[Vec<Line>], selected: usize, room: usize) -> (usize, usize) 
     (first, end.unwrap_or(selected + 1))
 }
 
-fn heading(all: &[Finding], first: usize, end: usize) -> Line {
+fn heading(all: &[Finding], of: Option<&str>, first: usize, end: usize) -> Line {
+    let about = of.map_or_else(String::new, |of| format!(" {of}"));
     let of = |wanted: Severity| all.iter().filter(|one| Severity::of(one) == wanted).count();
     let counts = [Severity::Critical, Severity::Warn, Severity::Info].map(|one| (of(one), one.name()));
     let counts: Vec<String> =
@@ -58,7 +60,7 @@ fn heading(all: &[Finding], first: usize, end: usize) -> Line {
         1 => format!("{} of {}: ", first + 1, all.len()),
         _ => format!("{}-{end} of {}: ", first + 1, all.len()),
     };
-    Line::of("Findings", Role::Strong).with(format!("  {place}{}", counts.join(", ")), Role::Dim)
+    Line::of("Findings", Role::Strong).with(about, Role::Dim).with(format!("  {place}{}", counts.join(", ")), Role::Dim)
 }
 
 /// How bad it is, and its title, in at most `room` lines.
@@ -121,14 +123,14 @@ mod tests {
 
     #[test]
     fn nothing_found_is_no_list() {
-        assert_eq!(lines(&[], 0, 80, 10), []);
+        assert_eq!(lines(&[], 0, None, 80, 10), []);
     }
 
     #[test]
     fn those_around_the_selected_one_are_shown_and_the_heading_says_which() {
         let all = findings(&[("critical", "one two three"), ("warn", "four"), ("what?", "five"), ("info", "six")]);
         assert_eq!(
-            text_of(&lines(&all, 0, 80, 10)),
+            text_of(&lines(&all, 0, None, 80, 10)),
             [
                 "Findings  1 critical, 1 warn, 2 info",
                 ">critical  one two three",
@@ -138,26 +140,28 @@ mod tests {
                 ""
             ]
         );
-        let few = lines(&all, 2, 80, 4);
+        let minute = lines(&all, 0, Some("of the last minute"), 80, 10);
+        assert_eq!(text_of(&minute)[0], "Findings of the last minute  1 critical, 1 warn, 2 info");
+        let few = lines(&all, 2, None, 80, 4);
         assert_eq!(
             text_of(&few),
             ["Findings  2-3 of 4: 1 critical, 1 warn, 2 info", " warn      four", ">info      five", ""]
         );
         assert_eq!(few.iter().map(|one| one.at).collect::<Vec<_>>(), [None, Some(1), Some(2), None]);
-        assert_eq!(text_of(&lines(&all, 3, 80, 3))[1..], [">info      six", ""]);
+        assert_eq!(text_of(&lines(&all, 3, None, 80, 3))[1..], [">info      six", ""]);
     }
 
     #[test]
     fn narrow_lists_wrap_and_cut_what_is_too_long_for_them() {
         let all = findings(&[("critical", "one two three four five six seven eight"), ("warn", "nine")]);
         assert_eq!(
-            text_of(&lines(&all, 0, 20, 5)),
+            text_of(&lines(&all, 0, None, 20, 5)),
             ["Findings  1 of 2: 1 critical, 1 warn", ">critical: one two", " three four five six", " seven eight", ""]
                 .map(str::to_owned)
         );
-        assert_eq!(text_of(&lines(&all, 0, 20, 3))[1], ">critical: one two …");
+        assert_eq!(text_of(&lines(&all, 0, None, 20, 3))[1], ">critical: one two …");
         for (columns, rows) in (1..80).flat_map(|columns| (0..9).map(move |rows| (columns, rows))) {
-            let shown = lines(&all, 1, columns, rows);
+            let shown = lines(&all, 1, None, columns, rows);
             assert!(shown.len() <= rows.max(3), "{columns} {rows}");
             assert!(shown.iter().any(|one| one.at == Some(1)), "{columns} {rows}");
         }

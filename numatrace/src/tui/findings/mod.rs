@@ -112,8 +112,8 @@ impl Found {
     }
 
     /// The list in at most `rows` lines: see [`list::lines`].
-    pub(super) fn list(&self, columns: usize, rows: usize) -> Vec<list::Listed> {
-        list::lines(&self.all, self.at, columns, rows)
+    pub(super) fn list(&self, of: Option<&str>, columns: usize, rows: usize) -> Vec<list::Listed> {
+        list::lines(&self.all, self.at, of, columns, rows)
     }
 
     /// The page of the opened one.
