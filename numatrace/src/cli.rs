@@ -292,7 +292,7 @@ pub struct ReportArgs {
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
     /// Only the findings, as text or JSON; the exit code is 3 when one of them is critical
-    #[arg(long, help_heading = "Findings", conflicts_with_all = ["thread", "comm", "by"])]
+    #[arg(long, help_heading = "Findings", conflicts_with_all = ["thread", "comm", "by", "pin_to"])]
     pub findings: bool,
     /// From which numbers on there are findings.
     #[command(flatten)]

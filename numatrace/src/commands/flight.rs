@@ -83,8 +83,15 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     Ok(traced.end())
 }
 
-/// The file with this put into its name.
+/// The file with this put into its name; in a folder, a file of this program's name.
 fn named(path: &Path, what: &str) -> PathBuf {
+    if path.is_dir() {
+        return path.join(format!("numatrace-{what}.numatrace"));
+    }
+    if path == Path::new("-") {
+        // Which is refused as what it is.
+        return path.to_owned();
+    }
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push("-");
     name.push(what);
@@ -127,7 +134,7 @@ impl Recorder<'_> {
         let triggers: Vec<String> = self.flight().triggers.iter().map(ToString::to_string).collect();
         let triggers = if triggers.is_empty() { String::new() } else { format!(", {}", triggers.join(", ")) };
         format!(
-            "keeping the last {} of {label} in memory; {key}SIGUSR1 (kill -USR1 {}){triggers} writes a file",
+            "keeping the last {} of {label} in memory, to be written on {key}SIGUSR1 (kill -USR1 {}){triggers}",
             text::duration(u64::try_from(last.as_nanos()).unwrap_or(u64::MAX)),
             std::process::id()
         )
@@ -318,5 +325,8 @@ mod tests {
         assert_eq!(name("/tmp/a.b.numatrace"), "/tmp/a.b-T.numatrace");
         assert_eq!(name("slow"), "slow-T");
         assert_eq!(name("d/.hidden"), "d/.hidden-T");
+        assert_eq!(name("-"), "-");
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(named(folder.path(), "T"), folder.path().join("numatrace-T.numatrace"));
     }
 }
