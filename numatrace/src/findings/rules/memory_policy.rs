@@ -207,9 +207,9 @@ impl Found<'_> {
         let words = self.policy.words();
         match self.why {
             Why::Spread { node } => {
-                let id = nodes::id(numbers, node);
+                let start = self.process.start_on(numbers, node);
                 let advice = format!(
-                    "Leave the policy out (numactl --interleave, set_mempolicy or mbind in the program), or start it with numactl --cpunodebind={id} --membind={id}; the pages that are there can be moved now."
+                    "Leave the policy out (numactl --interleave, set_mempolicy or mbind in the program), or start it with {start}; the pages that are there can be moved now."
                 );
                 (advice, self.process.move_pages(numbers, node))
             }

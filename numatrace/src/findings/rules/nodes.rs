@@ -212,7 +212,7 @@ impl Process<'_> {
     /// Binds it and its memory to a node: while it lives with what it has, else when it is started again.
     pub(super) fn bind_all(&self, numbers: &Snapshot, at: usize) -> Option<String> {
         if !self.lives() {
-            return Some(start_on(numbers, at));
+            return Some(format!("{} CMD", self.start_on(numbers, at)));
         }
         let bound = self.bind(numbers, at)?;
         Some(match self.move_pages(numbers, at) {
@@ -220,12 +220,16 @@ impl Process<'_> {
             None => bound,
         })
     }
-}
 
-/// Starts a program on one node alone.
-pub(super) fn start_on(numbers: &Snapshot, at: usize) -> String {
-    let id = id(numbers, at);
-    format!("numactl --cpunodebind={id} --membind={id} CMD")
+    /// Starts a program like it on one node: with its memory there alone, or there first where it is known that not all of it
+    /// has room there, since a bound program that finds none is killed.
+    pub(super) fn start_on(&self, numbers: &Snapshot, at: usize) -> String {
+        let pages = self.pages.unwrap_or_default();
+        let elsewhere = sum(pages.iter().enumerate().filter(|(node, _)| *node != at).map(|(_, pages)| pages));
+        let memory = if has_room_for(numbers, at, elsewhere) { "membind" } else { "preferred" };
+        let id = id(numbers, at);
+        format!("numactl --cpunodebind={id} --{memory}={id}")
+    }
 }
 
 /// So many pages would find room on a node, as far as that is known.

@@ -185,8 +185,9 @@ fn remedy(numbers: &Snapshot, process: Option<&Process<'_>>) -> (String, Option<
         && let Some(command) = process.move_pages(numbers, main)
     {
         let advice = format!(
-            "{who} runs on node {main_id} for {} of its time: move its memory there, and start it with numactl --cpunodebind={main_id} --membind={main_id}.",
-            percent(share)
+            "{who} runs on node {main_id} for {} of its time: move its memory there, and start it with {}.",
+            percent(share),
+            process.start_on(numbers, main)
         );
         return (advice, Some(command));
     }
@@ -194,8 +195,9 @@ fn remedy(numbers: &Snapshot, process: Option<&Process<'_>>) -> (String, Option<
         Some(home) => {
             let id = nodes::id(numbers, home);
             let advice = format!(
-                "{who} wants {:.1} CPUs on average, which node {id} has: bind it there with its memory, and start it with numactl --cpunodebind={id} --membind={id}.",
-                process.wanted_cpus()
+                "{who} wants {:.1} CPUs on average, which node {id} has: bind it there with its memory, and start it with {}.",
+                process.wanted_cpus(),
+                process.start_on(numbers, home)
             );
             (advice, process.bind_all(numbers, home))
         }
