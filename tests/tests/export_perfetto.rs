@@ -226,7 +226,7 @@ fn compare(run: &Run, trace: &Value, summary: &Summary) -> Vec<String> {
     let mut expected = ByTid::new();
     let threads: Vec<u32> = run.slices().map(|slice| slice.tid).collect();
     for slice in run.slices() {
-        let start = (slice.header.ts - slice.slice_ns).max(START_NS);
+        let start = (slice.header.ts - slice.slice_ns).max(run.head.meta.start_ns);
         add(&mut expected, slice.tid, slice.header.ts - start);
     }
     let mut found = ByTid::new();
@@ -484,7 +484,7 @@ fn names_details_and_arrows_are_those_of_the_recording() {
         let comms = trace["sched"]["comms"][thread.tid.to_string()].as_array().expect("names of switches");
         assert!(comms.contains(&thread.comm.clone().into()), "{comms:?} of {thread:?}");
     }
-    assert_eq!(trace["processes"]["10"][0], "main 漢字é");
+    assert_eq!(trace["processes"]["10"], serde_json::json!(["main 漢字é", ""]));
     assert_eq!(trace["processes"]["40"][0], "life-3 of 40");
     assert_eq!((&trace["sched"]["lives"]["13"], &trace["sched"]["lives"]["40"]), (&4.into(), &4.into()));
     assert_eq!(trace["sched"]["comms"]["999"][0], "foreign");
@@ -565,6 +565,32 @@ fn counters_are_what_happened_between_two_ticks() {
     assert_eq!(found.collect::<Vec<_>>(), shares);
     let touches = (0..4).map(|second| value("page touches", START_NS + second * S));
     assert_eq!(touches.collect::<Vec<_>>(), [450.0, 40.0, 0.0, 400.0].map(Some));
+}
+
+/// Files of every version that there was, made by kernels.
+#[test]
+fn recordings_of_kernels_become_traces_that_tell_the_same() {
+    let Some(python) = python() else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/recordings");
+    let (mut names, mut runs) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder).expect("recordings") {
+        let path = entry.expect("a readable folder").path();
+        if path.extension().is_some_and(|extension| extension == "numatrace") {
+            let mut reader = Reader::open(&path).expect("a recording");
+            let (head, mut records) = (reader.head().clone(), Vec::new());
+            while reader.next_batch(&mut |record| records.push(record.to_vec())).expect("readable")
+                == SourceStatus::More
+            {}
+            names.push(path.display().to_string());
+            runs.push(Run { head, records, next: 0 });
+        }
+    }
+    assert!(!names.is_empty());
+    let mut wrong = Vec::new();
+    for ((name, run), (trace, summary)) in names.iter().zip(&runs).zip(read(&python, &runs)) {
+        wrong.extend(compare(run, &trace, &summary).into_iter().map(|what| format!("{name}: {what}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// All that is known to be hard: equal times, lost records, late records, ids that are used again, waits that go on.

@@ -3,7 +3,7 @@
 //!
 //! Streaming: records are read once and become packets as they come. A turn is told when it ends, and so its beginning and its
 //! wait lie in the past; packets need no order, so nothing is held back for that. Memory is that of the model, of
-//! 16 KiB a CPU (`cpus.rs`) and about 150 bytes a thread (`threads.rs`).
+//! 16 KiB a CPU (`cpus.rs`) and about 250 bytes a thread (`threads.rs`).
 
 mod convert;
 mod counters;
