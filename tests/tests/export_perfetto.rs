@@ -671,6 +671,28 @@ fn what_is_written_of_the_schema_is_as_in_perfettos_own() {
     assert!(checked["fields"].as_u64() > Some(100), "{checked}");
 }
 
+#[test]
+fn the_document_names_all_that_is_in_a_trace() {
+    let Some(python) = python() else { return };
+    let (trace, _) = read_one(&python, &known_run());
+    let text = include_str!("../../docs/perfetto.md");
+    let events = &trace["events"];
+    let mut names: Vec<&str> = events["counters"].as_object().into_iter().flatten().map(|(name, _)| &**name).collect();
+    for slices in object(&events["threads"]).flat_map(|(_, tracks)| tracks.as_object().into_iter().flatten()) {
+        names.push(slices.0);
+        for slice in slices.1.as_array().into_iter().flatten() {
+            names.extend(slice["category"].as_array().into_iter().flatten().filter_map(Value::as_str));
+            names.extend(slice["args"].as_object().into_iter().flatten().map(|(key, _)| &**key));
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() >= 30, "{names:?}");
+    for name in names {
+        assert!(text.contains(&format!("`{name}`")), "docs/perfetto.md says nothing of `{name}`");
+    }
+}
+
 /// A disk that is full after so many bytes.
 struct Full(usize);
 

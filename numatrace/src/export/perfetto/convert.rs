@@ -243,13 +243,13 @@ impl<'a> Converter<'a> {
                 self.threads.remove(tid);
                 let ids = (tid, task.tgid, task.parent);
                 self.cpus.newtask(task.header.cpu, ts, ids, &comm, &mut self.packets);
-                if let Some(known) = self.threads.get((tid, task.tgid), ts, &comm, &mut self.packets) {
+                if let Some(known) = self.threads.meet(tid, task.tgid) {
                     known.made = true;
                 }
                 name_task(task, &comm, &mut self.packets);
             }
             task_event::SEEN | task_event::EXEC | task_event::RENAME => {
-                self.threads.get((tid, task.tgid), ts, &comm, &mut self.packets);
+                self.threads.meet(tid, task.tgid);
                 name_task(task, &comm, &mut self.packets);
             }
             _ => {}

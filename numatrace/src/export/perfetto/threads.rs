@@ -70,16 +70,25 @@ impl Threads {
         comm: &str,
         packets: &mut Packets<'_>,
     ) -> Option<&mut Known> {
+        if !self.known.contains_key(&tid) && self.meet(tid, tgid).is_some() {
+            name(ts, tid, tgid, None, comm, packets);
+        }
+        self.known.get_mut(&tid)
+    }
+
+    /// The thread that a record of lives tells of; made where it was not known.
+    pub(super) fn meet(&mut self, tid: u32, tgid: u32) -> Option<&mut Known> {
         if !self.known.contains_key(&tid) {
             if self.known.len() >= MOST {
                 self.refused = self.refused.saturating_add(1);
                 return None;
             }
             self.lives += 1;
-            self.known.insert(tid, Known { life: self.lives, tgid, ..Known::default() });
-            name(ts, tid, tgid, None, comm, packets);
+            self.known.insert(tid, Known { life: self.lives, ..Known::default() });
         }
-        self.known.get_mut(&tid)
+        let known = self.known.get_mut(&tid)?;
+        known.tgid = tgid;
+        Some(known)
     }
 
     /// The same of one that is known.
