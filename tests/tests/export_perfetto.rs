@@ -200,7 +200,7 @@ fn object(value: &Value) -> impl Iterator<Item = (u32, &Value)> {
     value.as_object().into_iter().flatten().map(|(tid, value)| (tid.parse().expect("an id"), value))
 }
 
-/// The two of the fixture, and what kinds of waits are called.
+/// What kinds of waits are called.
 const NAMES: [(u16, &str); 3] = [
     (slice_flags::WAIT_WAKEUP, "waiting after wakeup"),
     (slice_flags::WAIT_PREEMPTED, "waiting after preemption"),
@@ -538,7 +538,7 @@ fn counters_are_what_happened_between_two_ticks() {
         values.iter().find(|value| value[0] == ts).and_then(|value| value[1].as_f64())
     };
     let snapshots = run.snapshots();
-    let ticks: Vec<u64> = run.events().filter_map(|e| matches!(e, Event::Tick(_)).then(|| e.ts())).collect();
+    let ticks: Vec<u64> = run.events().filter(|event| matches!(event, Event::Tick(_))).map(|tick| tick.ts()).collect();
     assert_eq!(ticks.len(), 4);
     let mut begun = START_NS;
     for (ts, pair) in ticks.into_iter().zip(snapshots.windows(2)) {
@@ -654,10 +654,10 @@ fn what_is_written_of_the_schema_is_as_in_perfettos_own() {
             message = name.trim_end_matches(" {");
         } else if line.starts_with("#[prost(") {
             tag = line.split("tag = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a tag");
-        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(':')) {
-            if !line.starts_with("pub const") {
-                fields.push(format!("{message}.{} = {tag}", name.trim_start_matches("r#")));
-            }
+        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(':'))
+            && !line.starts_with("pub const")
+        {
+            fields.push(format!("{message}.{} = {tag}", name.trim_start_matches("r#")));
         }
     }
     proto.sort();

@@ -5,7 +5,7 @@
 //! knows no gaps in counters, the one before it goes on. The counters of how many there were tell these intervals apart.
 
 use hdrhistogram::Histogram;
-use numatrace_common::abi::{Migrate, NO_NODE, Slice, Touches, slice_flags, touch};
+use numatrace_common::abi::{NO_NODE, Slice, Touches, slice_flags, touch};
 
 use super::packets::Packets;
 use super::schema::{TYPE_COUNTER, UNIT_TIME_NS};
@@ -108,7 +108,8 @@ impl Counters {
         }
     }
 
-    pub(super) fn migrate(&mut self, _: &Migrate, cross_node: bool) {
+    /// A thread was moved.
+    pub(super) fn migrate(&mut self, cross_node: bool) {
         self.now.migrations += 1;
         self.now.cross_node += u64::from(cross_node);
     }

@@ -31,6 +31,17 @@ pub(super) mod state {
     pub(in super::super) const DEAD: i64 = 0x10;
     /// Runnable, and another one was preferred (`TASK_REPORT_MAX` since kernel 4.14).
     pub(in super::super) const PREEMPTED: i64 = 0x100;
+
+    /// What to tell of a thread that was preempted: Perfetto reads states as that kernel writes them, and takes one whose
+    /// version it cannot read for 4.4, where this number is another state.
+    pub(in super::super) fn preempted(kernel: &str) -> i64 {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let mut parts = kernel.split(|c: char| !c.is_ascii_digit());
+        match (parts.next().and_then(number), parts.next().and_then(number)) {
+            (Some(major), Some(minor)) if (major, minor) >= (4, 14) => PREEMPTED,
+            _ => RUNNABLE,
+        }
+    }
 }
 
 /// A turn on a CPU.
@@ -253,4 +264,105 @@ fn set(text: &mut Option<String>, to: &str) {
     let text = text.get_or_insert_default();
     text.clear();
     text.push_str(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::super::packets::Packets;
+    use super::*;
+
+    /// `(time, previous, state, next)` of each switch on one CPU, which is all that the trace holds.
+    fn switches(tell: impl FnOnce(&mut Cpus, &mut Packets<'_>)) -> Vec<(u64, i32, i64, i32)> {
+        #[derive(Clone, PartialEq, Message)]
+        struct Trace {
+            #[prost(message, repeated, tag = "1")]
+            packet: Vec<Packet>,
+        }
+        #[derive(Clone, PartialEq, Message)]
+        struct Packet {
+            #[prost(message, optional, tag = "1")]
+            ftrace_events: Option<Bundle>,
+            #[prost(uint32, optional, tag = "10")]
+            sequence: Option<u32>,
+        }
+        #[derive(Clone, PartialEq, Message)]
+        struct Bundle {
+            #[prost(uint32, optional, tag = "1")]
+            cpu: Option<u32>,
+            #[prost(message, repeated, tag = "2")]
+            event: Vec<FtraceEvent>,
+        }
+        let mut bytes = Vec::new();
+        let (mut cpus, mut packets) = (Cpus::new(), Packets::new(&mut bytes));
+        tell(&mut cpus, &mut packets);
+        cpus.finish(&mut packets);
+        packets.finish().expect("a vector has room");
+        let trace = Trace::decode(&*bytes).expect("a trace");
+        let mut all = Vec::new();
+        for packet in trace.packet {
+            let bundle = packet.ftrace_events.expect("events alone");
+            assert!(packet.sequence.is_some() && bundle.cpu.is_some());
+            for event in bundle.event {
+                let switch = event.sched_switch.expect("switches alone");
+                assert_eq!(event.pid.map(|pid| pid as i32), switch.prev_pid);
+                let ids =
+                    (switch.prev_pid.unwrap_or(-1), switch.prev_state.unwrap_or(-1), switch.next_pid.unwrap_or(-1));
+                all.push((event.timestamp.expect("a time"), ids.0, ids.1, ids.2));
+            }
+        }
+        all
+    }
+
+    fn turn(tid: u32, start: u64, end: u64) -> Turn<'static> {
+        Turn { cpu: 0, tid, comm: "x", start, end: Some(end), left: state::SLEEPING, before: None }
+    }
+
+    #[test]
+    fn turns_become_a_chain_of_switches() {
+        let foreign = Turn { before: Some((9, "foreign", 15)), ..turn(7, 80, 90) };
+        let all = switches(|cpus, packets| {
+            for turn in [turn(7, 10, 20), Turn { left: state::PREEMPTED, ..turn(8, 20, 30) }, turn(7, 40, 50), foreign]
+            {
+                assert!(!cpus.turn(&turn, packets));
+            }
+        });
+        let (s, r) = (state::SLEEPING, state::RUNNABLE);
+        let first = [(10, 0, r, 7), (20, 7, s, 8), (30, 8, state::PREEMPTED, 0), (40, 0, r, 7), (50, 7, s, 0)];
+        assert_eq!(all[..5], first);
+        assert_eq!(all[5..], [(65, 0, r, 9), (80, 9, s, 7), (90, 7, s, 0)]);
+    }
+
+    #[test]
+    fn turns_that_contradict_each_other_are_cut_and_numbers_without_a_cpu_left_out() {
+        let all = switches(|cpus, packets| {
+            assert!(!cpus.turn(&turn(7, 10, 20), packets));
+            assert!(cpus.turn(&turn(8, 15, 25), packets));
+            // All of it lies in what others had.
+            assert!(cpus.turn(&turn(9, 5, 24), packets));
+            assert!(!cpus.turn(&Turn { cpu: 1024, ..turn(9, 5, 24) }, packets));
+            // Somebody ran before it for longer than there was room.
+            assert!(!cpus.turn(&Turn { before: Some((7, "x", u64::MAX)), ..turn(8, 40, 50) }, packets));
+            assert!(!cpus.turn(&Turn { end: None, ..turn(7, 60, 0) }, packets));
+        });
+        let (s, r) = (state::SLEEPING, state::RUNNABLE);
+        let cut = [(10, 0, r, 7), (20, 7, s, 8), (25, 8, s, 9), (25, 9, s, 7), (40, 7, s, 8)];
+        assert_eq!(all[..5], cut);
+        assert_eq!(all[5..], [(50, 8, s, 0), (60, 0, r, 7)], "the last has no end");
+    }
+
+    #[test]
+    fn preempted_threads_are_told_as_the_kernel_would() {
+        for (kernel, told) in [
+            ("6.12.9-cloud-amd64", state::PREEMPTED),
+            ("4.14", state::PREEMPTED),
+            ("4.4.0", state::RUNNABLE),
+            ("", state::RUNNABLE),
+            ("unknown", state::RUNNABLE),
+            ("99999999999.1", state::RUNNABLE),
+        ] {
+            assert_eq!(state::preempted(kernel), told, "{kernel}");
+        }
+    }
 }

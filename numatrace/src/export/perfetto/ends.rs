@@ -6,12 +6,13 @@ use numatrace_common::abi::{Totals, slice_flags};
 use numatrace_common::wait::phase;
 
 use super::Summary;
-use super::convert::{Converter, Wait};
+use super::convert::Converter;
 use super::cpus::{Turn, state};
 use super::packets::Packets;
 use super::schema::{TYPE_INSTANT, TYPE_SLICE_BEGIN, TYPE_SLICE_END};
 use super::threads::Known;
 use super::tracks::{Category, Key, Name, Tracks, describe, push_description, track};
+use super::waits::Wait;
 use crate::snapshot::{Gap, LossInterval, Snapshot};
 
 impl Converter<'_> {

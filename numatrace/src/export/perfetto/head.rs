@@ -8,6 +8,7 @@ use super::schema::{
 use super::tracks::{Category, Name, Tracks, describe, push_description, track};
 use crate::recording::Head;
 use crate::snapshot::SourceState;
+use crate::text::visible;
 
 /// Writes it.
 pub(super) fn write(head: &Head, tracks: &mut Tracks, packets: &mut Packets<'_>) {
@@ -42,11 +43,11 @@ fn clocks(head: &Head) -> TracePacket {
 
 fn machine(head: &Head) -> TracePacket {
     let host = &head.meta.host;
-    let known = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let known = |text: &String| (!text.is_empty()).then(|| visible(text));
     let utsname = Utsname { sysname: Some("Linux".into()), release: known(&host.kernel), machine: known(&host.arch) };
     let info = SystemInfo {
         utsname: Some(utsname),
-        tracing_service_version: Some(head.tool.clone()),
+        tracing_service_version: Some(visible(&head.tool)),
         num_cpus: Some(host.cpus),
     };
     TracePacket {
@@ -61,8 +62,8 @@ fn machine(head: &Head) -> TracePacket {
 fn recording(head: &Head, tracks: &mut Tracks, packets: &mut Packets<'_>) {
     let start = head.meta.start_ns;
     tracks.named(start, TYPE_INSTANT, track::ROOT, Name::Recording, Category::Info);
-    tracks.sentence("target", &head.meta.target.label);
-    tracks.sentence("recorded_by", &head.tool);
+    tracks.sentence("target", &visible(&head.meta.target.label));
+    tracks.sentence("recorded_by", &visible(&head.tool));
     tracks.sentence("exported_by", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
     if head.anonymized {
         tracks.sentence("anonymized", "names, paths and cgroups were replaced");
@@ -75,7 +76,7 @@ fn recording(head: &Head, tracks: &mut Tracks, packets: &mut Packets<'_>) {
             SourceState::Sampled => "sampled",
         };
         let reason = source.reason.as_deref().unwrap_or("no reason is known");
-        tracks.sentence(&source.name, &format!("{state}: {reason}"));
+        tracks.sentence(&visible(&source.name), &visible(&format!("{state}: {reason}")));
     }
     tracks.push(packets);
 }

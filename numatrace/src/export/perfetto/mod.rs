@@ -14,6 +14,7 @@ mod packets;
 pub mod schema;
 mod threads;
 mod tracks;
+mod waits;
 
 use std::io::{self, Write};
 

@@ -264,3 +264,51 @@ pub(super) fn counter(descriptor: TrackDescriptor, unit: Option<i32>, unit_name:
     let counter = CounterDescriptor { unit, unit_name: unit_name.map(str::to_owned) };
     TrackDescriptor { counter: Some(counter), child_ordering: None, ..descriptor }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use prost::Message;
+
+    use super::super::schema::TYPE_INSTANT;
+    use super::*;
+
+    #[test]
+    fn texts_are_told_once_and_of_too_many_all_anew() {
+        #[derive(Clone, PartialEq, Message)]
+        struct Trace {
+            #[prost(message, repeated, tag = "1")]
+            packet: Vec<TracePacket>,
+        }
+        let mut bytes = Vec::new();
+        let (mut tracks, mut packets) = (Tracks::new(), Packets::new(&mut bytes));
+        let text = |nth: usize| format!("thread {}", nth / 2);
+        let events = 5 * MOST_TEXTS;
+        for nth in 0..events {
+            tracks.named(nth as u64, TYPE_INSTANT, track::ROOT, Name::Recording, Category::Info);
+            tracks.text(Key::Waker, &text(nth));
+            tracks.push(&mut packets);
+        }
+        assert!(tracks.texts.len() <= MOST_TEXTS);
+        packets.finish().expect("a vector has room");
+        let trace = Trace::decode(&*bytes).expect("a trace");
+        let (mut known, mut told, mut cleared) = (HashMap::new(), 0, 0);
+        for (nth, packet) in trace.packet.into_iter().enumerate() {
+            if packet.sequence_flags.unwrap_or(0) & SEQ_INCREMENTAL_STATE_CLEARED != 0 {
+                known.clear();
+                cleared += 1;
+                assert!(packet.interned_data.as_ref().is_some_and(|data| data.event_names.len() == Name::TEXTS.len()));
+            }
+            for string in packet.interned_data.into_iter().flat_map(|data| data.debug_annotation_string_values) {
+                told += 1;
+                assert_eq!(known.insert(string.iid, string.str), None, "a number stands for one text");
+            }
+            let event = packet.track_event.expect("an event");
+            let value = &known[&event.debug_annotations[0].string_value_iid];
+            assert_eq!(value.as_deref(), Some(text(nth).as_bytes()));
+        }
+        // Each time it is cleared between two events with the same text.
+        assert_eq!((cleared, told), (3, events / 2 + 2));
+    }
+}
