@@ -1,5 +1,6 @@
 //! Records to packets, one after the other.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use numatrace_common::abi::{Migrate, NO_TID, Slice, Task, Totals, slice_flags, task_event};
@@ -178,9 +179,10 @@ impl<'a> Converter<'a> {
         self.summary.node_moves += 1;
         let flow = if flow == 0 { next_flow(&mut self.flows) } else { flow };
         let comm = self.model.name_of(slice.tid).unwrap_or_default();
+        let name = if comm.is_empty() { Cow::Owned(format!("thread {}", slice.tid)) } else { Cow::Borrowed(comm) };
         let ends = left.map(|ts| (ts, from)).into_iter().chain([(began, to)]);
         for (ts, node) in ends {
-            let event = self.tracks.called(ts, TYPE_INSTANT, track::node(node), comm, Category::NodeMove);
+            let event = self.tracks.called(ts, TYPE_INSTANT, track::node(node), &name, Category::NodeMove);
             event.flow_ids.push(flow);
             self.tracks.number(Key::Tid, slice.tid.into());
             self.tracks.number(Key::FromCpu, before.into());
@@ -246,11 +248,12 @@ impl<'a> Converter<'a> {
                 if let Some(known) = self.threads.meet(tid, task.tgid) {
                     known.made = true;
                 }
-                name_task(task, &comm, &mut self.packets);
+                // Not at the same moment: it could be told first, and then it would be of whoever had the id before.
+                name_task(ts.saturating_add(1), task, &comm, &mut self.packets);
             }
             task_event::SEEN | task_event::EXEC | task_event::RENAME => {
                 self.threads.meet(tid, task.tgid);
-                name_task(task, &comm, &mut self.packets);
+                name_task(ts, task, &comm, &mut self.packets);
             }
             _ => {}
         }

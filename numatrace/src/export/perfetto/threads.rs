@@ -123,10 +123,10 @@ pub(super) fn with_track(tid: u32, known: &mut Known, packets: &mut Packets<'_>)
     known.track()
 }
 
-/// Tells of a thread that was born, seen or renamed.
-pub(super) fn name_task(task: &Task, comm: &str, packets: &mut Packets<'_>) {
+/// Tells of a thread that was born, seen or renamed at `ts`.
+pub(super) fn name_task(ts: u64, task: &Task, comm: &str, packets: &mut Packets<'_>) {
     let parent = (task.parent != 0).then_some(task.parent);
-    name(task.header.ts, task.tid, task.tgid, parent, comm, packets);
+    name(ts, task.tid, task.tgid, parent, comm, packets);
 }
 
 fn name(ts: u64, tid: u32, tgid: u32, parent: Option<u32>, comm: &str, packets: &mut Packets<'_>) {
