@@ -255,6 +255,12 @@ impl<'a> Converter<'a> {
                 self.threads.meet(tid, task.tgid);
                 name_task(ts, task, &comm, &mut self.packets);
             }
+            task_event::UNTRACKED => {
+                // What it does is not known from here on; when it is tracked again, its turns are numbered anew.
+                if let Some(known) = self.threads.known(tid) {
+                    (known.last_seq, known.open) = (0, None);
+                }
+            }
             _ => {}
         }
     }
