@@ -1,0 +1,3 @@
+//! Recordings in formats of other programs.
+
+pub mod perfetto;
