@@ -4,6 +4,7 @@
 //! needs exactly one target. Numbers are checked here, so that nonsense ends with one sentence and exit code 2;
 //! what needs the machine (is there such a process?) is [`crate::target`]'s.
 
+mod import;
 mod values;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::report::SortKey;
 use crate::snapshot::GroupBy;
 use crate::text::visible;
 use crate::tui::theme::Scheme;
+pub use import::ImportArgs;
 pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
 
@@ -73,6 +75,8 @@ pub enum Command {
     Live(Box<LiveArgs>),
     /// Trace into a file.
     Record(Box<RecordArgs>),
+    /// Make a recording of what perf recorded.
+    Import(ImportArgs),
     /// Trace the built-in workload.
     Demo(DemoArgs),
     /// Tell the numbers of a recording.
@@ -125,6 +129,11 @@ enum Subcommands {
                           numatrace record [OPTIONS] -o <FILE> -- <CMD> [ARG]..."
     )]
     Record(Box<RecordArgs>),
+    /// Make a recording of what `perf sched record` recorded, where eBPF is not allowed
+    ///
+    /// Needs no rights. Record with: perf sched record -a -o perf.data. What such a file does not have is off, and reports
+    /// say why.
+    Import(ImportArgs),
     /// Trace a built-in workload whose threads wait, hop between CPUs and touch memory
     ///
     /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
@@ -639,6 +648,7 @@ where
         None => Command::Live(Box::new(root.live)),
         Some(Subcommands::Live(args)) => Command::Live(args),
         Some(Subcommands::Record(args)) => Command::Record(args),
+        Some(Subcommands::Import(args)) => Command::Import(args),
         Some(Subcommands::Demo(args)) => Command::Demo(args),
         Some(Subcommands::Report(args)) => Command::Report(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),

@@ -16,6 +16,7 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod findings;
+pub mod import;
 pub mod mempolicy;
 pub mod merge;
 pub mod model;
