@@ -89,6 +89,13 @@ pub(super) enum What {
     },
 }
 
+impl What {
+    /// The scheduler did it: the file's time begins with the first such event.
+    pub(super) const fn is_traced(&self) -> bool {
+        matches!(self, What::Switch { .. } | What::Waking { .. } | What::Wakeup { .. } | What::Migrate { .. })
+    }
+}
+
 /// A tracepoint and where its fields lie.
 #[derive(Clone, Copy, Debug)]
 enum Tracepoint {

@@ -214,8 +214,9 @@ fn read_sections(source: &Part<'_>, at: u64, features: [u64; 4]) -> Result<Vec<(
     let table = source.read(at, there.len() as u64 * 16, WHAT)?;
     let mut sections = Vec::new();
     for (number, entry) in there.into_iter().zip(table.chunks_exact(16)) {
+        let (at, length) = (u64_at(entry, 0).unwrap_or_default(), u64_at(entry, 8).unwrap_or_default());
+        source.end(at, length)?;
         if WANTED.contains(&number) {
-            let (at, length) = (u64_at(entry, 0).unwrap_or_default(), u64_at(entry, 8).unwrap_or_default());
             sections.push((number, source.read(at, length, "a section about the machine")?));
         }
     }

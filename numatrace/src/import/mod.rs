@@ -31,12 +31,16 @@ use self::records::Records;
 use self::replay::Replay;
 use crate::model::{Meta, Pages, Waiting};
 use crate::snapshot::Target;
+use crate::source::kernel::MOST_TASKS;
 use crate::source::{Source, SourceError, SourceStatus};
 use crate::text::display_str;
 use crate::topology::Topology;
 
 /// Records are given out when there are so many bytes of them.
 const GIVEN_OUT: usize = 1 << 16;
+
+/// Names and births before the first event at most: two of each thread.
+const MOST_BEFORE: usize = 2 * MOST_TASKS;
 
 /// See the module.
 pub struct Import {
@@ -63,12 +67,13 @@ impl Import {
         let has = decoder.has;
         file.seek(SeekFrom::Start(header.data))?;
         let mut records = Records::new(file, header.data, header.data_bytes, decoder);
-        // What has no time was so before: names of threads that lived then.
+        // Names and births before the scheduler's first event are how it was then.
         let mut before = Vec::new();
         let first = loop {
             match records.next()? {
-                Some(event) if event.ts == 0 => before.push(event),
-                Some(event) => break event,
+                Some(event) if event.ts > 0 && event.what.is_traced() => break event,
+                Some(event) if before.len() < MOST_BEFORE => before.push(Event { ts: 0, ..event }),
+                Some(_) => {}
                 None => return Err(ImportError::Empty),
             }
         };

@@ -138,13 +138,13 @@ impl Replay {
         match event.what {
             What::Switch { prev, next, state, preempt } => {
                 let tgid = if event.tid == prev { event.tgid } else { GONE };
-                self.is_on(cpu, prev, tgid);
+                self.is_on(cpu, prev, tgid, false);
                 self.see(next, GONE);
                 self.cpu(cpu).waking = 0;
                 self.kernel.switch(now, cpu, prev, next, Leaves { preempt, prev_state: state, state_now: state });
             }
             What::Waking { tid, cpu: queue } => {
-                self.is_on(cpu, event.tid, event.tgid);
+                self.is_on(cpu, event.tid, event.tgid, true);
                 self.see(tid, GONE);
                 let by = if event.tid == GONE { self.kernel.current(cpu) } else { event.tid };
                 if let Some(task) = self.kernel.task(tid) {
@@ -156,12 +156,12 @@ impl Replay {
                 }
             }
             What::Wakeup { tid, cpu: queue, new } => {
-                self.is_on(cpu, event.tid, event.tgid);
+                self.is_on(cpu, event.tid, event.tgid, true);
                 self.see(tid, GONE);
                 self.kernel.wakeup(now, tid, queue, new);
             }
             What::Migrate { tid, from, to } => {
-                self.is_on(cpu, event.tid, event.tgid);
+                self.is_on(cpu, event.tid, event.tgid, true);
                 self.see(tid, GONE);
                 self.migrate(now, cpu, tid, (from, to));
             }
@@ -234,31 +234,41 @@ impl Replay {
         }
     }
 
-    /// An event says that this thread is on this CPU. Where that was not known, its turn counts from now on.
+    /// An event says that this thread is on this CPU. Where that was not known, its turn counts from now on, if it stays.
     #[inline]
-    fn is_on(&mut self, cpu: u16, tid: u32, tgid: u32) {
+    fn is_on(&mut self, cpu: u16, tid: u32, tgid: u32, stays: bool) {
         if tid == GONE || (self.kernel.current(cpu) == tid && self.cpu(cpu).known) {
             return;
         }
-        self.comes_to_light(cpu, tid, tgid);
+        self.comes_to_light(cpu, tid, tgid, stays);
     }
 
     #[cold]
-    fn comes_to_light(&mut self, cpu: u16, tid: u32, tgid: u32) {
+    fn comes_to_light(&mut self, cpu: u16, tid: u32, tgid: u32, stays: bool) {
         self.see(tid, tgid);
         let (now, before) = (self.now, self.kernel.current(cpu));
         if before != tid {
-            // It left without a switch that was seen: since when is not known.
-            let task = self.kernel.task(before);
-            if let Some(task) = task.filter(|task| task.state.phase == phase::RUNNING) {
-                task.state.phase = phase::UNKNOWN;
-                task.state.resyncs = task.state.resyncs.wrapping_add(1);
-            }
+            // One left, the other came, and no switch was seen.
+            self.was_elsewhere(before);
+            self.was_elsewhere(tid);
             self.kernel.takes_cpu(now, cpu, tid);
         }
         *self.cpu(cpu) = Cpu { known: true, waking: 0 };
-        if let Some(task) = self.kernel.task(tid) {
+        if let Some(task) = self.kernel.task(tid).filter(|_| stays) {
+            if before != tid && task.state.phase != phase::UNKNOWN {
+                task.state.phase = phase::UNKNOWN;
+                task.state.turn_blocked_ns = 0;
+                task.state.resyncs = task.state.resyncs.wrapping_add(1);
+            }
             task.state.seed(phase::RUNNING, now, cpu);
+        }
+    }
+
+    /// Since when a thread that was last seen on a CPU is there no longer is not known.
+    fn was_elsewhere(&mut self, tid: u32) {
+        if let Some(task) = self.kernel.task(tid).filter(|task| task.state.phase == phase::RUNNING) {
+            task.state.phase = phase::UNKNOWN;
+            task.state.resyncs = task.state.resyncs.wrapping_add(1);
         }
     }
 
