@@ -9,6 +9,7 @@ mod cgroups;
 mod counts;
 mod filters;
 mod hostile;
+mod imports;
 mod lifetimes;
 mod loss;
 mod places;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         recordings::CASES,
         behind::CASES,
         second_opinion::CASES,
+        imports::CASES,
     ];
     run_cases("live tests", &cases.concat(), cannot_trace().as_deref())
 }
