@@ -17,7 +17,7 @@ use crate::{
         roster::{Roster, Tally},
         writer::{Options, Written},
     },
-    snapshot::SourceState,
+    snapshot::{SourceState, Target},
     source::{Source, SourceStatus},
     text,
 };
@@ -38,7 +38,8 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let mut import = Import::open(&args.input, interval_ns).map_err(|error| anyhow!("{shown} {error}"))?;
     let file = new_file(&args.file.output, args.file.force)?;
     let stop = interrupt::catch()?;
-    let head = Head::new(import.meta().clone(), import.topology().clone(), args.file.anonymize);
+    let meta = if args.file.anonymize { without_names(import.meta()) } else { import.meta().clone() };
+    let head = Head::new(meta, import.topology().clone(), args.file.anonymize);
     let options = Options::up_to(args.file.max_size, stop.clone());
     let mut recording = Recording::begin(file, &args.file.output, &head, options)?;
     recording.keep()?;
@@ -86,6 +87,12 @@ fn copy(
     };
     progress.end();
     Ok(result?)
+}
+
+/// The name of the file, and that of the machine, are names, too.
+fn without_names(meta: &Meta) -> Meta {
+    let label = "all threads, imported".into();
+    Meta { target: Target { label, ..meta.target.clone() }, ..meta.clone() }
 }
 
 /// What came of it, on standard error.
