@@ -211,7 +211,7 @@ impl Records {
     /// Reads to the end of a round, and makes ready what is in order then. What came before damage still comes.
     fn round(&mut self) {
         let from = self.held.len();
-        let limit = self.to_end_of_round().unwrap_or_else(|error| {
+        let limit = self.read_round().unwrap_or_else(|error| {
             (self.failed, self.ended) = (Some(error), true);
             Some(u64::MAX)
         });
@@ -233,7 +233,7 @@ impl Records {
     }
 
     /// Up to which time events are in order now; `None` when too many are held.
-    fn to_end_of_round(&mut self) -> Result<Option<u64>, ImportError> {
+    fn read_round(&mut self) -> Result<Option<u64>, ImportError> {
         let Records { input, packed, decoder, held, .. } = self;
         while held.len() < MOST_HELD {
             let Some((kind, misc, body)) = input.next()? else {
