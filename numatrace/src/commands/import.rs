@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::{
     cli::ImportArgs,
@@ -18,7 +18,7 @@ use crate::{
         writer::{Options, Written},
     },
     snapshot::{SourceState, Target},
-    source::{Source, SourceStatus},
+    source::{Source, SourceError, SourceStatus},
     text,
 };
 
@@ -49,9 +49,9 @@ pub fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let written = recording.finish(read.as_ref().ok().map(|_| End::Stopped));
     let path = text::display_str(&args.file.output.to_string_lossy());
     let (_, written) = written?;
-    read.with_context(|| {
+    read.map_err(|error| {
         let reached = text::duration(roster.tally().duration_ns);
-        format!("{shown} could be imported up to {reached}, which {path} holds; then")
+        anyhow!("{shown} {}; what came before that, {reached}, is in {path}", error.cause)
     })?;
     tell(args, &import, &roster.tally(), written, is_whole);
     Ok(ExitCode::SUCCESS)
@@ -64,7 +64,7 @@ fn copy(
     roster: &mut Roster,
     stop: &AtomicBool,
     mut progress: Progress,
-) -> anyhow::Result<SourceStatus> {
+) -> Result<SourceStatus, SourceError> {
     let mut pieces = 0;
     let result = loop {
         let status = import.next_batch(&mut |record| {
@@ -86,7 +86,7 @@ fn copy(
         }
     };
     progress.end();
-    Ok(result?)
+    result
 }
 
 /// The name of the file, and that of the machine, are names, too.
@@ -106,10 +106,10 @@ fn tell(args: &ImportArgs, import: &Import, tally: &Tally, written: Written, is_
             threads => format!(", {} threads could not be tracked", text::count(threads)),
         };
         lines.push(format!(
-            "{until}{path} has {} of {} events: {} records, {} lost{refused}, {}",
-            text::duration(tally.duration_ns),
-            text::count(import.events()),
+            "{until}{path} has {} records of {} events in {}, {} lost{refused}, {}",
             text::count(written.records),
+            text::count(import.events()),
+            text::duration(tally.duration_ns),
             text::count(tally.lost),
             text::bytes(written.bytes)
         ));

@@ -80,13 +80,9 @@ pub(super) enum What {
         comm: [u8; 16],
     },
     /// So many events did not fit into perf's buffers.
-    Lost {
-        events: u64,
-    },
+    Lost(u32),
     /// So many in all, as the kernel says in the end: the same ones.
-    LostInAll {
-        events: u64,
-    },
+    LostInAll(u32),
 }
 
 impl What {
@@ -229,8 +225,8 @@ impl Decoder {
     pub(super) fn take(&mut self, kind: u32, misc: u16, body: &[u8], out: &mut Vec<Event>) {
         let readable = match kind {
             record::SAMPLE => self.sample(body, out),
-            record::LOST => self.other(body, out, |body| Some(What::Lost { events: u64_at(body, 8)? })),
-            record::LOST_SAMPLES => self.other(body, out, |body| Some(What::LostInAll { events: u64_at(body, 0)? })),
+            record::LOST => self.other(body, out, |body| Some(What::Lost(number(body, 8)?))),
+            record::LOST_SAMPLES => self.other(body, out, |body| Some(What::LostInAll(number(body, 0)?))),
             record::COMM => self.other(body, out, |body| {
                 let (tgid, tid) = (u32_at(body, 0)?, u32_at(body, 4)?);
                 Some(What::Comm { tid, tgid, comm: comm(body.get(8..)?), exec: misc & BY_EXEC != 0 })
@@ -315,6 +311,11 @@ impl Decoder {
         *word |= bit;
         first
     }
+}
+
+/// A number that is no larger than an [`Event`] has place for, or that.
+fn number(body: &[u8], at: usize) -> Option<u32> {
+    u64_at(body, at).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// Tracepoints that are read, those of which there are most first.

@@ -168,12 +168,12 @@ impl Replay {
             What::Fork { tid, tgid, parent } => self.fork(now, tid, tgid, parent),
             What::Comm { tid, tgid, comm, exec } => self.comm(now, cpu, (tid, tgid), comm, exec),
             What::Name { .. } => self.was_so(&event.what),
-            What::Lost { events } => {
-                self.lose(events, 0);
+            What::Lost(events) => {
+                self.lose(events.into(), 0);
                 self.kernel.lose_track();
                 self.cpus.iter_mut().for_each(|cpu| *cpu = Cpu::default());
             }
-            What::LostInAll { events } => self.lose(0, events),
+            What::LostInAll(events) => self.lose(0, events.into()),
         }
     }
 
@@ -183,7 +183,7 @@ impl Replay {
             What::Comm { tid, tgid, comm, .. } => (tid, tgid, comm),
             What::Name { tid, comm } => (tid, 0, comm),
             What::Fork { tid, tgid, .. } => (tid, tgid, [0; 16]),
-            What::LostInAll { events } => return self.lose(0, events),
+            What::LostInAll(events) => return self.lose(0, events.into()),
             _ => return,
         };
         if let Some(task) = self.kernel.task(tid) {
@@ -335,3 +335,6 @@ impl Replay {
         counters.wanted = counters.wanted.saturating_add(more);
     }
 }
+
+#[cfg(test)]
+mod tests;
