@@ -5,6 +5,7 @@
 //! what needs the machine (is there such a process?) is [`crate::target`]'s.
 
 mod flight;
+mod import;
 mod values;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::report::SortKey;
 use crate::snapshot::GroupBy;
 use crate::text::visible;
 use crate::tui::theme::Scheme;
+pub use import::ImportArgs;
 pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
 
@@ -75,6 +77,8 @@ pub enum Command {
     Live(Box<LiveArgs>),
     /// Trace into a file.
     Record(Box<RecordArgs>),
+    /// Make a recording of what perf recorded.
+    Import(ImportArgs),
     /// Trace the built-in workload.
     Demo(DemoArgs),
     /// Tell the numbers of a recording.
@@ -127,6 +131,11 @@ enum Subcommands {
                           numatrace record [OPTIONS] -o <FILE> -- <CMD> [ARG]..."
     )]
     Record(Box<RecordArgs>),
+    /// Make a recording of what `perf sched record` recorded, where eBPF is not allowed
+    ///
+    /// Needs no rights. Record with: perf sched record -a -o perf.data. What such a file does not have is off, and reports
+    /// say why.
+    Import(ImportArgs),
     /// Trace a built-in workload whose threads wait, hop between CPUs and touch memory
     ///
     /// On a terminal it is drawn until q is pressed; elsewhere it runs for ten seconds and prints a report.
@@ -644,6 +653,7 @@ where
         None => Command::Live(Box::new(root.live)),
         Some(Subcommands::Live(args)) => Command::Live(args),
         Some(Subcommands::Record(args)) => Command::Record(args),
+        Some(Subcommands::Import(args)) => Command::Import(args),
         Some(Subcommands::Demo(args)) => Command::Demo(args),
         Some(Subcommands::Report(args)) => Command::Report(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),

@@ -17,6 +17,7 @@ pub mod decode;
 pub mod demo;
 pub mod export;
 pub mod findings;
+pub mod import;
 pub mod mempolicy;
 pub mod merge;
 pub mod model;

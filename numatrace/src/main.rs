@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     outcome(match command {
         Command::Live(args) => commands::live::run(&args),
         Command::Record(args) => commands::record::run(&args),
+        Command::Import(args) => commands::import::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Replay(args) => commands::replay::run(&args),

@@ -10,6 +10,7 @@ pub mod guest;
 pub mod keys;
 pub mod live;
 pub mod middle;
+pub mod perf_script;
 pub mod screens;
 pub mod sysfs;
 pub mod timeline;

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod doctor;
 pub mod engine;
 mod flight;
+pub mod import;
 mod interrupt;
 mod keys;
 mod launch;

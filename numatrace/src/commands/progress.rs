@@ -1,4 +1,4 @@
-//! How far a recording was read, on standard error.
+//! How far a recording, or what is imported, was read, on standard error.
 
 use std::{
     io::{self, IsTerminal},
@@ -27,17 +27,22 @@ impl Progress {
 
     /// So much was read.
     pub fn show(&mut self, reader: &Reader) {
+        self.show_bytes(reader.bytes_read(), reader.bytes());
+    }
+
+    /// So many bytes of so many.
+    pub fn show_bytes(&mut self, read: u64, all: u64) {
         if !self.wanted || self.begun.elapsed() < LONG {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(reader.bytes()), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
             match ProgressStyle::with_template("reading {wide_bar} {bytes} of {total_bytes}, {eta} left") {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }
         });
-        bar.set_position(reader.bytes_read());
+        bar.set_position(read);
     }
 
     /// Nothing of it stays on the terminal.

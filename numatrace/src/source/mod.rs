@@ -1,6 +1,7 @@
 //! Where records come from. Place in the flow: in front of `decode`; everything downstream is blind to which source
 //! it is.
 
+pub(crate) mod kernel;
 pub mod script;
 
 use thiserror::Error;

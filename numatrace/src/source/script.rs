@@ -240,7 +240,7 @@ impl Script {
 
     /// Records that were given out after newer ones.
     pub const fn late(&self) -> u64 {
-        self.kernel.merger.late()
+        self.kernel.merger().late()
     }
 }
 
@@ -261,7 +261,7 @@ impl Source for Script {
     }
 
     fn undecodable(&self) -> u64 {
-        self.kernel.merger.undecodable()
+        self.kernel.merger().undecodable()
     }
 }
 

@@ -32,7 +32,7 @@ pub enum PrivilegeError {
     },
     /// Capabilities inside a user namespace do not count for BPF.
     #[error(
-        "numatrace runs in a user namespace, and the kernel allows BPF tracing only outside: run it as root on the host, or in a container without user namespace remapping"
+        "numatrace runs in a user namespace, and the kernel allows BPF tracing only outside: run it as root on the host, or in a container without user namespace remapping, or record with 'perf sched record -a -o FILE' and use 'numatrace import FILE'"
     )]
     UserNamespace,
     /// The process belongs to somebody else.
@@ -159,17 +159,17 @@ pub fn in_pid_namespace(machine: &Machine) -> bool {
 pub enum KernelError {
     /// Older than [`MIN_KERNEL`].
     #[error(
-        "this kernel is {0}, and numatrace needs Linux 5.18 or later: older ones do not tell the probes why a thread was switched out"
+        "this kernel is {0}, and numatrace needs Linux 5.18 or later: older ones do not tell the probes why a thread was switched out: boot a newer one, or record with 'perf sched record -a -o FILE' and use 'numatrace import FILE'"
     )]
     TooOld(String),
     /// No type information.
     #[error(
-        "this kernel has no /sys/kernel/btf/vmlinux, from which numatrace learns where kernel structures lie: boot one that was built with CONFIG_DEBUG_INFO_BTF=y, as distributions do"
+        "this kernel has no /sys/kernel/btf/vmlinux, from which numatrace learns where kernel structures lie: boot one that was built with CONFIG_DEBUG_INFO_BTF=y, as distributions do, or record with 'perf sched record -a -o FILE' and use 'numatrace import FILE'"
     )]
     NoBtf,
     /// Locked down.
     #[error(
-        "this kernel is locked down in confidentiality mode, which forbids BPF to read kernel memory: boot without lockdown=confidentiality ('integrity' is fine)"
+        "this kernel is locked down in confidentiality mode, which forbids BPF to read kernel memory: boot without lockdown=confidentiality ('integrity' is fine), or record with 'perf sched record -a -o FILE' and use 'numatrace import FILE'"
     )]
     LockedDown,
 }

@@ -32,6 +32,30 @@ pub struct Timehist {
     pub run_ns: u64,
 }
 
+/// What perf prints of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Printed {
+    /// `perf script`
+    pub script: String,
+    /// `perf sched timehist`
+    pub timehist: String,
+    /// Events that were lost.
+    pub lost: u64,
+}
+
+impl Printed {
+    /// How often `perf sched timehist` saw this thread leave a CPU.
+    pub fn turns(&self, tid: u32) -> u64 {
+        read(&self.timehist, tid).turns
+    }
+
+    /// The same of all threads, those without an id included.
+    pub fn all_turns(&self) -> u64 {
+        let of_threads = self.timehist.lines().filter(|line| line.contains("]  ") && !line.contains("<idle>"));
+        of_threads.filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).count() as u64
+    }
+}
+
 impl Recorder {
     /// Starts it, and returns when it records.
     ///
@@ -92,6 +116,26 @@ impl Recorder {
             *counts.entry(tid).or_default() += 1;
         }
         Ok(counts)
+    }
+
+    /// Ends the recording, and has it printed: as its events, for [`crate::perf_script`], and as `perf sched timehist` does.
+    /// Tells how many events were lost as well.
+    ///
+    /// # Errors
+    /// When perf cannot read its own file.
+    pub fn print(mut self) -> Result<Printed> {
+        self.end()?;
+        let run = |args: &[&str]| {
+            let output = Command::new("perf").args(args).arg("-i").arg(&self.file).stdin(Stdio::null()).output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "perf {} failed: {said}", args.join(" "));
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        Ok(Printed {
+            script: run(&["script", "--ns", "-F", "tid,cpu,time,event,trace"])?,
+            timehist: run(&["sched", "timehist"])?,
+            lost: lost_events(&run(&["sched", "latency"])?),
+        })
     }
 
     /// Its process id.

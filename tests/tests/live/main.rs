@@ -10,6 +10,7 @@ mod counts;
 mod filters;
 mod flight;
 mod hostile;
+mod imports;
 mod lifetimes;
 mod loss;
 mod places;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         flight::CASES,
         behind::CASES,
         second_opinion::CASES,
+        imports::CASES,
     ];
     run_cases("live tests", &cases.concat(), cannot_trace().as_deref())
 }

@@ -1,6 +1,7 @@
 //! What a recording costs beside those of perf and trace-cmd: bytes for each switch, the recorder's own CPU time, and the
 //! time and memory that a report takes.
 
+mod imports;
 mod mix;
 mod reading;
 mod tools;
@@ -180,6 +181,7 @@ fn read(mix: &Mix, rounds: usize, scratch: &Path) -> Result<()> {
             Ok(sample) => {
                 let switches = sample.file.map_or(0, |file| file.switches);
                 if tool == Tool::Perf {
+                    imports::run(rounds, sample.file.map_or(0, |file| file.events), scratch)?;
                     subjects.extend(["latency", "timehist"].map(|what| Subject::perf(what, switches, scratch)));
                 } else {
                     subjects.push(Subject::trace_cmd(switches, scratch));

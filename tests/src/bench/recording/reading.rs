@@ -60,6 +60,24 @@ impl Subject {
         Subject::new(&format!("perf sched {what}"), switches, &["perf", "sched", what, "-i"], &perf_file(scratch))
     }
 
+    /// `numatrace import` of what perf recorded.
+    pub fn import(events: u64, scratch: &Path) -> Result<Subject> {
+        let program = program("numatrace")?.to_string_lossy().into_owned();
+        let out = scratch.join("imported.numatrace").to_string_lossy().into_owned();
+        let words = [&program, "import", "--force", "--quiet", "-o", &out];
+        Ok(Subject::new("numatrace import", events, &words, &perf_file(scratch)))
+    }
+
+    /// `perf script`, and `perf data convert`, of the same.
+    pub fn perf_readers(events: u64, scratch: &Path) -> [Subject; 2] {
+        let (file, out) = (perf_file(scratch), scratch.join("converted.json").to_string_lossy().into_owned());
+        let convert = ["perf", "data", "convert", "--force", "--to-json", &out, "-i"];
+        [
+            Subject::new("perf script", events, &["perf", "script", "-i"], &file),
+            Subject::new("perf data convert --to-json", events, &convert, &file),
+        ]
+    }
+
     /// `trace-cmd report`, of the pages in the folder.
     pub fn trace_cmd(switches: u64, scratch: &Path) -> Subject {
         let file = trace_dat(scratch);
