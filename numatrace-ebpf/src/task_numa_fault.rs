@@ -67,8 +67,6 @@ fn try_task_numa_fault<A: Access>(node: i32, flags: u32) {
     let kind = touch::hint_kind(flags & LOCAL == 0);
     touch::add(task, CellKey::cell(kind, cpu_node, touch::position_of(node)), 1);
     if config!(resolve) == resolve::ENTRY {
-        // No program sees its end.
-        touch::end_hint(task, state, cpu_node);
         // It was counted as a page touch when it began.
         touch::take_back(task, state.locality[0]);
         let record = TouchSample {

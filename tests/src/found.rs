@@ -42,6 +42,7 @@ impl Board {
             events: Vec::new(),
             events_from: None,
             findings,
+            findings_of_ns: None,
         };
         self.state.observe(&self.numbers, shown);
     }

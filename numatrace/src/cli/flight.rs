@@ -11,7 +11,7 @@ use crate::trigger::Trigger;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Flight recorder")]
 pub struct FlightArgs {
-    /// Keep the last seconds in memory (64 MiB at most) instead of recording all, and write them on SIGUSR1, when w is
+    /// Keep the last seconds in memory (64 MiB at most) instead of recording all, and write them on SIGUSR1, when Enter is
     /// pressed, or when a trigger fires; the time of each file is put into its name: 30s, 5m
     #[arg(long, value_name = "TIME", value_parser = values::last, allow_hyphen_values = true, conflicts_with_all = ["force", "max_size"])]
     pub last: Option<Duration>,

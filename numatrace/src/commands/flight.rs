@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::ProgressBar;
 
 use crate::{
@@ -31,15 +31,12 @@ use crate::{
 use super::{
     engine::{Engine, LINGER},
     interrupt,
-    keys::Keys,
+    keys::Enter,
     launch::Stdio,
     record::{line, why_ended},
     recording::new_file,
     traced::Traced,
 };
-
-/// The key that writes a file.
-const WRITE: &[u8] = b"wW";
 
 /// Keeps the last `last` of what the arguments name.
 ///
@@ -48,7 +45,8 @@ const WRITE: &[u8] = b"wW";
 pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     let mut traced = Traced::find(&args.filter, Stdio::Inherited)?;
     // That no file can be made there is better known now than when one is wanted.
-    drop(new_file(&named(&args.file.output, "test"), false)?);
+    let place = Place::of(&args.file.output);
+    drop(new_file(&place.named(&format!("test-{}", std::process::id())), false)?);
     let stop = interrupt::catch()?;
     let wanted = interrupt::catch_usr1()?;
     let setup = traced.setup(&args.run, &args.trace);
@@ -65,7 +63,9 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     traced.release()?;
     let mut recorder = Recorder {
         args,
-        keys: if args.file.quiet { None } else { Keys::begin() },
+        place,
+        // A command that was started has the terminal.
+        enter: if args.file.quiet || setup.linger { None } else { Enter::of_terminal() },
         wanted,
         asked: None,
         writing: None,
@@ -83,23 +83,35 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     Ok(traced.end())
 }
 
-/// The file with this put into its name; in a folder, a file of this program's name.
-fn named(path: &Path, what: &str) -> PathBuf {
-    if path.is_dir() {
-        return path.join(format!("numatrace-{what}.numatrace"));
+/// Where files go: found out once, for a folder may go away meanwhile.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Folder(PathBuf),
+    Beside(PathBuf),
+}
+
+impl Place {
+    fn of(path: &Path) -> Place {
+        if path.is_dir() { Place::Folder(path.to_owned()) } else { Place::Beside(path.to_owned()) }
     }
-    if path == Path::new("-") {
-        // Which is refused as what it is.
-        return path.to_owned();
+
+    /// A file with this in its name.
+    fn named(&self, what: &str) -> PathBuf {
+        let path = match self {
+            Place::Folder(folder) => return folder.join(format!("numatrace-{what}.numatrace")),
+            // Which is refused as what it is.
+            Place::Beside(path) if path == Path::new("-") => return path.clone(),
+            Place::Beside(path) => path,
+        };
+        let mut name = path.file_stem().unwrap_or_default().to_owned();
+        name.push("-");
+        name.push(what);
+        if let Some(extension) = path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        path.with_file_name(name)
     }
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push("-");
-    name.push(what);
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
 }
 
 /// A file that is being written.
@@ -112,7 +124,8 @@ struct Writing {
 
 struct Recorder<'a> {
     args: &'a RecordArgs,
-    keys: Option<Keys>,
+    place: Place,
+    enter: Option<Enter>,
     /// SIGUSR1 came.
     wanted: Arc<AtomicBool>,
     /// Why a file is wanted that is not being written yet.
@@ -130,7 +143,7 @@ impl Recorder<'_> {
     }
 
     fn hello(&self, label: &str, last: Duration) -> String {
-        let key = if self.keys.is_some() { "w, " } else { "" };
+        let key = if self.enter.is_some() { "Enter, " } else { "" };
         let triggers: Vec<String> = self.flight().triggers.iter().map(ToString::to_string).collect();
         let triggers = if triggers.is_empty() { String::new() } else { format!(", {}", triggers.join(", ")) };
         format!(
@@ -145,10 +158,13 @@ impl Recorder<'_> {
         let progress = line(self.args.file.quiet);
         loop {
             let end = engine.to_tick(&mut |_| {})?;
-            let Engine { flight: Some(flight), model, .. } = &mut *engine else { bail!("nothing is kept") };
+            let Some(flight) = &mut engine.flight else { bail!("nothing is kept") };
             flight.check().context("the last seconds cannot be kept any further")?;
-            flight.tick(model);
             engine.look_up();
+            // After it: what was read now is what the next records are counted from.
+            if let Engine { flight: Some(flight), model, .. } = &mut *engine {
+                flight.tick(model);
+            }
             self.look(engine);
             if let Some(done) = engine.flight.as_mut().and_then(Flight::done) {
                 progress.suspend(|| self.written(done));
@@ -169,9 +185,9 @@ impl Recorder<'_> {
     /// Whether somebody or something asks for a file now.
     fn look(&mut self, engine: &Engine<Model>) {
         let signalled = self.wanted.swap(false, Ordering::Relaxed);
-        let pressed = self.keys.as_ref().is_some_and(|keys| keys.pressed(WRITE));
+        let pressed = self.enter.as_mut().is_some_and(Enter::pressed);
         if signalled || pressed {
-            self.asked = Some(if pressed { "w was pressed".into() } else { "SIGUSR1 came".into() });
+            self.asked = Some(if pressed { "Enter was pressed".into() } else { "SIGUSR1 came".into() });
         }
         if self.flight().triggers.iter().all(Trigger::is_end) {
             return;
@@ -211,7 +227,7 @@ impl Recorder<'_> {
         let time = time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y%m%d-%H%M%S").to_string();
         // Two in one second have a number.
         let names = (1..100).map(|nth| if nth == 1 { time.clone() } else { format!("{time}-{nth}") });
-        let mut path = names.map(|name| named(&self.args.file.output, &name)).skip_while(|path| path.exists());
+        let mut path = names.map(|name| self.place.named(&name)).skip_while(|path| path.exists());
         let path = path.next().context("there are a hundred files of this second already")?;
         let file = new_file(&path, false)?;
         let mut head = engine.head(self.args.file.anonymize);
@@ -228,7 +244,7 @@ impl Recorder<'_> {
         let Some(Writing { mut file, path, why }) = self.writing.take() else { return };
         let kept = done.map_err(anyhow::Error::from).and_then(|written| {
             file.keep()?;
-            Ok(written)
+            if file.is_there() { Ok(written) } else { Err(anyhow!("it was removed meanwhile")) }
         });
         match kept {
             Ok(written) => {
@@ -321,12 +337,15 @@ mod tests {
 
     #[test]
     fn the_time_goes_before_the_extension() {
-        let name = |path: &str| named(Path::new(path), "T").to_string_lossy().into_owned();
+        let name = |path: &str| Place::of(Path::new(path)).named("T").to_string_lossy().into_owned();
         assert_eq!(name("/tmp/a.b.numatrace"), "/tmp/a.b-T.numatrace");
         assert_eq!(name("slow"), "slow-T");
         assert_eq!(name("d/.hidden"), "d/.hidden-T");
         assert_eq!(name("-"), "-");
         let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(named(folder.path(), "T"), folder.path().join("numatrace-T.numatrace"));
+        let place = Place::of(folder.path());
+        let expected = folder.path().join("numatrace-T.numatrace");
+        drop(folder);
+        assert_eq!(place.named("T"), expected, "though it is gone");
     }
 }

@@ -1,55 +1,46 @@
-//! Keys pressed on a terminal while nothing is drawn on it.
+//! The Enter key of a terminal on which nothing is drawn. The terminal's own settings stay as they are: it hands over lines,
+//! and an empty one is the key.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsRawFd;
 
-/// Standard input gives single keys, unseen, while this lives; dropping it puts back what was there before. Ctrl-C and its
-/// kin stay what they are.
-pub struct Keys {
-    before: libc::termios,
+/// Standard input, while it is a terminal and has not ended.
+pub struct Enter {
+    fd: libc::c_int,
+    ended: bool,
 }
 
-impl Keys {
-    /// Nothing where standard input is no terminal, or this process is in its background.
-    pub fn begin() -> Option<Keys> {
+impl Enter {
+    /// Nothing where standard input is no terminal.
+    pub fn of_terminal() -> Option<Enter> {
         let input = io::stdin();
-        if !input.is_terminal() {
-            return None;
-        }
-        let fd = input.as_raw_fd();
-        // SAFETY: no preconditions; a terminal's settings are plain data, and the descriptor is open.
-        let mut before: libc::termios = unsafe {
-            if libc::tcgetpgrp(fd) != libc::getpgrp() {
-                return None;
-            }
-            let mut settings = std::mem::zeroed();
-            if libc::tcgetattr(fd, &raw mut settings) != 0 {
-                return None;
-            }
-            settings
-        };
-        let keys = Keys { before };
-        before.c_lflag &= !(libc::ICANON | libc::ECHO);
-        (before.c_cc[libc::VMIN], before.c_cc[libc::VTIME]) = (0, 0);
-        // SAFETY: as above.
-        (unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const before) } == 0).then_some(keys)
+        input.is_terminal().then(|| Enter { fd: input.as_raw_fd(), ended: false })
     }
 
-    /// Whether one of these was pressed since the last call; all others are forgotten.
-    pub fn pressed(&self, wanted: &[u8]) -> bool {
-        let mut bytes = [0; 64];
+    /// Whether it was pressed since the last call. Never waits, and reads nothing while this process is in the background of
+    /// the terminal, which would stop it.
+    pub fn pressed(&mut self) -> bool {
         let mut found = false;
-        // A read returns at once, with nothing where nothing was pressed.
-        while let Ok(count @ 1..) = io::stdin().lock().read(&mut bytes) {
-            found |= bytes[..count].iter().any(|key| wanted.contains(key));
+        while !self.ended && self.is_ready() {
+            let mut bytes = [0u8; 256];
+            // SAFETY: as much room as it is told, and the descriptor is open as long as the process lives.
+            let count = unsafe { libc::read(self.fd, bytes.as_mut_ptr().cast(), bytes.len()) };
+            let Ok(count @ 1..) = usize::try_from(count) else {
+                self.ended = true;
+                break;
+            };
+            found |= bytes.iter().take(count).any(|byte| *byte == b'\n');
         }
         found
     }
-}
 
-impl Drop for Keys {
-    fn drop(&mut self) {
-        // SAFETY: as in `begin`. A terminal that is gone needs nothing.
-        let _ = unsafe { libc::tcsetattr(io::stdin().as_raw_fd(), libc::TCSANOW, &raw const self.before) };
+    fn is_ready(&self) -> bool {
+        let mut asked = libc::pollfd { fd: self.fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: no preconditions for the first two; one entry, as it is told.
+        unsafe {
+            libc::tcgetpgrp(self.fd) == libc::getpgrp()
+                && libc::poll(&raw mut asked, 1, 0) == 1
+                && asked.revents & libc::POLLIN != 0
+        }
     }
 }

@@ -96,6 +96,16 @@ impl NewFile {
         self.file.try_clone()
     }
 
+    /// It still stands under its name.
+    pub fn is_there(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let place = self.temporary.as_deref().unwrap_or(&self.path);
+        match (self.file.metadata(), fs::symlink_metadata(place)) {
+            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
+
     /// From now on it stays, in place of what was there.
     ///
     /// # Errors

@@ -436,6 +436,7 @@ impl App {
                     events: Vec::new(),
                     events_from: None,
                     findings: Vec::new(),
+                    findings_of_ns: None,
                 },
             );
             return;
@@ -443,22 +444,24 @@ impl App {
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
         let (events, events_from) = (self.history.events(number), self.history.events_from(number));
-        let findings = self.look(number, now_ns, choice.window);
+        let (findings, findings_of_ns) = self.look(number, now_ns, choice.window);
         let (rates, record_rate) = (found.rates, found.record_rate);
-        let shown = Shown { rates, p99s, now_ns, record_rate, events, events_from, findings };
+        let shown = Shown { rates, p99s, now_ns, record_rate, events, events_from, findings, findings_of_ns };
         self.state.observe(&self.shown, shown);
     }
 
     /// What the numbers say that are shown, of a window that ends at `now_ns` with the snapshot of this number.
-    fn look(&mut self, number: u64, now_ns: u64, window: Window) -> Vec<Finding> {
+    /// And how long that is, where it is not the window that is shown.
+    fn look(&mut self, number: u64, now_ns: u64, window: Window) -> (Vec<Finding>, Option<u64>) {
         let about = window.of_findings(now_ns);
         let other = (about != window).then(|| self.history.numbers(number, about)).flatten();
+        let of_ns = other.as_ref().map(|other| other.numbers.duration_ns);
         let numbers = other.map_or_else(|| Arc::clone(&self.shown), |other| other.numbers);
         let (findings, of) = &mut self.findings;
         if std::mem::replace(of, window) != window {
             findings.forget();
         }
-        findings.look(&numbers, now_ns)
+        (findings.look(&numbers, now_ns), of_ns)
     }
 
     fn end(&mut self, status: Status) {

@@ -216,6 +216,8 @@ pub struct Shown {
     pub events_from: Option<u64>,
     /// What was found in these numbers, worst first.
     pub findings: Vec<Finding>,
+    /// Length of the stretch of time that they are of, where it is not the window that is shown.
+    pub findings_of_ns: Option<u64>,
 }
 
 /// What is shown.
@@ -272,6 +274,7 @@ impl UiState {
                 events: Vec::new(),
                 events_from: None,
                 findings: Vec::new(),
+                findings_of_ns: None,
             },
             table: Table::new(width, height),
             opened: None,
@@ -560,18 +563,17 @@ impl UiState {
     }
 
     /// The window that findings are of, where it is not the one that is shown.
-    fn findings_of(&self) -> Option<&'static str> {
-        let window = self.choice.window;
-        (window.of_findings(self.shown.now_ns) != window).then_some("of the last minute")
+    fn findings_of(&self) -> Option<String> {
+        self.shown.findings_of_ns.map(|ns| format!("of the last {}", text::duration(ns)))
     }
 
     /// The Overview in lines, or the page of a finding that is opened there.
     pub fn overview(&self, numbers: &Snapshot) -> Vec<Line> {
         let window = self.window_name(numbers);
-        if let Some(page) = self.found.page(self.findings_of().unwrap_or(&window), self.width.into()) {
+        if let Some(page) = self.found.page(self.findings_of().as_deref().unwrap_or(&window), self.width.into()) {
             return page;
         }
-        let listed = self.found.list(self.findings_of(), self.width.into(), self.finding_rows());
+        let listed = self.found.list(self.findings_of().as_deref(), self.width.into(), self.finding_rows());
         let content = overview::Content {
             numbers,
             rates: &self.shown.rates,
@@ -662,7 +664,7 @@ impl UiState {
             Tab::Cpus if self.cpus(numbers).is_ok() => self.cpus.point(column, line, numbers, room),
             Tab::Events => self.events.point(line, room.lines),
             Tab::Overview if self.found.opened().is_none() && line < room.lines => {
-                let listed = self.found.list(self.findings_of(), self.width.into(), self.finding_rows());
+                let listed = self.found.list(self.findings_of().as_deref(), self.width.into(), self.finding_rows());
                 let at = listed.get(self.page_first + line)?.at?;
                 let again = self.found.selected() == Some(at);
                 self.found.select(at);

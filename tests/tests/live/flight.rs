@@ -53,9 +53,9 @@ fn numbers() -> Result<()> {
     let mut live: Vec<Snapshot> = Vec::new();
     let end = loop {
         let end = engine.to_tick(&mut |_| {})?;
+        engine.look_up();
         let flight = engine.flight.as_mut().context("it flies")?;
         flight.tick(&engine.model);
-        engine.look_up();
         live.push(engine.model.snapshot());
         if let Some(end) = end {
             break end;
@@ -81,6 +81,8 @@ fn numbers() -> Result<()> {
     let before = live.iter().find(|tick| tick.duration_ns == began_ns).context("it begins at no tick")?;
     let truth = window::since(now, before);
     compare(ours, &truth)?;
+    ensure!(ours.node_memory.is_some() && ours.node_memory == truth.node_memory, "{:?}", ours.node_memory);
+    ensure!(ours.throttle == truth.throttle, "{:?} and {:?}", ours.throttle, truth.throttle);
     // What was told before it began is in it all the same.
     for what in [|thread: &Thread| thread.sched.is_some(), |thread: &Thread| thread.cgroup.is_some()] {
         let known = |all: &Snapshot| all.threads.iter().filter(|thread| !thread.exited && what(thread)).count();
@@ -148,7 +150,7 @@ fn trigger() -> Result<()> {
     ensure!(files(&scratch.0)?.is_empty(), "{}", fs::read_to_string(&notes)?);
     long.run()?;
     long.finish()?;
-    eventually("the long wait is written", PATIENCE, || Ok(fs::read_to_string(&notes)?.contains("runq.max>1s")))?;
+    eventually("the long wait is written", PATIENCE, || Ok(fs::read_to_string(&notes)?.contains("runq.max>1s (")))?;
     load.done()?;
     let after = resident(child.id())?;
     load.finish()?;
@@ -165,7 +167,8 @@ fn trigger() -> Result<()> {
     // It is the last interval that fired it.
     let before = cut.ticks.iter().rev().nth(1).context("a tick before")?;
     let at_last = window::since(last, before);
-    ensure!(at_last.totals.runq.all.count > 0, "nothing happened in the last interval");
+    let thread = at_last.threads.iter().find(|thread| thread.tid.0 == victim).context("the victim is not in it")?;
+    ensure!(thread.stats.runq.all.max_ns > 1_000_000_000, "in the last interval: {:?}", thread.stats.runq.all);
     Ok(())
 }
 

@@ -261,9 +261,9 @@ impl Choice {
         if let Some(why) = &self.no_begin {
             return Some(format!("page_fault_user cannot be hooked ({why}), which tells when a fault begins"));
         }
-        match (self.resolve, self.hints) {
-            (resolve::OFF, _) => Some("there is no source of page touches, which tells when a fault ends".into()),
-            (resolve::ENTRY, hints::DELTAS) => Some("with --page-source entry nothing tells when a fault ends".into()),
+        match self.resolve {
+            resolve::OFF => Some("there is no source of page touches, which tells when a fault ends".into()),
+            resolve::ENTRY => Some("page faults are seen when they begin, and nothing tells when they end".into()),
             _ => None,
         }
     }

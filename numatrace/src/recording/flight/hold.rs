@@ -29,6 +29,8 @@ struct Segment {
     /// Records that hold from then on.
     told: Vec<u8>,
     bytes: u64,
+    /// Of these, of what was known when it began.
+    opening_bytes: u64,
 }
 
 /// What is held, to be written: frames in order, and when they begin.
@@ -58,6 +60,9 @@ impl Hold {
 
     /// A segment begins at this time.
     pub(super) fn begin(&mut self, start: (u64, u64)) {
+        if let Some(last) = self.segments.back_mut() {
+            last.told.shrink_to_fit();
+        }
         self.segments.push_back(Segment { start, ..Segment::default() });
         self.give_away(start.0);
     }
@@ -86,6 +91,7 @@ impl Hold {
         let frame = Arc::new(Frame { fields, packed });
         if is_opening { &mut segment.opening } else { &mut segment.frames }.push(frame);
         segment.bytes += bytes;
+        segment.opening_bytes += if is_opening { bytes } else { 0 };
         self.bytes += bytes;
         self.give_away(fields.last_ts);
         Ok(())
@@ -108,9 +114,9 @@ impl Hold {
         self.bytes.saturating_add(self.before.bytes())
     }
 
-    /// Bytes of the newest segment.
+    /// Bytes of what came in the newest segment.
     pub(super) fn newest_bytes(&self) -> u64 {
-        self.segments.back().map_or(0, |segment| segment.bytes)
+        self.segments.back().map_or(0, |segment| segment.bytes - segment.opening_bytes)
     }
 
     /// From when on something is held, ns of `CLOCK_MONOTONIC`.

@@ -11,6 +11,7 @@ mod told;
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -164,7 +165,7 @@ impl Flight {
         self.send(Work::Records(full, is_opening));
     }
 
-    /// A tick came, and nothing was looked up after it yet: from here on a recording can begin. So it does once a part of the
+    /// A tick came, and what is looked up after it was: from here on a recording can begin. So it does once a part of the
     /// time that is asked for has gone by, or much has come.
     pub fn tick(&mut self, model: &Model) {
         let now_ns = model.now_ns();
@@ -266,7 +267,10 @@ impl Packer {
                         // It has told already that it is done.
                         let _ = before.join();
                     }
-                    writers = self.write(file, head)?;
+                    match self.write(file, head) {
+                        Ok(writer) => writers = Some(writer),
+                        Err(error) => drop(self.done.send(Err(error.into()))),
+                    }
                 }
             }
             self.tell();
@@ -284,19 +288,19 @@ impl Packer {
     }
 
     /// On a thread of its own, so that packing goes on.
-    fn write(&mut self, file: File, mut head: Box<Head>) -> io::Result<Option<JoinHandle<()>>> {
+    fn write(&mut self, file: File, mut head: Box<Head>) -> io::Result<JoinHandle<()>> {
         let Some(cut) = self.hold.cut()? else {
-            let nothing = io::Error::other("nothing is held: more came between two ticks than there is room for");
-            let _ = self.done.send(Err(nothing.into()));
-            return Ok(None);
+            return Err(io::Error::other("nothing is held: more came between two ticks than there is room for"));
         };
         (head.meta.start_ns, head.meta.start_wall_ns) = cut.start;
         let done = self.done.clone();
-        let writer = thread::Builder::new().name("numatrace-write".into()).spawn(move || {
+        thread::Builder::new().name("numatrace-write".into()).spawn(move || {
+            // Somebody waits for an answer, whatever happens.
+            let written = catch_unwind(AssertUnwindSafe(|| write(file, &head, cut)));
+            let written = written.unwrap_or_else(|_| Err(io::Error::other("writing it went wrong").into()));
             // Nobody listens any more when the run was ended by force.
-            let _ = done.send(write(file, &head, cut));
-        })?;
-        Ok(Some(writer))
+            let _ = done.send(written);
+        })
     }
 }
 

@@ -15,6 +15,11 @@ const KINDS: [u16; 6] =
 /// Kinds that speak of a thread, which are of no use after it.
 const OF_THREADS: [u16; 2] = [kind::ATTRIBUTES, kind::CGROUP];
 
+/// Records of threads, beyond which all are forgotten: threads whose end was not heard of, for its record was lost.
+const MOST_OF_THREADS: usize = 4 * 131_072;
+/// What an entry takes beside its records.
+const ENTRY: u64 = 96;
+
 /// What a record is about, of those that hold from then on.
 enum About {
     /// The newest of its kind and number counts.
@@ -43,8 +48,8 @@ fn about(record: &[u8]) -> Option<About> {
         kind::CGROUP => newest(Cgroup::read_from_bytes(record).ok()?.tid),
         kind::TASK => {
             let task = Task::read_from_bytes(record).ok()?;
-            let gone = matches!(task.event, task_event::EXIT | task_event::UNTRACKED);
-            gone.then_some(About::Gone { tid: task.tid })
+            // One that is no target any more can become one again, and is not told again.
+            (task.event == task_event::EXIT).then_some(About::Gone { tid: task.tid })
         }
         _ => None,
     }
@@ -86,6 +91,16 @@ impl Told {
     }
 
     fn put(&mut self, key: (u16, u32), record: &[u8], more: bool) {
+        if self.known.len() >= MOST_OF_THREADS {
+            let Told { known, bytes } = self;
+            known.retain(|(kind, _), records| {
+                let stays = !OF_THREADS.contains(kind);
+                *bytes -= if stays { 0 } else { ENTRY + records.len() as u64 };
+                stays
+            });
+        }
+        let is_new = !self.known.contains_key(&key);
+        self.bytes += if is_new { ENTRY } else { 0 };
         let known = self.known.entry(key).or_default();
         if !more {
             self.bytes -= known.len() as u64;
@@ -97,11 +112,11 @@ impl Told {
 
     fn remove(&mut self, key: (u16, u32)) {
         if let Some(known) = self.known.remove(&key) {
-            self.bytes -= known.len() as u64;
+            self.bytes -= ENTRY + known.len() as u64;
         }
     }
 
-    /// Bytes of records that are kept.
+    /// Bytes of all that is kept.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -159,7 +174,7 @@ mod tests {
         // The path is told once more.
         told.take(path(2, 0, b'c').as_bytes());
         assert_eq!(kinds(&told), [kind::CGROUP_PATH, kind::CGROUP]);
-        assert_eq!(told.bytes(), (CgroupPath::SIZE + Cgroup::SIZE) as u64);
+        assert_eq!(told.bytes(), (CgroupPath::SIZE + Cgroup::SIZE) as u64 + 2 * ENTRY);
     }
 
     #[test]
@@ -167,7 +182,9 @@ mod tests {
         let mut told = Told::default();
         told.take(cgroup(7, 1).as_bytes());
         let header = Task::header(8, 0, 0);
-        told.take(Task { header, tid: 7, event: task_event::RENAME, ..Task::default() }.as_bytes());
+        for event in [task_event::RENAME, task_event::UNTRACKED] {
+            told.take(Task { header, tid: 7, event, ..Task::default() }.as_bytes());
+        }
         assert_eq!(kinds(&told), [kind::CGROUP]);
         let gone = Task { header, tid: 7, event: task_event::EXIT, ..Task::default() };
         assert!(is_told(gone.as_bytes()));

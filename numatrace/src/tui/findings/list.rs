@@ -140,8 +140,8 @@ mod tests {
                 ""
             ]
         );
-        let minute = lines(&all, 0, Some("of the last minute"), 80, 10);
-        assert_eq!(text_of(&minute)[0], "Findings of the last minute  1 critical, 1 warn, 2 info");
+        let minute = lines(&all, 0, Some("of the last 1m 2s"), 80, 10);
+        assert_eq!(text_of(&minute)[0], "Findings of the last 1m 2s  1 critical, 1 warn, 2 info");
         let few = lines(&all, 2, None, 80, 4);
         assert_eq!(
             text_of(&few),
