@@ -4,7 +4,7 @@
 //! Data flows one way:
 //!
 //! ```text
-//! kernel hook -> record -> ring -> collect -> decode -> Model -> Snapshot -> { tui | report }
+//! kernel hook -> record -> ring -> collect -> decode -> Model -> Snapshot -> { tui | report | export }
 //! ```
 //!
 //! Only [`collect`] knows aya, only [`tui`] knows the terminal, and [`model`] knows neither clock nor I/O.
@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod export;
 pub mod findings;
 pub mod mempolicy;
 pub mod merge;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
+pub mod export;
 mod interrupt;
 mod launch;
 pub mod live;

@@ -94,7 +94,8 @@ impl LossLedger {
         (self.lost() > 0).then_some(self.waits)
     }
 
-    fn lost(&self) -> u64 {
+    /// All of them.
+    pub(super) fn lost(&self) -> u64 {
         self.reasons.ring_full.saturating_add(self.reasons.no_ring).saturating_add(self.reasons.undecodable)
     }
 
