@@ -87,7 +87,10 @@ pub fn write<T: Timeline>(
     if !stacks.places {
         summary.notes.push("no page touch was sampled in this part of the recording".into());
     } else if lines.is_empty() {
-        summary.notes.push(format!("no {} page touch was sampled in this part of the recording", metric.name()));
+        summary.notes.push(format!(
+            "no {} page touch was sampled in this part of the recording: --metric all counts local and remote ones",
+            metric.name()
+        ));
     }
     if stacks.places && !stacks.callers {
         summary.notes.push(
