@@ -289,6 +289,27 @@ fn of_a_recording_that_was_cut_it_is_said_how_far_it_goes() {
     }
 }
 
+#[test]
+fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is_one() {
+    let folder = folder(Wanted::default());
+    let program = program("numatrace").unwrap_or_else(|error| panic!("{error}"));
+    for format in ["csv", "json", "hlog", "folded", "parquet"] {
+        let to = |target: &str| {
+            let command = format!("set -o pipefail; \"$0\" export run.numatrace -q -f {format} {target}");
+            let mut shell = Command::new("bash");
+            shell.args(["-c", &command]).arg(&program).current_dir(folder.path());
+            shell.output().expect("a shell")
+        };
+        let gone = to("| head -c 1");
+        assert!(gone.status.success() && gone.stderr.is_empty(), "{}", String::from_utf8_lossy(&gone.stderr));
+        let full = to("> /dev/full");
+        let said = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert_eq!(full.status.code(), Some(1), "{format}: {said}");
+        assert!(said.starts_with("numatrace: ") && said.contains("No space left on device"), "{format}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
 /// docs/export.md has every column, with its type and what it says.
 #[test]
 fn the_docs_have_the_columns() {

@@ -186,11 +186,12 @@ impl Export<'_> {
         }
         summary.notes.iter().for_each(|note| say(note));
         let what = match (self.format, table) {
-            (ExportFormat::Hlog, _) => "intervals",
-            (ExportFormat::Folded, _) => "stacks",
-            (_, ExportTable::Events) => "events",
-            (_, ExportTable::Threads) => "threads",
+            (ExportFormat::Hlog, _) => "interval",
+            (ExportFormat::Folded, _) => "stack",
+            (_, ExportTable::Events) => "event",
+            (_, ExportTable::Threads) => "thread",
         };
-        say(&format!("wrote {} {what} to {name}, {}", text::count(summary.rows), text::bytes(summary.bytes)));
+        let plural = if summary.rows == 1 { "" } else { "s" };
+        say(&format!("wrote {} {what}{plural} to {name}, {}", text::count(summary.rows), text::bytes(summary.bytes)));
     }
 }

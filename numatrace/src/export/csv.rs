@@ -3,7 +3,7 @@
 //!
 //! As in reports a text that a spreadsheet would take for a formula gets an apostrophe before it.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::report::cells::Value;
 use crate::report::csv::guarded;
@@ -41,8 +41,12 @@ impl<W: Write> Csv<W> {
     }
 }
 
+/// The system's own error where it is that, so that a reader that went away is known.
 fn into_io(error: csv::Error) -> ExportError {
-    ExportError::Write(error.into())
+    ExportError::Write(match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    })
 }
 
 impl<W: Write> Rows for Csv<W> {

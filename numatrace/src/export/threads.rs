@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::report::cells::{Cells, Value};
 use crate::snapshot::{Snapshot, Thread};
+use crate::text::count;
 
 use super::table::{Column, Rows, Type};
 use super::{ExportError, Subject, Summary};
@@ -32,7 +33,10 @@ pub fn write(snapshot: &Snapshot, subject: &Subject, mut rows: Box<dyn Rows + '_
         let values: Vec<Value<'_>> = cells.0.into_iter().map(|(_, value)| value).collect();
         rows.row(&values)?;
     }
+    let gone = snapshot.dropped_threads;
+    let gone = (gone > 0).then(|| format!("{} threads that ended long before are in no row: see report", count(gone)));
     let summary = Summary {
+        notes: gone.into_iter().collect(),
         rows: snapshot.threads.len() as u64,
         lost: snapshot.loss.records_lost,
         incomplete: snapshot.incomplete.clone(),
