@@ -124,7 +124,9 @@ fn valid(all: &All) {
         assert!(object.get("event").is_some_and(serde_json::Value::is_string), "{line}");
     }
     let parquet = SerializedFileReader::new(all.parquet.try_clone().expect("a file")).expect("Parquet");
-    assert_eq!(parquet.get_row_iter(None).expect("rows").map(|row| row.expect("a row")).count(), rows);
+    let mut read = 0;
+    parquet.get_row_iter(None).expect("rows").for_each(|row| read += usize::from(row.is_ok()));
+    assert_eq!(read, rows);
     for line in text(&all.folded).lines() {
         let (frames, count) = line.rsplit_once(' ').expect("a count");
         assert!(count.parse::<u64>().is_ok() && frames.split(';').all(|frame| !frame.is_empty()), "{line:?}");

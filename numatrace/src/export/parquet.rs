@@ -157,7 +157,9 @@ impl Held {
         let mut new = 0;
         let there = match (&mut self.values, *value) {
             (Values::Text { texts, all }, Value::Text(Some(text))) => {
-                let known = texts.get(text).cloned();
+                // Mostly that of the row before.
+                let last = all.last().filter(|last| last.data() == text.as_bytes());
+                let known = last.or_else(|| texts.get(text)).cloned();
                 all.push(known.unwrap_or_else(|| {
                     new = text.len();
                     let bytes = ByteArray::from(text);
@@ -182,28 +184,27 @@ impl Held {
     /// Writes all of it, and forgets it.
     fn write(&mut self, out: &mut ColumnWriter<'_>) -> Result<(), ParquetError> {
         let levels = Some(self.levels.as_slice());
-        match (&mut self.values, out) {
+        let written = match (&mut self.values, out) {
             (Values::Text { texts, all }, ColumnWriter::ByteArrayColumnWriter(out)) => {
-                out.write_batch(all, levels, None)?;
-                all.clear();
                 texts.clear();
+                write(all, |all| out.write_batch(all, levels, None))
             }
             (Values::Small(all), ColumnWriter::Int32ColumnWriter(out)) => {
-                write(all, |all| out.write_batch(all, levels, None))?
+                write(all, |all| out.write_batch(all, levels, None))
             }
             (Values::Number(all), ColumnWriter::Int64ColumnWriter(out)) => {
-                write(all, |all| out.write_batch(all, levels, None))?
+                write(all, |all| out.write_batch(all, levels, None))
             }
             (Values::Ratio(all), ColumnWriter::DoubleColumnWriter(out)) => {
-                write(all, |all| out.write_batch(all, levels, None))?
+                write(all, |all| out.write_batch(all, levels, None))
             }
             (Values::Flag(all), ColumnWriter::BoolColumnWriter(out)) => {
-                write(all, |all| out.write_batch(all, levels, None))?
+                write(all, |all| out.write_batch(all, levels, None))
             }
-            _ => return Err(ParquetError::General("a column has another type than its values".into())),
-        }
+            _ => Err(ParquetError::General("a column has another type than its values".into())),
+        };
         self.levels.clear();
-        Ok(())
+        written
     }
 }
 
