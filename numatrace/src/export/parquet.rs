@@ -1,5 +1,5 @@
 //! Parquet, without Arrow: every column is optional, text is dictionary-encoded UTF-8, moments are nanoseconds in UTC, pages
-//! are packed with zstd. Circumstances of the recording stand in the file's key-value metadata, as `numatrace.NAME`.
+//! are packed with zstd, numbers of 64 bits as differences before. Circumstances of the recording stand in the file's key-value metadata, as `numatrace.NAME`.
 //!
 //! A row group is kept until it is full, since its columns are written one after the other: [`GROUP_ROWS`] rows, or fewer with
 //! [`GROUP_TEXT`] bytes of different texts. That is about 60 MB with the columns of events.
@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
+use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{Type as Schema, TypePtr};
+use parquet::schema::types::{ColumnPath, Type as Schema, TypePtr};
 
 use crate::report::cells::Value;
 
@@ -46,12 +46,18 @@ impl<W: Write + Send> Parquet<W> {
         let schema = schema(columns).map_err(into_io)?;
         let about = about.iter().map(|(name, value)| KeyValue::new(format!("numatrace.{name}"), value.clone()));
         let level = ZstdLevel::try_new(LEVEL).map_err(into_io)?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(concat!("numatrace ", env!("CARGO_PKG_VERSION")).into())
             .set_compression(Compression::ZSTD(level))
-            .set_key_value_metadata(Some(about.collect()))
-            .build();
-        let file = SerializedFileWriter::new(out, schema, Arc::new(properties)).map_err(into_io)?;
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_key_value_metadata(Some(about.collect()));
+        // Moments and durations are nearly all different: a dictionary of them would be given up half-way.
+        for column in columns.iter().filter(|column| matches!(column.holds, Type::Number | Type::Time)) {
+            let path = ColumnPath::from(column.name.as_str());
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+            properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+        let file = SerializedFileWriter::new(out, schema, Arc::new(properties.build())).map_err(into_io)?;
         let columns = columns.iter().map(|column| Held::new(column.holds)).collect();
         Ok(Parquet { file, columns, rows: 0, text: 0 })
     }
