@@ -4,6 +4,7 @@
 //! needs exactly one target. Numbers are checked here, so that nonsense ends with one sentence and exit code 2;
 //! what needs the machine (is there such a process?) is [`crate::target`]'s.
 
+mod export;
 mod flight;
 mod import;
 mod values;
@@ -23,6 +24,7 @@ use crate::report::SortKey;
 use crate::snapshot::GroupBy;
 use crate::text::visible;
 use crate::tui::theme::Scheme;
+pub use export::{ExportArgs, ExportFormat, ExportTable};
 pub use import::ImportArgs;
 pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
@@ -57,6 +59,8 @@ Examples:
   numatrace report run.numatrace --from 10s --to 12s -f csv
                                              two seconds of it, for a spreadsheet
   numatrace report run.numatrace --findings  what is wrong, why, and what to do about it
+  numatrace export run.numatrace -o run.parquet
+                                             every event of it as a row, for DuckDB or Spark
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
   numatrace doctor                           what this kernel offers, and what is missing
   numatrace config                           the dashboard's keys, theme and so on, as a file to change
@@ -83,6 +87,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Tell the numbers of a recording.
     Report(Box<ReportArgs>),
+    /// Write a recording in the form of other programs.
+    Export(Box<ExportArgs>),
     /// Play a recording.
     Replay(ReplayArgs),
     /// Say what this kernel and machine offer.
@@ -144,6 +150,10 @@ enum Subcommands {
     ///
     /// Needs no rights. With --findings the exit code is 3 when a finding is critical.
     Report(Box<ReportArgs>),
+    /// Write a recording, or a part of it, for other programs: tables, histograms, stacks
+    ///
+    /// Needs no rights. docs/export.md has the columns, and queries for DuckDB.
+    Export(Box<ExportArgs>),
     /// Show a recording in the dashboard: play, pause, step, seek
     Replay(ReplayArgs),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
@@ -329,6 +339,13 @@ pub struct PartArgs {
     /// Only threads with exactly this name, as reports show it (repeatable)
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
     pub comm: Vec<String>,
+}
+
+impl PartArgs {
+    /// Something is asked for.
+    pub fn is_some(&self) -> bool {
+        self.from.is_some() || self.to.is_some() || !self.thread.is_empty() || !self.comm.is_empty()
+    }
 }
 
 /// A node to which the target might be bound.
@@ -656,6 +673,7 @@ where
         Some(Subcommands::Import(args)) => Command::Import(args),
         Some(Subcommands::Demo(args)) => Command::Demo(args),
         Some(Subcommands::Report(args)) => Command::Report(args),
+        Some(Subcommands::Export(args)) => Command::Export(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Config(args)) => Command::Config(args),

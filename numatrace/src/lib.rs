@@ -4,7 +4,7 @@
 //! Data flows one way:
 //!
 //! ```text
-//! kernel hook -> record -> ring -> collect -> decode -> Model -> Snapshot -> { tui | report }
+//! kernel hook -> record -> ring -> collect -> decode -> Model -> Snapshot -> { tui | report | export }
 //! ```
 //!
 //! Only [`collect`] knows aya, only [`tui`] knows the terminal, and [`model`] knows neither clock nor I/O.

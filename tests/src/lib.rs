@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod dashboard;
+pub mod exported;
 pub mod fixture;
 pub mod found;
 pub mod gallery;

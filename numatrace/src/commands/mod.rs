@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
+pub mod export;
 mod flight;
 pub mod import;
 mod interrupt;

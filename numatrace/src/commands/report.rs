@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    cli::{ReportArgs, ReportFormat},
+    cli::{PartArgs, ReportArgs, ReportFormat},
     findings::{self, Severity},
     recording::{Timeline, reader::Reader},
     replay::Span,
@@ -57,7 +57,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     {
         let _ = writeln!(io::stderr(), "numatrace: a flight recorder wrote this file: {}", text::visible(cause));
     }
-    let stretch = match stretch(args, &span(&reader)) {
+    let stretch = match stretch(&args.part, &span(&reader)) {
         Ok(stretch) => stretch,
         Err(why) => return Ok(refuse(&why)),
     };
@@ -91,7 +91,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         return Ok(if critical { ExitCode::from(CRITICAL) } else { ExitCode::SUCCESS });
     }
     let what_if = nodes.map(|nodes| pinned::what_if(args, &snapshot, &demand, &nodes));
-    let snapshot = select(snapshot, args)?;
+    let snapshot = select(snapshot, &args.part)?;
     let snapshot = match args.by {
         Some(by) => window::grouped(snapshot, by),
         None => snapshot,
@@ -100,20 +100,28 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn stretch(args: &ReportArgs, span: &Span) -> Result<Stretch, String> {
+/// Which time is meant.
+///
+/// # Errors
+/// When it is none of the recording, in a sentence.
+pub(super) fn stretch(part: &PartArgs, span: &Span) -> Result<Stretch, String> {
     let time = |name: &str, moment: &Option<crate::replay::Moment>| {
         let found = moment.as_ref().map(|moment| moment.in_recording(span)).transpose();
         found.map_err(|why| format!("--{name} is not in the recording: {why}"))
     };
-    let stretch = Stretch { from_ns: time("from", &args.part.from)?, to_ns: time("to", &args.part.to)? };
+    let stretch = Stretch { from_ns: time("from", &part.from)?, to_ns: time("to", &part.to)? };
     match (stretch.from_ns, stretch.to_ns) {
         (Some(from), Some(to)) if from >= to => Err("--from must be earlier than --to".into()),
         _ => Ok(stretch),
     }
 }
 
-fn select(snapshot: Snapshot, args: &ReportArgs) -> anyhow::Result<Snapshot> {
-    let tids: Vec<Tid> = args.part.thread.iter().map(|tid| Tid(*tid)).collect();
+/// Those threads that are asked for, with their sums.
+///
+/// # Errors
+/// When there are none, in a sentence that says who is there.
+pub(super) fn select(snapshot: Snapshot, part: &PartArgs) -> anyhow::Result<Snapshot> {
+    let tids: Vec<Tid> = part.thread.iter().map(|tid| Tid(*tid)).collect();
     let all = |of: fn(&crate::snapshot::Thread) -> String| {
         let all: BTreeSet<String> = snapshot.threads.iter().map(of).collect();
         let mut shown: Vec<String> = all.iter().take(LISTED).cloned().collect();
@@ -124,12 +132,12 @@ fn select(snapshot: Snapshot, args: &ReportArgs) -> anyhow::Result<Snapshot> {
     };
     let (ids, names) = (all(|thread| thread.tid.to_string()), all(|thread| thread.comm.clone()));
     let nobody = snapshot.threads.is_empty();
-    let selected = window::select(snapshot, &tids, &args.part.comm);
+    let selected = window::select(snapshot, &tids, &part.comm);
     if selected.selection.is_some() && selected.threads.is_empty() {
         if nobody {
             bail!("there is no thread in this part of the recording");
         }
-        let what = if args.part.comm.is_empty() { ids } else { names };
+        let what = if part.comm.is_empty() { ids } else { names };
         bail!("no thread of the recording was selected: it has {what}");
     }
     Ok(selected)

@@ -10,7 +10,7 @@ use numatrace_common::abi::slice_flags;
 use crate::snapshot::Latency;
 
 /// Longest wait with a bucket of its own: 137 s.
-const LONGEST_NS: u64 = 1 << 37;
+pub const LONGEST_NS: u64 = 1 << 37;
 
 /// How a wait began, as reports tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

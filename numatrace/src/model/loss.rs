@@ -99,7 +99,8 @@ impl LossLedger {
         (self.lost(), self.wanted)
     }
 
-    fn lost(&self) -> u64 {
+    /// All of them.
+    pub(super) fn lost(&self) -> u64 {
         self.reasons.ring_full.saturating_add(self.reasons.no_ring).saturating_add(self.reasons.undecodable)
     }
 

@@ -43,6 +43,7 @@ use numatrace_common::abi::{self, Migrate, Slice, Task, Throttled, Totals, slice
 
 pub use self::active::Active;
 use self::attributes::{Attributes, CpuLists};
+pub use self::latency::LONGEST_NS;
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::{Comm, Names};
@@ -433,6 +434,16 @@ impl Model {
         }
         let own = self.table.current(tid).map(|thread| thread.comm.shown()).filter(|comm| !comm.is_empty());
         own.or_else(|| self.names.get(tid)).filter(|name| !name.is_empty())
+    }
+
+    /// A text that records name by this number, display-safe, the lines of callers apart; `None` where it was not told.
+    pub fn words(&self, id: u32) -> Option<&str> {
+        self.words.get(id).map(|text| &**text)
+    }
+
+    /// Records that were lost or could not be read so far.
+    pub fn records_lost(&self) -> u64 {
+        self.loss.lost()
     }
 
     /// At most `max` threads that snapshots speak of without knowing their name. Look each one up and answer with a

@@ -24,7 +24,7 @@ pub enum CreateError {
     #[error("{0} is a symbolic link, and a recording is never written through one: name the file that is meant")]
     Link(String),
     /// There is a directory, a device or the like.
-    #[error("{0} is no regular file, and cannot be replaced by a recording: name another file")]
+    #[error("{0} is no regular file, and cannot be replaced by one: name another file")]
     NoFile(String),
     /// The system refuses.
     #[error("cannot create {path}")]

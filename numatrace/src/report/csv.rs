@@ -5,13 +5,14 @@
 //! formula: such a text gets an apostrophe before it, as OWASP advises. Texts are escaped already, so none has a tab or a
 //! line break.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use csv::{Terminator, WriterBuilder};
 
+use super::cells::{Cells, Value};
 use super::{SortKey, sorted_threads};
-use crate::snapshot::{Latency, Snapshot, Thread, ThreadStats};
+use crate::snapshot::{Snapshot, Thread};
 
 /// Writes a header and a row for each group, or for each thread where there are no groups; at most `top` of them, unless it is
 /// 0.
@@ -22,129 +23,44 @@ pub fn write(snapshot: &Snapshot, sort: SortKey, top: usize, out: &mut (impl Wri
     let mut rows = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
     let all = snapshot.groups.as_ref().map_or(&snapshot.threads, |groups| &groups.all);
     let shown = if top == 0 { all.len() } else { top };
-    let cells = |thread: &Thread| match &snapshot.groups {
-        Some(groups) => {
-            let mut cells = Cells::default();
-            cells.text(groups.by.name(), groups.name(thread));
-            cells.number("threads", thread.members);
-            cells.stats(thread, snapshot);
-            cells
-        }
-        None => of_thread(thread, snapshot),
-    };
     // Of nobody, so that there is a header also where nobody was seen.
-    rows.write_record(cells(&Thread::default()).0.iter().map(|(name, _)| name))?;
+    rows.write_record(cells(&Thread::default(), snapshot).0.iter().map(|(name, _)| name.as_ref()))?;
     for thread in sorted_threads(all, sort).into_iter().take(shown) {
-        rows.write_record(cells(thread).0.iter().map(|(_, cell)| cell))?;
+        rows.write_record(cells(thread, snapshot).0.iter().map(|(_, value)| shown_value(*value).into_owned()))?;
     }
     out.write_all(&rows.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
-/// Names and cells of a row.
-#[derive(Default)]
-struct Cells(Vec<(String, String)>);
-
-impl Cells {
-    fn number(&mut self, name: impl Into<String>, number: impl Display) {
-        self.0.push((name.into(), number.to_string()));
-    }
-
-    fn text(&mut self, name: impl Into<String>, text: &str) {
-        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        self.0.push((name.into(), if formula { format!("'{text}") } else { text.to_owned() }));
-    }
-
-    fn latency(&mut self, name: &str, latency: &Latency) {
-        let all = [
-            ("count", latency.count),
-            ("total_ns", latency.total_ns),
-            ("p50_ns", latency.p50_ns),
-            ("p90_ns", latency.p90_ns),
-            ("p99_ns", latency.p99_ns),
-            ("p999_ns", latency.p999_ns),
-            ("max_ns", latency.max_ns),
-        ];
-        all.into_iter().for_each(|(field, number)| self.number(format!("runq.{name}.{field}"), number));
-    }
-
-    /// Empty where it is absent.
-    fn perhaps(&mut self, name: &str, number: Option<impl Display>) {
-        self.number(name, number.map_or(String::new(), |number| number.to_string()));
-    }
-
-    /// Page touches of all kinds together, the zero page left out, and what else is measured of pages.
-    fn touches(&mut self, stats: &ThreadStats) {
-        let touches = stats.touches.map(|touches| touches.total());
-        self.perhaps("touches.local", touches.map(|touches| touches.local));
-        self.perhaps("touches.remote", touches.map(|touches| touches.remote));
-        self.perhaps("touches.unknown", touches.map(|touches| touches.unknown));
-        // What is no number is absent, as in JSON.
-        let ratio = |ratio: Option<f64>| ratio.filter(|ratio| ratio.is_finite());
-        self.perhaps("remote_share", ratio(stats.remote_share));
-        self.perhaps("expected_remote_share", ratio(stats.expected_remote_share));
-        self.perhaps("cost_factor", ratio(stats.cost_factor));
-        self.perhaps("hint_faults.local", stats.hint_faults.map(|faults| faults.local));
-        self.perhaps("hint_faults.remote", stats.hint_faults.map(|faults| faults.remote));
-        self.perhaps("hint_fault_ns", stats.hint_fault_ns);
-        self.perhaps("pages_migrated", stats.pages_migrated);
-    }
-
-    /// What threads and groups have in common.
-    fn stats(&mut self, thread: &Thread, snapshot: &Snapshot) {
-        let stats = &thread.stats;
-        self.number("exited", thread.exited);
-        self.number("cpu_ns", stats.cpu_ns);
-        self.number("wait_ns", stats.wait_ns);
-        self.number("blocked_ns", stats.blocked_ns);
-        self.perhaps("waiting_now_ns", stats.waiting_now_ns);
-        self.perhaps("throttled_wait_ns", stats.throttled_wait_ns);
-        self.perhaps("behind_own_ns", stats.behind.map(|behind| behind.own_ns));
-        self.perhaps("behind_others_ns", stats.behind.map(|behind| behind.others_ns));
-        self.number("switches.voluntary", stats.switches.voluntary);
-        self.number("switches.involuntary", stats.switches.involuntary);
-        self.latency("wakeup", &stats.runq.wakeup);
-        self.latency("preempted", &stats.runq.preempted);
-        self.latency("all", &stats.runq.all);
-        let migrations = &stats.migrations;
-        let causes = &migrations.causes;
-        for (field, number) in [
-            ("smt", migrations.smt),
-            ("llc", migrations.llc),
-            ("node", migrations.node),
-            ("cross_node", migrations.cross_node),
-            ("unclassified", migrations.unclassified),
-            ("causes.wakeup", causes.wakeup),
-            ("causes.load_balance", causes.load_balance),
-            ("causes.active_balance_or_affinity", causes.active_balance_or_affinity),
-            ("causes.numa_balancing", causes.numa_balancing),
-            ("causes.hotplug", causes.hotplug),
-            ("causes.other", causes.other),
-        ] {
-            self.number(format!("migrations.{field}"), number);
+fn cells<'a>(thread: &'a Thread, snapshot: &'a Snapshot) -> Cells<'a> {
+    let mut cells = Cells::default();
+    match &snapshot.groups {
+        Some(groups) => {
+            cells.push(groups.by.name(), Value::Text(Some(groups.name(thread))));
+            cells.push("threads", Value::Small(Some(thread.members)));
+            cells.stats(thread, snapshot);
         }
-        self.number("node_moves", stats.node_moves);
-        self.number("unseen_events", stats.unseen_events);
-        self.touches(stats);
-        for (at, node) in snapshot.host.nodes.iter().enumerate() {
-            self.number(format!("residency_ns.{}", node.id), stats.residency_ns.get(at).copied().unwrap_or(0));
-        }
+        None => cells.thread(thread, snapshot),
+    }
+    cells
+}
+
+/// Empty where it is absent.
+fn shown_value(value: Value<'_>) -> Cow<'_, str> {
+    let number = |number: Option<String>| Cow::Owned(number.unwrap_or_default());
+    match value {
+        Value::Text(text) => guarded(text.unwrap_or_default()),
+        Value::Small(n) => number(n.map(|n| n.to_string())),
+        Value::Number(n) => number(n.map(|n| n.to_string())),
+        Value::Signed(n) => number(n.map(|n| n.to_string())),
+        Value::Ratio(n) => number(n.map(|n| n.to_string())),
+        Value::Flag(flag) => number(flag.map(|flag| flag.to_string())),
+        Value::Time(n) => number(n.map(|n| n.to_string())),
     }
 }
 
-fn of_thread(thread: &Thread, snapshot: &Snapshot) -> Cells {
-    let mut cells = Cells::default();
-    cells.number("tid", thread.tid);
-    cells.number("pid", thread.pid);
-    cells.text("comm", &thread.comm);
-    cells.text("cgroup", thread.cgroup.as_deref().unwrap_or_default());
-    let sched = thread.sched.as_ref();
-    cells.text("sched.policy", sched.map_or("", |sched| &sched.policy));
-    cells.number("sched.nice", sched.and_then(|sched| sched.nice).map_or(String::new(), |nice| nice.to_string()));
-    let priority = sched.and_then(|sched| sched.rt_priority).map_or(String::new(), |priority| priority.to_string());
-    cells.number("sched.rt_priority", priority);
-    cells.text("sched.allowed_cpus", sched.map_or("", |sched| &sched.allowed_cpus));
-    cells.stats(thread, snapshot);
-    cells
+/// With an apostrophe where a spreadsheet would take it for a formula.
+pub fn guarded(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! ([`offline`]). Place in the flow: behind the model, no knowledge
 //! of where the numbers came from.
 
+pub mod cells;
 pub mod csv;
 pub mod json;
 pub mod offline;

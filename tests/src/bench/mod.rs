@@ -37,7 +37,7 @@ struct Options {
 
 const USAGE: &str = "\
 usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [SECTION]...
-sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording [all]
+sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording, export [all]
   --rounds N    rounds of each configuration [7]
   --loops N     round trips of the pipe benchmark [200000]
   --millis T    length of a run under full load [3000]
@@ -66,7 +66,10 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
             ("--records", Some(value)) => options.records = value as usize,
             ("--seconds", Some(value)) => options.seconds = value.into(),
             ("--switches", Some(value)) => options.switches = value.into(),
-            ("pipe" | "costs" | "saturated" | "touches" | "decode" | "frame" | "dashboard" | "recording", _) => {
+            (
+                "pipe" | "costs" | "saturated" | "touches" | "decode" | "frame" | "dashboard" | "recording" | "export",
+                _,
+            ) => {
                 sections.push(arg);
             }
             _ => bail!("'{arg}' makes no sense\n{USAGE}"),
@@ -100,6 +103,9 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
     if wanted("recording") {
         // Each of these rounds is as long as a dozen of the others.
         recording::run(options.rounds.div_ceil(2), options.loops, options.switches)?;
+    }
+    if wanted("export") {
+        recording::export::run(options.rounds.div_ceil(2), options.loops)?;
     }
     Ok(())
 }

@@ -60,6 +60,24 @@ pub struct Summary {
     pub incomplete: Option<String>,
 }
 
+impl From<Summary> for super::Summary {
+    fn from(made: Summary) -> super::Summary {
+        let several = [
+            (made.cut, "turns contradict the turn before them on the same CPU, and were cut"),
+            (made.without_cpu, "turns are on CPUs with a number of 1,024 or more, for which Perfetto has no track"),
+            (made.refused, "times a thread was met for which there was no place: its waits and migrations are missing"),
+        ];
+        let told = several.into_iter().filter(|(count, _)| *count > 0);
+        super::Summary {
+            rows: made.turns,
+            bytes: made.bytes,
+            incomplete: made.incomplete,
+            notes: told.map(|(count, what)| format!("{} {what}", crate::text::count(count))).collect(),
+            ..super::Summary::default()
+        }
+    }
+}
+
 /// Writes a recording to `out` as a trace of Perfetto. `progress` is called now and then.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! What a recording costs beside those of perf and trace-cmd: bytes for each switch, the recorder's own CPU time, and the
 //! time and memory that a report takes.
 
+pub mod export;
 mod imports;
 mod mix;
 mod reading;

@@ -55,6 +55,25 @@ impl Subject {
         Ok(Subject::new(name, switches, &[&program, "report", "--format", "text"], file))
     }
 
+    /// `numatrace export` of every event.
+    pub fn export(format: &str, switches: u64, file: &Path) -> Result<Subject> {
+        let program = program("numatrace")?.to_string_lossy().into_owned();
+        let words = [&program, "export", "--quiet", "--format", format];
+        Ok(Subject::new(&format!("numatrace export, {format}"), switches, &words, file))
+    }
+
+    /// `perf script`.
+    pub fn perf_script(switches: u64, file: &Path) -> Subject {
+        Subject::new("perf script", switches, &["perf", "script", "-i"], file)
+    }
+
+    /// `perf data convert` into this file.
+    pub fn perf_convert(switches: u64, to: &Path, file: &Path) -> Subject {
+        let to = to.to_string_lossy();
+        let words = ["perf", "data", "convert", "--force", "--to-json", &to, "-i"];
+        Subject::new("perf data convert --to-json", switches, &words, file)
+    }
+
     /// `perf sched` of what it recorded.
     pub fn perf(what: &str, switches: u64, scratch: &Path) -> Subject {
         Subject::new(&format!("perf sched {what}"), switches, &["perf", "sched", what, "-i"], &perf_file(scratch))
