@@ -4,6 +4,7 @@
 //! needs exactly one target. Numbers are checked here, so that nonsense ends with one sentence and exit code 2;
 //! what needs the machine (is there such a process?) is [`crate::target`]'s.
 
+mod diff;
 mod values;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use crate::snapshot::GroupBy;
 use crate::text::visible;
 use crate::tui::theme::Scheme;
 pub(crate) use values::interval;
+pub use diff::DiffArgs;
 pub use values::{Comm, MAX_PID};
 
 const ABOUT: &str = "Which threads wait for a CPU, hop between NUMA nodes, or touch memory on the wrong node";
@@ -54,6 +56,8 @@ Examples:
                                              two seconds of it, for a spreadsheet
   numatrace report run.numatrace --findings  what is wrong, why, and what to do about it
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
+  numatrace diff before.numatrace after.numatrace
+                                             what changed, and whether it is more than noise
   numatrace doctor                           what this kernel offers, and what is missing
   numatrace config                           the dashboard's keys, theme and so on, as a file to change
 
@@ -79,6 +83,8 @@ pub enum Command {
     Report(Box<ReportArgs>),
     /// Play a recording.
     Replay(ReplayArgs),
+    /// Hold two recordings against each other.
+    Diff(Box<DiffArgs>),
     /// Say what this kernel and machine offer.
     Doctor(DoctorArgs),
     /// Print the configuration.
@@ -135,6 +141,10 @@ enum Subcommands {
     Report(Box<ReportArgs>),
     /// Show a recording in the dashboard: play, pause, step, seek
     Replay(ReplayArgs),
+    /// Tell what changed from one recording to another, and whether that is more than noise
+    ///
+    /// Needs no rights.
+    Diff(Box<DiffArgs>),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
     Doctor(DoctorArgs),
     /// Print the configuration of the dashboard: each value and where it comes from, as a file that can be used
@@ -642,6 +652,7 @@ where
         Some(Subcommands::Demo(args)) => Command::Demo(args),
         Some(Subcommands::Report(args)) => Command::Report(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),
+        Some(Subcommands::Diff(args)) => Command::Diff(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Config(args)) => Command::Config(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod live;
 pub mod middle;
 pub mod screens;
+pub mod service;
 pub mod sysfs;
 pub mod timeline;
 pub mod tmux;
