@@ -26,7 +26,7 @@ pub struct Service {
 
 impl Default for Service {
     fn default() -> Service {
-        let (waits, wait_ns, spread, load) = (200.0, 60_000.0, 1.0, 0.3);
+        let (waits, wait_ns, spread, load) = (120.0, 60_000.0, 1.0, 0.3);
         Service { ticks: 60, waits, wait_ns, spread, load, memory: 0.7, moves: 4.0, seed: 1 }
     }
 }
@@ -59,7 +59,9 @@ impl Service {
     /// Its events: two threads, `worker-1` and `worker-2`, each on a CPU and a node of its own.
     pub fn events(&self) -> Vec<KernelEvent> {
         let mut random = Random(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..10).for_each(|_| drop(random.uniform()));
+        for _ in 0..10 {
+            random.uniform();
+        }
         let load = self.load_by_tick(&mut random);
         let mut events = Vec::new();
         for (cpu, tid) in [(0u16, 11u32), (1, 12)] {

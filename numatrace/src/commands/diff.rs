@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crate::{
     cli::{DiffArgs, Format},
     diff::{
-        Diff, Options, Recorded,
+        Diff, MOST_RESAMPLES, Options, Recorded,
         intervals::{self, Grouping},
     },
     recording::{Timeline, reader::Reader},
@@ -55,6 +55,7 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         confidence: args.confidence,
         min_change: args.min_change,
         seed: args.seed,
+        resamples: MOST_RESAMPLES,
     };
     let mut diff = crate::diff::diff(&before, &after, &options, &settings);
     diff.expect(&before, &after, &nodes);

@@ -1,7 +1,8 @@
 //! How much a number of a recording would differ if the same run were recorded again: the circular block bootstrap (Politis and
 //! Romano 1992; the moving block bootstrap of Künsch 1989 with the ends joined). Intervals are drawn anew, with replacement, in
 //! blocks of neighbours, because neighbouring intervals are alike; the numbers of many such draws spread as those of many runs
-//! would. The standard deviation of that spread is the number's standard error (Efron and Tibshirani 1993).
+//! would. The standard deviation of that spread is the number's standard error (Efron and Tibshirani 1993). Where intervals are
+//! alike for longer than a block, a jackknife that knows it has the larger one, and that counts.
 
 use super::metric::{Known, METRICS, Metric};
 use super::part::{Sum, Tally};
@@ -9,7 +10,7 @@ use super::intervals::Series;
 
 /// Fewer intervals than this tell nothing.
 pub const FEWEST: usize = 8;
-/// Draws.
+/// Draws, unless there are so many intervals and groups that they would take long.
 pub const MOST_RESAMPLES: usize = 1_000;
 /// Draws at least, however large the recordings are: enough for a standard error.
 pub const LEAST_RESAMPLES: usize = 200;
@@ -51,9 +52,9 @@ pub struct Resamples {
     weights: Vec<Vec<u32>>,
 }
 
-/// How many draws there is time for.
-pub fn affordable(intervals: usize, groups: usize) -> usize {
-    (WORK / (intervals * (groups + 1)).max(1)).clamp(LEAST_RESAMPLES, MOST_RESAMPLES)
+/// How many draws there is time for, and not more than `most`.
+pub fn affordable(intervals: usize, groups: usize, most: usize) -> usize {
+    (WORK / (intervals * (groups + 1)).max(1)).max(LEAST_RESAMPLES).min(most)
 }
 
 impl Resamples {
@@ -84,19 +85,8 @@ pub fn block_length(series: &Series) -> usize {
         let waited = part.as_ref().map_or(0.0, |part| part.tally(Tally::Wait));
         (waited + 1.0).ln()
     });
-    let memory = 2 * memory(&waited.collect::<Vec<f64>>()) + 1;
-    ((n as f64).cbrt().ceil() as usize).max(memory).min(n / 4).max(1)
-}
-
-/// The last lag from the first on at which a series is still like itself: more than chance would make it, 2 / sqrt(n).
-fn memory(series: &[f64]) -> usize {
-    let n = series.len();
-    let mean = series.iter().sum::<f64>() / n.max(1) as f64;
-    let away: Vec<f64> = series.iter().map(|value| value - mean).collect();
-    let all: f64 = away.iter().map(|value| value * value).sum();
-    let limit = 2.0 / (n.max(1) as f64).sqrt();
-    let alike = |lag: &usize| away.iter().zip(&away[*lag..]).map(|(a, b)| a * b).sum::<f64>() > limit * all;
-    if all > 0.0 { (1..n / 4).take_while(alike).count() } else { 0 }
+    let alike = memory(&deviations(&waited.collect::<Vec<f64>>()));
+    ((n as f64).cbrt().max(alike).ceil() as usize).min(n / 4).max(1)
 }
 
 /// A number, and how far it may be off.
@@ -111,6 +101,8 @@ pub enum Estimate {
         error: f64,
         /// Degrees of freedom.
         df: f64,
+        /// The number in each half of the recording, where there were enough events.
+        halves: [Option<f64>; 2],
     },
     /// The number is known, but there are too few intervals to tell how far it may be off.
     TooShort(f64),
@@ -124,32 +116,108 @@ pub enum Estimate {
 pub fn estimates(lengths: &[f64], series: &Series, resamples: &Resamples) -> Vec<Estimate> {
     let n = lengths.len();
     let mut sum = Sum::for_all(&series.parts);
-    sum.fill(lengths, &series.parts, &vec![1; n]);
+    let mut weights = vec![1; n];
+    sum.fill(lengths, &series.parts, &weights);
     let known: Vec<Known> = METRICS.iter().map(|metric| metric.of(&sum)).collect();
-    let mut spread = vec![Spread::default(); METRICS.len()];
+    let mut all: Vec<Draws> = METRICS.iter().map(|_| Draws::default()).collect();
+    let mut take = |sum: &Sum, into: fn(&mut Draws, f64)| {
+        for ((metric, known), draws) in METRICS.iter().zip(&known).zip(&mut all) {
+            // What is not known of all is not asked of a part.
+            if let Known::Value(..) = known
+                && let Known::Value(value, _) = metric.of(sum)
+            {
+                into(draws, scaled(metric, value));
+            }
+        }
+    };
     if n >= FEWEST {
         for weights in &resamples.weights {
             sum.fill(lengths, &series.parts, weights);
-            for ((metric, known), spread) in METRICS.iter().zip(&known).zip(&mut spread) {
-                // What is not known of all is not asked of a part.
-                if let Known::Value(..) = known
-                    && let Known::Value(value, _) = metric.of(&sum)
-                {
-                    spread.add(scaled(metric, value));
-                }
-            }
+            take(&sum, |draws, value| draws.spread.add(value));
+        }
+        for at in 0..n {
+            weights[at] = 0;
+            sum.fill(lengths, &series.parts, &weights);
+            take(&sum, |draws, value| draws.without.push(value));
+            weights[at] = 1;
         }
     }
-    let df = (n as f64 / resamples.block as f64 - 1.0).max(1.0);
-    let draws = resamples.weights.len() as f64;
-    let estimate = |(known, spread): (&Known, &Spread)| match known {
+    let mut half = |first: bool| -> Vec<Option<f64>> {
+        weights.iter_mut().enumerate().for_each(|(at, weight)| *weight = u32::from((at < n / 2) == first));
+        sum.fill(lengths, &series.parts, &weights);
+        let value = |metric: &Metric| if let Known::Value(value, _) = metric.of(&sum) { Some(value) } else { None };
+        METRICS.iter().map(value).collect()
+    };
+    let halves: Vec<[Option<f64>; 2]> = half(true).into_iter().zip(half(false)).map(|(a, b)| [a, b]).collect();
+    let estimate = |((known, draws), halves): ((&Known, &Draws), &[Option<f64>; 2])| match known {
         Known::Nothing => Estimate::Nothing,
         Known::TooFew => Estimate::TooFew,
         Known::Value(value, _) if n < FEWEST => Estimate::TooShort(*value),
-        Known::Value(..) if spread.count < draws * DEFINED => Estimate::TooFew,
-        Known::Value(value, least) => Estimate::Value { value: *value, error: spread.deviation().max(*least), df },
+        Known::Value(..) if !draws.are_enough(n, resamples.weights.len()) => Estimate::TooFew,
+        Known::Value(value, least) => {
+            let (error, df) = draws.error(n, resamples.block);
+            Estimate::Value { value: *value, error: error.max(*least), df, halves: *halves }
+        }
     };
-    known.iter().zip(&spread).map(estimate).collect()
+    known.iter().zip(&all).zip(&halves).map(estimate).collect()
+}
+
+/// A number of many draws.
+#[derive(Clone, Debug, Default)]
+struct Draws {
+    spread: Spread,
+    /// Without each interval in turn.
+    without: Vec<f64>,
+}
+
+impl Draws {
+    fn are_enough(&self, n: usize, draws: usize) -> bool {
+        self.without.len() == n && self.spread.count >= draws as f64 * DEFINED
+    }
+
+    /// The standard error, and its degrees of freedom. The bootstrap does not see that intervals are alike for longer than a
+    /// block: where they are, the variance of the jackknife, times how many neighbours count as one, is larger and stands for it.
+    fn error(&self, n: usize, block: usize) -> (f64, f64) {
+        let (away, n) = (deviations(&self.without), n as f64);
+        let alike = memory(&away);
+        let jackknife = away.iter().map(|away| away * away).sum::<f64>() * (n - 1.0) / n * alike;
+        let df = (n / alike.max(block as f64) - 1.0).max(1.0);
+        (self.spread.deviation().max(jackknife.sqrt()), df)
+    }
+}
+
+fn deviations(series: &[f64]) -> Vec<f64> {
+    let mean = series.iter().sum::<f64>() / series.len().max(1) as f64;
+    series.iter().map(|value| value - mean).collect()
+}
+
+/// How many neighbours of a series count as one, 1 where they have nothing in common: the sum of its autocorrelations, up to where
+/// noise begins by the initial monotone sequence (Geyer 1992). Those of a short series are too small, by their sum over its
+/// length: that is put back, twice. A third of the series at most. Takes deviations from the mean.
+fn memory(away: &[f64]) -> f64 {
+    let n = away.len();
+    let all: f64 = away.iter().map(|value| value * value).sum();
+    if n < 3 || !(all > 0.0 && all.is_finite()) {
+        return 1.0;
+    }
+    let lags: Vec<f64> =
+        (0..n / 3 + 2).map(|lag| away.iter().zip(&away[lag..]).map(|(a, b)| a * b).sum::<f64>() / all).collect();
+    let mut alike = 0.0;
+    for _ in 0..3 {
+        let bias = |lag: usize| if lag == 0 { 0.0 } else { alike / n as f64 * (1.0 - lag as f64 / n as f64) };
+        let raised: Vec<f64> = lags.iter().enumerate().map(|(lag, value)| value + bias(lag)).collect();
+        let (mut sum, mut before) = (-1.0, f64::INFINITY);
+        for pair in raised.chunks_exact(2) {
+            let both = pair[0] + pair[1];
+            if both <= 0.0 {
+                break;
+            }
+            before = both.min(before);
+            sum += 2.0 * before;
+        }
+        alike = sum.clamp(1.0, n as f64 / 3.0);
+    }
+    alike
 }
 
 /// On the scale on which changes are looked at.
@@ -204,9 +272,10 @@ mod tests {
                 level
             })
             .collect();
-        assert!(memory(&alone) <= 2, "{}", memory(&alone));
-        assert!((4..60).contains(&memory(&alike)), "{}", memory(&alike));
-        assert_eq!((memory(&[5.0; 40]), memory(&[])), (0, 0));
+        let (alone, alike) = (memory(&deviations(&alone)), memory(&deviations(&alike)));
+        // Of 0.9 from each to the next (1 + 0.9) / (1 - 0.9) = 19.
+        assert!((1.0..2.0).contains(&alone) && (10.0..40.0).contains(&alike), "{alone} {alike}");
+        assert_eq!((memory(&[0.0; 40]), memory(&[]), memory(&[f64::INFINITY; 9])), (1.0, 1.0, 1.0));
     }
 
     #[test]
@@ -219,6 +288,7 @@ mod tests {
 
     #[test]
     fn time_is_bounded() {
-        assert_eq!((affordable(60, 5), affordable(512, 50), affordable(512, 200)), (1_000, 957, LEAST_RESAMPLES + 43));
+        let of = |intervals, groups| affordable(intervals, groups, MOST_RESAMPLES);
+        assert_eq!((of(60, 5), of(512, 50), of(512, 128), of(512, 999)), (1_000, 957, 378, LEAST_RESAMPLES));
     }
 }

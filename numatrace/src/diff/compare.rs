@@ -77,7 +77,7 @@ pub struct Change {
     pub verdict: Verdict,
     /// Why it is not known.
     pub reason: Option<String>,
-    /// Large enough to be told.
+    /// Large enough to be told, and there from beginning to end.
     #[serde(skip)]
     large: bool,
     /// Which number it is.
@@ -124,9 +124,12 @@ impl Change {
             made.change = Some(told(metric, scaled(metric, new) - scaled(metric, old)));
             made.large = is_large(metric, old, new, options.min_change);
         }
-        if let (Estimate::Value { value: old, error: e, df: d }, Estimate::Value { value: new, error: f, df: g }) =
-            (before, after)
+        if let (
+            Estimate::Value { value: old, error: e, df: d, halves: olds },
+            Estimate::Value { value: new, error: f, df: g, halves: news },
+        ) = (before, after)
         {
+            made.large &= is_in_all_halves(old, new, olds, news);
             let (away, error) = (scaled(metric, *new) - scaled(metric, *old), (e * e + f * f).sqrt());
             let df = freedom(*e, *d, *f, *g);
             let reach = student::quantile(options.confidence, df) * error;
@@ -179,6 +182,13 @@ fn is_large(metric: &Metric, before: f64, after: f64, min_change: f64) -> bool {
     high - low >= least && high > low && high >= low * (1.0 + min_change)
 }
 
+/// Whether each half of the one is higher than each half of the other: a change that is not there from beginning to end came and
+/// went by itself, for all that is known.
+fn is_in_all_halves(before: &f64, after: &f64, olds: &[Option<f64>; 2], news: &[Option<f64>; 2]) -> bool {
+    let sign = after.total_cmp(before);
+    olds.iter().flatten().all(|old| news.iter().flatten().all(|new| new.total_cmp(old) == sign))
+}
+
 /// Decides which changes are more than noise: Benjamini and Hochberg (1995), over all numbers for which it can be told, so that
 /// of all claimed changes at most a share of 1 - confidence is false, on average. Returns how many there were, and how many of
 /// them changed.
@@ -218,7 +228,7 @@ mod tests {
 
     fn options() -> Options {
         let grouping = Grouping { by: GroupBy::Comm, exact: false };
-        Options { grouping, top: 0, confidence: 0.95, min_change: 0.1, seed: 1 }
+        Options { grouping, top: 0, confidence: 0.95, min_change: 0.1, seed: 1, resamples: 200 }
     }
 
     fn metric(name: &str) -> &'static Metric {
@@ -226,7 +236,7 @@ mod tests {
     }
 
     fn value(value: f64, error: f64) -> Estimate {
-        Estimate::Value { value, error, df: 20.0 }
+        Estimate::Value { value, error, df: 20.0, halves: [Some(value); 2] }
     }
 
     fn one(name: &str, before: Estimate, after: Estimate) -> Change {
@@ -251,6 +261,14 @@ mod tests {
         assert_eq!(told(&one("runq.p99", Estimate::TooFew, value(2.0 * ms, sure))), Verdict::TooFew);
         assert_eq!(told(&one("runq.p99", Estimate::Nothing, Estimate::Nothing)), Verdict::Nothing);
         assert_eq!(told(&one("node_moves", value(0.0, 0.0), value(0.0, 0.0))), Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_change_that_came_in_the_middle_is_none() {
+        let late = Estimate::Value { value: 40.0, error: 0.1, df: 20.0, halves: [Some(9.0), Some(71.0)] };
+        assert_eq!(one("node_moves", value(10.0, 0.1), late).verdict, Verdict::NoChange);
+        let few = Estimate::Value { value: 40.0, error: 0.1, df: 20.0, halves: [None, Some(71.0)] };
+        assert_eq!(one("node_moves", value(10.0, 0.1), few).verdict, Verdict::Higher);
     }
 
     #[test]

@@ -228,7 +228,10 @@ impl Builder {
         }
     }
 
-    fn finish(self, now: Arc<Snapshot>, incomplete: Option<String>, demand: Demand) -> Option<Intervals> {
+    fn finish(mut self, now: Arc<Snapshot>, incomplete: Option<String>, demand: Demand) -> Option<Intervals> {
+        if now.duration_ns > self.last.duration_ns {
+            self.interval(Arc::clone(&now));
+        }
         if self.lengths.is_empty() {
             return None;
         }

@@ -25,6 +25,7 @@ use self::bootstrap::{Estimate, Resamples, affordable, block_length, estimates};
 use self::intervals::{Grouping, Intervals, Series};
 use self::metric::METRICS;
 use self::part::Tally;
+pub use self::bootstrap::MOST_RESAMPLES;
 pub use self::compare::{Change, Verdict};
 pub use self::expected::{Expected, Measured};
 pub use self::names::alike;
@@ -48,6 +49,8 @@ pub struct Options {
     pub min_change: f64,
     /// Of the draws.
     pub seed: u64,
+    /// How many there are at most.
+    pub resamples: usize,
 }
 
 /// What came of it.
@@ -138,7 +141,7 @@ pub struct Recorded {
 /// Holds two recordings against each other.
 pub fn diff(before: &Recorded, after: &Recorded, options: &Options, settings: &Settings) -> Diff {
     let (names, left_out) = chosen(&before.intervals, &after.intervals, options.top);
-    let times = [before, after].map(|side| affordable(side.intervals.lengths.len(), names.len()));
+    let times = [before, after].map(|side| affordable(side.intervals.lengths.len(), names.len(), options.resamples));
     let times = times[0].min(times[1]);
     let drawn = [before, after].map(|side| {
         let n = side.intervals.lengths.len();
