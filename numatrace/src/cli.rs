@@ -21,8 +21,8 @@ use crate::report::SortKey;
 use crate::snapshot::GroupBy;
 use crate::text::visible;
 use crate::tui::theme::Scheme;
-pub(crate) use values::interval;
 pub use diff::DiffArgs;
+pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
 
 const ABOUT: &str = "Which threads wait for a CPU, hop between NUMA nodes, or touch memory on the wrong node";

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use numatrace::diff::intervals::{Grouping, Intervals, MOST, of_snapshots, read};
+use numatrace::diff::metric::METRICS;
 use numatrace::diff::{Change, Diff, Options, Recorded, Status, Verdict, diff};
 use numatrace::findings::Settings;
 use numatrace::recording::writer;
@@ -230,6 +231,29 @@ proptest! {
     }
 }
 
+#[test]
+fn every_number_and_verdict_is_in_the_documentation() {
+    let docs = include_str!("../../docs/diff.md");
+    for metric in &METRICS {
+        let last = metric.name.rsplit_once('.').map_or(metric.name, |(_, last)| last);
+        let known = [format!("`{}`", metric.name), format!("`.{last}`")].iter().any(|name| docs.contains(name));
+        assert!(known, "{} is not in docs/diff.md", metric.name);
+    }
+    for verdict in [
+        Verdict::Lower,
+        Verdict::Higher,
+        Verdict::NoChange,
+        Verdict::TooShort,
+        Verdict::TooFew,
+        Verdict::Nothing,
+        Verdict::Absent,
+    ] {
+        let name = serde_json::to_value(verdict).expect("JSON");
+        let name = name.as_str().expect("a name");
+        assert!(docs.contains(&format!("`{name}`")), "{name} is not in docs/diff.md");
+    }
+}
+
 /// A service as a file.
 fn saved(folder: &Path, name: &str, service: Service) -> PathBuf {
     let path = folder.join(name);
@@ -283,10 +307,11 @@ fn the_program_tells_it_in_80_columns_and_as_json() {
     assert!(p99["change"].as_f64().is_some_and(|change| (-0.8..-0.5).contains(&change)), "{p99}");
     let exact: Value = serde_json::from_str(&prints(&[before, after, "-f", "json", "--exact"])).expect("JSON");
     assert_eq!(exact["groups"].as_array().map(Vec::len), Some(2));
-    let absent = group["metrics"].as_array().and_then(|all| all.iter().find(|metric| metric["metric"] == "remote_share"));
+    let absent =
+        group["metrics"].as_array().and_then(|all| all.iter().find(|metric| metric["metric"] == "remote_share"));
     let absent = absent.expect("a metric");
     assert_eq!((&absent["verdict"], absent["before"].is_null()), (&Value::from("absent"), true));
-    assert!(absent["reason"].as_str().is_some_and(|reason| reason.starts_with("before: not measured")), "{absent}");
+    assert!(absent["reason"].as_str().is_some_and(|reason| reason.starts_with("not measured")), "{absent}");
     let out = folder.path().join("diff.txt");
     assert_eq!(prints(&[before, after, "-o", out.to_str().expect("a path")]), "");
     assert!(std::fs::read_to_string(out).expect("a file").contains("All threads"));

@@ -86,3 +86,20 @@ fn percent(text: &str) -> Result<f64, String> {
         _ => Err("must be a number of percent from 0 to 1000, such as 10".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_percents_are_within_bounds() {
+        assert_eq!((confidence("0.95"), confidence("0.5")), (Ok(0.95), Ok(0.5)));
+        assert_eq!((percent("10"), percent("2.5%"), percent("0")), (Ok(0.1), Ok(0.025), Ok(0.0)));
+        for bad in ["", "x", "NaN", "inf", "1", "0.49", "-0.95"] {
+            assert!(confidence(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "%", "x", "NaN", "inf", "-1", "1001", "10%%"] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -4,9 +4,9 @@
 //! would. The standard deviation of that spread is the number's standard error (Efron and Tibshirani 1993). Where intervals are
 //! alike for longer than a block, a jackknife that knows it has the larger one, and that counts.
 
+use super::intervals::Series;
 use super::metric::{Known, METRICS, Metric};
 use super::part::{Sum, Tally};
-use super::intervals::Series;
 
 /// Fewer intervals than this tell nothing.
 pub const FEWEST: usize = 8;

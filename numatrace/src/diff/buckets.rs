@@ -154,7 +154,10 @@ mod tests {
         let mut sum = Dense::for_all([&part].into_iter());
         sum.add(&part, 2.0);
         let at = |share| sum.quantile(share, sum.count());
-        assert_eq!((sum.count(), at(0.25), at(0.5), at(0.75), at(1.0)), (200.0, Some(768.0), Some(1_024.0), Some(16_896.0), Some(17_408.0)));
+        assert_eq!(
+            (sum.count(), at(0.25), at(0.5), at(0.75), at(1.0)),
+            (200.0, Some(768.0), Some(1_024.0), Some(16_896.0), Some(17_408.0))
+        );
         assert_eq!(Dense::default().quantile(0.5, 0.0), None);
         let mut both = Dense::for_all([&part].into_iter());
         both.add_all(&sum);

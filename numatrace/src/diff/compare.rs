@@ -209,13 +209,15 @@ pub(super) fn decide(mut all: Vec<&mut Change>, options: &Options) -> (u64, u64)
 
 /// Why each number is not known in one of two recordings; `None` where it is in both.
 pub(super) fn missing(before: &Snapshot, after: &Snapshot) -> Vec<Option<String>> {
-    let why = |side: &str, snapshot: &Snapshot, metric: &Metric| {
-        metric.missing(&snapshot.totals).map(|sources| format!("{side}: {}", words::not_measured(snapshot, sources)))
+    let why = |snapshot: &Snapshot, metric: &Metric| {
+        metric.missing(&snapshot.totals).map(|sources| words::not_measured(snapshot, sources))
     };
-    let both = METRICS.iter().map(|metric| {
-        let reasons: Vec<String> =
-            [why("before", before, metric), why("after", after, metric)].into_iter().flatten().collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
+    let both = METRICS.iter().map(|metric| match (why(before, metric), why(after, metric)) {
+        (Some(old), Some(new)) if old == new => Some(old),
+        (Some(old), Some(new)) => Some(format!("before {old}; after {new}")),
+        (Some(old), None) => Some(format!("before {old}")),
+        (None, Some(new)) => Some(format!("after {new}")),
+        (None, None) => None,
     });
     both.collect()
 }
@@ -286,7 +288,8 @@ mod tests {
         for name in ["runq.p99", "node_moves", "wait_share", "cpus"] {
             for (a, b) in [(0.2, 0.5), (3e6, 4e6), (0.0, 9.0), (1e5, 1.1e5)] {
                 for error in [0.0, 1e-3, 0.2, 1e5] {
-                    let (there, back) = (one(name, value(a, error), value(b, error)), one(name, value(b, error), value(a, error)));
+                    let (there, back) =
+                        (one(name, value(a, error), value(b, error)), one(name, value(b, error), value(a, error)));
                     let flipped = match there.verdict {
                         Verdict::Lower => Verdict::Higher,
                         Verdict::Higher => Verdict::Lower,

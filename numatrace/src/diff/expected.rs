@@ -40,6 +40,10 @@ impl Diff {
     pub fn expect(&mut self, before: &Recorded, after: &Recorded, nodes: &[usize]) {
         let (old, new) = (&before.intervals, &after.intervals.whole);
         let estimates = whatif::what_if(&old.whole, &old.demand, nodes, false).estimates;
+        if estimates.is_empty() && !nodes.is_empty() {
+            self.warnings
+                .push("One node of the first machine has all CPUs: there is nothing to bind the target to.".into());
+        }
         self.what_if = estimates.into_iter().map(|estimate| expected(estimate, &old.whole, new)).collect();
     }
 }

@@ -21,14 +21,14 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use self::bootstrap::{Estimate, Resamples, affordable, block_length, estimates};
-use self::intervals::{Grouping, Intervals, Series};
-use self::metric::METRICS;
-use self::part::Tally;
 pub use self::bootstrap::MOST_RESAMPLES;
+use self::bootstrap::{Estimate, Resamples, affordable, block_length, estimates};
 pub use self::compare::{Change, Verdict};
 pub use self::expected::{Expected, Measured};
+use self::intervals::{Grouping, Intervals, Series};
+use self::metric::METRICS;
 pub use self::names::alike;
+use self::part::Tally;
 pub use self::sides::{FindingChange, Severe, Side, Status};
 use crate::findings::Settings;
 use crate::snapshot::Tool;

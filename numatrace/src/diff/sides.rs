@@ -128,13 +128,18 @@ pub(super) fn warnings(before: &Recorded, after: &Recorded) -> Vec<String> {
             all.push(format!("Of the recording {side} something is missing: {sentence}."));
         }
         if whole.refused_threads > 0 {
-            all.push(format!("{} threads could not be tracked {side}: their numbers are nowhere.", count(whole.refused_threads)));
+            all.push(format!(
+                "{} threads could not be tracked {side}: their numbers are nowhere.",
+                count(whole.refused_threads)
+            ));
         }
         if !whole.gaps.is_empty() {
             all.push(format!("A source saw nothing of a CPU for some time {side}: page touches are too few."));
         }
         if recorded.intervals.more_groups {
-            all.push(format!("There were more groups of threads {side} than are kept: the rest is in the totals alone."));
+            all.push(format!(
+                "There were more groups of threads {side} than are kept: the rest is in the totals alone."
+            ));
         }
     }
     let (short, long) = (old.duration_ns.min(new.duration_ns), old.duration_ns.max(new.duration_ns));
@@ -151,7 +156,11 @@ pub(super) fn warnings(before: &Recorded, after: &Recorded) -> Vec<String> {
 fn hosts(before: &Host, after: &Host, all: &mut Vec<String>) {
     let mut differ = |what: &str, old: String, new: String| {
         if old != new {
-            all.push(format!("The machines differ in their {what}: {} before, {} after.", display_str(&old), display_str(&new)));
+            all.push(format!(
+                "The machines differ in their {what}: {} before, {} after.",
+                display_str(&old),
+                display_str(&new)
+            ));
         }
     };
     differ("kernel", before.kernel.clone(), after.kernel.clone());

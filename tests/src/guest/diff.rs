@@ -36,7 +36,9 @@ fn compare(before: &Path, after: &Path) -> Result<Value> {
 /// A number of a group of threads.
 fn metric<'a>(document: &'a Value, group: &str, name: &str) -> Result<&'a Value> {
     let of = |list: &'a Value, key: &str, name: &str| {
-        list.as_array().and_then(|all| all.iter().find(|one| one[key] == name)).with_context(|| format!("no {name} in {list}"))
+        list.as_array()
+            .and_then(|all| all.iter().find(|one| one[key] == name))
+            .with_context(|| format!("no {name} in {list}"))
     };
     of(&of(&document["groups"], "name", group)?["metrics"], "metric", name)
 }

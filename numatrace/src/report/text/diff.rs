@@ -20,7 +20,10 @@ pub(super) fn write(page: &mut Page, diff: &Diff) {
     if diff.groups_left_out > 0 {
         let n = count(diff.groups_left_out);
         page.line("", Tone::Plain);
-        page.paragraph("", &format!("{n} more groups are in the sums of all threads alone (--top 0 compares them, too)."));
+        page.paragraph(
+            "",
+            &format!("{n} more groups are in the sums of all threads alone (--top 0 compares them, too)."),
+        );
     }
     findings(page, diff);
     diff.what_if.iter().for_each(|expected| what_if(page, expected));
@@ -34,14 +37,25 @@ fn side(page: &mut Page, label: &str, side: &Side) {
         String::new()
     };
     let intervals = format!("{} intervals", count(side.intervals));
-    let text = format!("{}: {}, {} from {}, {intervals}{lost}", side.file, side.target, duration(side.duration_ns), side.start);
+    let text = format!(
+        "{}: {}, {} from {}, {intervals}{lost}",
+        side.file,
+        side.target,
+        duration(side.duration_ns),
+        side.start
+    );
     page.entry(label, &text, Tone::Plain);
 }
 
 fn summary(diff: &Diff) -> String {
     let method = &diff.method;
     if method.comparisons == 0 {
-        return "too short to tell: record for longer, or with shorter intervals (record --interval 200ms)".into();
+        let short = diff.totals.iter().any(|change| change.verdict == Verdict::TooShort);
+        return if short {
+            "too short to tell: record for longer, or with shorter intervals (record --interval 200ms)".into()
+        } else {
+            "too few events to tell: record for longer, or under load".into()
+        };
     }
     let numbers = if method.comparisons == 1 { "number" } else { "numbers" };
     match method.changes {
@@ -67,15 +81,20 @@ fn table(page: &mut Page, metrics: &[Change]) {
     for change in metrics.iter().filter(|change| is_shown(change)) {
         row(page, change);
     }
-    for change in metrics.iter().filter(|change| change.verdict == Verdict::Absent) {
+    let of = |verdict| metrics.iter().filter(move |change| change.verdict == verdict);
+    let few: Vec<&str> = of(Verdict::TooFew).map(|change| change.about.title.trim_start()).collect();
+    if !few.is_empty() {
+        page.paragraph("  ", &format!("too few events: {}", few.join("; ")));
+    }
+    for change in of(Verdict::Absent) {
         let why = change.reason.as_deref().unwrap_or("not measured");
         page.paragraph("  ", &format!("{}: {why}", change.about.title.trim_start()));
     }
 }
 
-/// What never happened is not told.
+/// What never happened is not told, and what is not known is told apart.
 fn is_shown(change: &Change) -> bool {
-    !matches!(change.verdict, Verdict::Nothing | Verdict::Absent)
+    !matches!(change.verdict, Verdict::Nothing | Verdict::Absent | Verdict::TooFew)
 }
 
 fn row(page: &mut Page, change: &Change) {
@@ -144,7 +163,9 @@ fn one_group(page: &mut Page, group: &Group) {
         format!("{} {threads}", count(size.threads))
     };
     let (title, tone) = match (&group.before, &group.after) {
-        (Some(old), Some(new)) if old.threads == new.threads => (format!("{}: {}", group.name, size(old)), Tone::Strong),
+        (Some(old), Some(new)) if old.threads == new.threads => {
+            (format!("{}: {}", group.name, size(old)), Tone::Strong)
+        }
         (Some(old), Some(new)) => (format!("{}: {} before, {} after", group.name, size(old), size(new)), Tone::Strong),
         (Some(old), None) => (format!("{}: {} before, none after", group.name, size(old)), Tone::Strong),
         (None, Some(new)) => (format!("{}: none before, {} after", group.name, size(new)), Tone::Strong),
@@ -152,7 +173,9 @@ fn one_group(page: &mut Page, group: &Group) {
     };
     page.line(&title, tone);
     match (group.changed(), group.metrics.iter().filter(|change| is_shown(change)).count()) {
-        (_, 0) if group.metrics.is_empty() => page.paragraph("  ", "in one recording alone: there is nothing to compare"),
+        (_, 0) if group.metrics.is_empty() => {
+            page.paragraph("  ", "in one recording alone: there is nothing to compare")
+        }
         (0, numbers) => page.paragraph("  ", &unchanged(group, numbers)),
         _ => table(page, &group.metrics),
     }
@@ -187,14 +210,18 @@ fn findings(page: &mut Page, diff: &Diff) {
             Status::StillThere => "still there",
             Status::New => "new",
         };
-        let told = |severe: &crate::diff::Severe| format!("{}: {}", severe.severity, severe.title);
-        let text = match (&finding.before, &finding.after) {
-            (Some(old), Some(new)) if old != new => format!("before {}; after {}", told(old), told(new)),
-            (Some(severe), _) | (None, Some(severe)) => told(severe),
-            (None, None) => continue,
-        };
         let tone = if finding.status == Status::New { Tone::Bad } else { Tone::Plain };
-        page.entry(label, &text, tone);
+        let told = [("before", &finding.before), ("after", &finding.after)];
+        let told = told.into_iter().filter_map(|(side, severe)| Some((side, severe.as_ref()?)));
+        for (nth, (side, severe)) in told.enumerate() {
+            // Where it is only in one, the label says in which.
+            let side = if finding.status == Status::StillThere { format!("{side}, ") } else { String::new() };
+            page.entry(
+                if nth == 0 { label } else { "" },
+                &format!("{side}{}: {}", severe.severity, severe.title),
+                tone,
+            );
+        }
     }
 }
 
