@@ -179,7 +179,10 @@ fn is_large(metric: &Metric, before: f64, after: f64, min_change: f64) -> bool {
         Unit::Rate => 0.0,
     };
     let (low, high) = (before.min(after), before.max(after));
-    high - low >= least && high > low && high >= low * (1.0 + min_change)
+    // From 90% to 99% is no small step: shares are looked at from both sides, as odds.
+    let size =
+        |value: f64| if metric.unit == Unit::Share { value / (1.0 - value).max(f64::MIN_POSITIVE) } else { value };
+    high - low >= least && high > low && size(high) >= size(low) * (1.0 + min_change)
 }
 
 /// Whether each half of the one is higher than each half of the other: a change that is not there from beginning to end came and
@@ -258,6 +261,8 @@ mod tests {
         assert_eq!(told(&one("runq.p50", value(2_000.0, sure), value(2_900.0, sure))), Verdict::NoChange, "a bucket");
         assert_eq!(told(&one("migrations.cross_node", value(90.0, 3.0), value(0.0, 0.1))), Verdict::Lower);
         assert_eq!(told(&one("remote_share", value(0.501, 1e-4), value(0.509, 1e-4))), Verdict::NoChange);
+        assert_eq!(told(&one("wait_share", value(0.85, 1e-3), value(0.93, 1e-3))), Verdict::Higher);
+        assert_eq!(told(&one("wait_share", value(1.0, 1e-3), value(0.93, 1e-3))), Verdict::Lower);
         assert_eq!(told(&one("remote_share", value(0.5, 1e-3), value(0.9, 1e-3))), Verdict::Higher);
         assert_eq!(told(&one("runq.p99", Estimate::TooShort(ms), value(2.0 * ms, sure))), Verdict::TooShort);
         assert_eq!(told(&one("runq.p99", Estimate::TooFew, value(2.0 * ms, sure))), Verdict::TooFew);
