@@ -102,7 +102,7 @@ pub fn read<T: Timeline>(
         made.tick(ts, || tape.snapshot());
     }
     let incomplete = tape.timeline().incomplete();
-    Ok(made.finish(tape.snapshot(), incomplete, demand))
+    Ok(made.finish(&tape.snapshot(), incomplete, demand))
 }
 
 /// The same from snapshots of one run, in order of time.
@@ -114,7 +114,7 @@ pub fn of_snapshots(all: impl IntoIterator<Item = Arc<Snapshot>>, grouping: Grou
         last = snapshot;
         made.tick(last.duration_ns, || Arc::clone(&last));
     }
-    made.finish(last, None, Demand::default())
+    made.finish(&last, None, Demand::default())
 }
 
 /// Intervals that grow while a recording is read.
@@ -228,14 +228,14 @@ impl Builder {
         }
     }
 
-    fn finish(mut self, now: Arc<Snapshot>, incomplete: Option<String>, demand: Demand) -> Option<Intervals> {
+    fn finish(mut self, now: &Arc<Snapshot>, incomplete: Option<String>, demand: Demand) -> Option<Intervals> {
         if now.duration_ns > self.last.duration_ns {
-            self.interval(Arc::clone(&now));
+            self.interval(Arc::clone(now));
         }
         if self.lengths.is_empty() {
             return None;
         }
-        let mut whole = if self.cut { window::stretch(&now, &self.begin) } else { Snapshot::clone(&now) };
+        let mut whole = if self.cut { window::stretch(now, &self.begin) } else { Snapshot::clone(now) };
         whole.incomplete = incomplete;
         let Builder { lengths, totals, groups, more_groups, .. } = self;
         Some(Intervals { lengths, totals, groups, more_groups, whole, demand })

@@ -55,7 +55,8 @@ pub fn hopping_and_pinned() -> Result<()> {
     let moves = metric(&document, "hopper", "node_moves")?;
     ensure!(moves["verdict"] == "lower", "{moves}");
     let within = metric(&document, "hopper", "migrations.llc")?;
-    ensure!(within["verdict"] == "higher" && within["before"] == 0.0, "{within}");
+    let hops = within["after"].as_f64().unwrap_or(0.0);
+    ensure!(within["verdict"] != "lower" && within["before"] == 0.0 && hops > 0.0, "{within}");
     let back = compare(&after, &before)?;
     let crossings = metric(&back, "hopper", "migrations.cross_node")?;
     ensure!(crossings["verdict"] == "higher" && crossings["before"] == 0.0, "{crossings}");

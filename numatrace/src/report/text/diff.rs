@@ -172,12 +172,13 @@ fn one_group(page: &mut Page, group: &Group) {
         (None, None) => return,
     };
     page.line(&title, tone);
-    match (group.changed(), group.metrics.iter().filter(|change| is_shown(change)).count()) {
-        (_, 0) if group.metrics.is_empty() => {
-            page.paragraph("  ", "in one recording alone: there is nothing to compare")
-        }
-        (0, numbers) => page.paragraph("  ", &unchanged(group, numbers)),
-        _ => table(page, &group.metrics),
+    if group.metrics.is_empty() {
+        page.paragraph("  ", "in one recording alone: there is nothing to compare");
+    } else if group.changed() > 0 {
+        table(page, &group.metrics);
+    } else {
+        let numbers = group.metrics.iter().filter(|change| is_shown(change)).count();
+        page.paragraph("  ", &unchanged(group, numbers));
     }
 }
 
