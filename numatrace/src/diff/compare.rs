@@ -201,7 +201,7 @@ pub(super) fn decide(mut all: Vec<&mut Change>, options: &Options) -> (u64, u64)
     all.sort_by(|a, b| chance(a).total_cmp(&chance(b)));
     let step = (1.0 - options.confidence) / all.len().max(1) as f64;
     let within = |(nth, change): &(usize, &&mut Change)| chance(change) <= step * (nth + 1) as f64;
-    let sure = all.iter().enumerate().filter(within).next_back().map_or(0, |(last, _)| last + 1);
+    let sure = all.iter().enumerate().rfind(within).map_or(0, |(last, _)| last + 1);
     let mut claimed = 0;
     for change in all.iter_mut().take(sure).filter(|change| change.large) {
         change.verdict = if change.after < change.before { Verdict::Lower } else { Verdict::Higher };
