@@ -28,7 +28,7 @@ use arbitrary::any_snapshot;
 const BY_NAME: Grouping = Grouping { by: GroupBy::Comm, exact: false };
 
 fn options() -> Options {
-    Options { grouping: BY_NAME, top: 10, confidence: 0.95, min_change: 0.1, seed: 1, resamples: 200 }
+    Options { grouping: BY_NAME, top: 10, confidence: 0.95, min_change: 0.2, seed: 1, resamples: 200 }
 }
 
 fn intervals(service: Service) -> Intervals {
@@ -82,6 +82,7 @@ fn the_same_service_twice_shows_no_change_in_19_of_20_pairs() {
             wrong.push(format!("pair {pair}: {claimed:?}"));
         }
     }
+    println!("{} of 40 pairs show a change", wrong.len());
     assert!(wrong.len() <= 2, "{} of 40: {wrong:#?}", wrong.len());
 }
 

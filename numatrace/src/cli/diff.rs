@@ -41,7 +41,7 @@ pub struct DiffArgs {
     #[arg(allow_hyphen_values = true)]
     pub confidence: f64,
     /// Claim no change that is smaller than this many percent, however sure
-    #[arg(long, default_value = "10", value_name = "PERCENT", value_parser = percent, help_heading = "Noise")]
+    #[arg(long, default_value = "20", value_name = "PERCENT", value_parser = percent, help_heading = "Noise")]
     #[arg(allow_hyphen_values = true)]
     pub min_change: f64,
     /// Of the random draws: the same seed gives the same result
