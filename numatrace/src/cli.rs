@@ -4,6 +4,7 @@
 //! needs exactly one target. Numbers are checked here, so that nonsense ends with one sentence and exit code 2;
 //! what needs the machine (is there such a process?) is [`crate::target`]'s.
 
+mod diff;
 mod export;
 mod flight;
 mod import;
@@ -24,6 +25,7 @@ use crate::report::SortKey;
 use crate::snapshot::GroupBy;
 use crate::text::visible;
 use crate::tui::theme::Scheme;
+pub use diff::DiffArgs;
 pub use export::{ExportArgs, ExportFormat, ExportTable};
 pub use import::ImportArgs;
 pub(crate) use values::interval;
@@ -62,6 +64,8 @@ Examples:
   numatrace export run.numatrace -o run.parquet
                                              every event of it as a row, for DuckDB or Spark
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
+  numatrace diff before.numatrace after.numatrace
+                                             what changed, and whether it is more than noise
   numatrace doctor                           what this kernel offers, and what is missing
   numatrace config                           the dashboard's keys, theme and so on, as a file to change
 
@@ -91,6 +95,8 @@ pub enum Command {
     Export(Box<ExportArgs>),
     /// Play a recording.
     Replay(ReplayArgs),
+    /// Hold two recordings against each other.
+    Diff(Box<DiffArgs>),
     /// Say what this kernel and machine offer.
     Doctor(DoctorArgs),
     /// Print the configuration.
@@ -156,6 +162,10 @@ enum Subcommands {
     Export(Box<ExportArgs>),
     /// Show a recording in the dashboard: play, pause, step, seek
     Replay(ReplayArgs),
+    /// Tell what changed from one recording to another, and whether that is more than noise
+    ///
+    /// Needs no rights.
+    Diff(Box<DiffArgs>),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
     Doctor(DoctorArgs),
     /// Print the configuration of the dashboard: each value and where it comes from, as a file that can be used
@@ -675,6 +685,7 @@ where
         Some(Subcommands::Report(args)) => Command::Report(args),
         Some(Subcommands::Export(args)) => Command::Export(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),
+        Some(Subcommands::Diff(args)) => Command::Diff(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Config(args)) => Command::Config(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),

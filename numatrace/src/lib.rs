@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod diff;
 pub mod export;
 pub mod findings;
 pub mod import;

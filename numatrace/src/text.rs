@@ -147,7 +147,7 @@ pub fn right(text: &str, columns: usize) -> String {
 }
 
 /// Bytes of the first character or escape of `text`, which is not empty.
-fn unit_len(text: &str) -> usize {
+pub(crate) fn unit_len(text: &str) -> usize {
     let escape = match text.as_bytes() {
         [b'\\', b'\\', ..] => 2,
         [b'\\', b'x', ..] => 4,

@@ -13,6 +13,7 @@ pub mod live;
 pub mod middle;
 pub mod perf_script;
 pub mod screens;
+pub mod service;
 pub mod sysfs;
 pub mod timeline;
 pub mod tmux;

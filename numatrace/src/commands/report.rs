@@ -24,7 +24,7 @@ use crate::{
     window,
 };
 
-mod pinned;
+pub(super) mod pinned;
 
 use super::{
     output::{OutputFile, text_options},

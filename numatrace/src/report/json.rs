@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::diff::Diff;
 use crate::snapshot::{Finding, Snapshot};
 use crate::whatif::Estimate;
 
@@ -41,6 +42,14 @@ pub fn write_with_what_if(
 /// When `out` cannot be written.
 pub fn write_findings(findings: &[Finding], out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     line(findings, out)
+}
+
+/// Writes a comparison of two recordings, one document and a newline.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_diff(diff: &Diff, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    line(diff, out)
 }
 
 fn line(told: &(impl Serialize + ?Sized), out: &mut (impl Write + ?Sized)) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! threads, nodes, and last the sources that are off. What does not fit is left out and said to be.
 
 mod details;
+mod diff;
 mod findings;
 mod nodes;
 mod page;
@@ -14,6 +15,7 @@ mod what_if;
 use std::io::{self, Write};
 
 use super::SortKey;
+use crate::diff::Diff;
 use crate::snapshot::{Finding, Gap, Loss, Selection, Snapshot, Source, SourceState};
 use crate::text::{count, duration, share};
 use crate::whatif::WhatIf;
@@ -85,6 +87,16 @@ pub fn write_what_if(
 pub fn write_findings(findings: &[Finding], options: &TextOptions, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
     findings::list(&mut page, findings);
+    out.write_all(page.finish().as_bytes())
+}
+
+/// Writes a comparison of two recordings.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write_diff(diff: &Diff, options: &TextOptions, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut page = Page::new(options.width.max(MIN_WIDTH), options.color);
+    diff::write(&mut page, diff);
     out.write_all(page.finish().as_bytes())
 }
 

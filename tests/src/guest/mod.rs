@@ -5,6 +5,7 @@
 //! shares are compared: time passes unevenly in an emulated machine.
 
 mod checks;
+mod diff;
 mod findings;
 mod placement;
 mod quota;
@@ -56,6 +57,8 @@ pub static SUITES: [Suite; 3] = [
             check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
             check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw_tp"])),
             check("bounce_from_the_other_side", || bounce(1, 0, &[])),
+            check("diff_of_hopping_and_pinned", diff::hopping_and_pinned),
+            check("diff_of_remote_and_local_touches", diff::remote_and_local),
             check("doctor_names_every_hook", doctor),
             check("finding_remote_memory_and_its_command", findings::remote_memory),
             check("finding_first_touch_by_another_thread", findings::first_touch),

@@ -7,6 +7,7 @@ mod attributes;
 mod behind;
 mod cgroups;
 mod counts;
+mod diff;
 mod filters;
 mod flight;
 mod hostile;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         loss::CASES,
         lifetimes::CASES,
         filters::CASES,
+        diff::CASES,
         hostile::CASES,
         rights::CASES,
         refused::CASES,

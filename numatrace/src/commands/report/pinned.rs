@@ -19,14 +19,22 @@ pub(super) fn nodes(args: &ReportArgs, host: &Host) -> Result<Option<Vec<usize>>
     if args.format == ReportFormat::Csv {
         return Err("--pin-to is told in text and JSON, not in CSV".into());
     }
+    positions(&args.pin_to, host).map(Some)
+}
+
+/// The same where it is known that some are, or that none is no matter.
+///
+/// # Errors
+/// One sentence about what is wrong.
+pub(in crate::commands) fn positions(pin_to: &[PinTo], host: &Host) -> Result<Vec<usize>, String> {
     let mut nodes: Vec<usize> = Vec::new();
-    for asked in &args.pin_to {
+    for asked in pin_to {
         match asked {
             PinTo::All => nodes.extend((0..host.nodes.len()).filter(|at| has_cpus(host, *at))),
             PinTo::Node(id) => nodes.push(position(host, *id)?),
         }
     }
-    if compared(args) {
+    if pin_to.contains(&PinTo::All) {
         nodes.sort_unstable();
     }
     let mut once: Vec<usize> = Vec::new();
@@ -35,7 +43,7 @@ pub(super) fn nodes(args: &ReportArgs, host: &Host) -> Result<Option<Vec<usize>>
             once.push(node);
         }
     }
-    Ok(Some(once))
+    Ok(once)
 }
 
 fn has_cpus(host: &Host, at: usize) -> bool {
@@ -50,10 +58,6 @@ fn position(host: &Host, id: u32) -> Result<usize, String> {
     if has_cpus(host, at) { Ok(at) } else { Err(format!("node {id} has no CPUs: nothing can be bound to it")) }
 }
 
-fn compared(args: &ReportArgs) -> bool {
-    args.pin_to.contains(&PinTo::All)
-}
-
 pub(super) fn what_if(args: &ReportArgs, snapshot: &Snapshot, demand: &Demand, nodes: &[usize]) -> WhatIf {
-    whatif::what_if(snapshot, demand, nodes, compared(args))
+    whatif::what_if(snapshot, demand, nodes, args.pin_to.contains(&PinTo::All))
 }
