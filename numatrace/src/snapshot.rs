@@ -104,6 +104,11 @@ impl Snapshot {
         }
     }
 
+    /// A source of these is there, and off.
+    pub fn is_off(&self, sources: &[&str]) -> bool {
+        self.sources.iter().any(|source| source.state == SourceState::Off && sources.contains(&source.name.as_str()))
+    }
+
     /// Why a number of one of these sources is absent: the reason of the first that is not on.
     pub fn why_absent(&self, sources: &[&str]) -> Option<&str> {
         let of_these = |source: &&Source| sources.contains(&source.name.as_str());
@@ -135,6 +140,8 @@ pub mod sources {
     pub const NODE_MEMORY: [&str; 1] = ["/sys/devices/system/node"];
     /// Where in the program page touches come from.
     pub const WHERE: [&str; 1] = ["page-touch samples"];
+    /// Moves between CPUs.
+    pub const MIGRATIONS: [&str; 3] = ["tp_btf:sched_migrate_task", "raw_tp:sched_migrate_task", "sched_migrate_task"];
     /// Who ran while a thread waited.
     pub const BEHIND: [&str; 1] = ["rq->curr"];
 }

@@ -114,13 +114,13 @@ fn duckdb_reads_the_events_and_its_sums_are_the_reports() {
             "u32" => "UINTEGER",
             "u64" => "UBIGINT",
             "bool" => "BOOLEAN",
-            "timestamp" => "TIMESTAMPTZ_NS",
+            "timestamp" => "TIMESTAMP WITH TIME ZONE",
             other => panic!("{other}"),
         };
         let is = types[column.name].as_str().expect("a type");
         // Older ones call every moment so.
         assert!(
-            is == expected || (expected == "TIMESTAMPTZ_NS" && is.starts_with("TIMESTAMP")),
+            is == expected || (expected == "TIMESTAMP WITH TIME ZONE" && is.starts_with("TIMESTAMP")),
             "{}: {is}",
             column.name
         );
@@ -244,7 +244,6 @@ fn another_implementation_reads_the_histograms() {
 fn the_queries_of_the_docs_work() {
     let Some((folder, python)) = prepared(Wanted::default()) else { return };
     let folder = folder.path();
-    fs::create_dir(folder.join("fleet")).expect("a folder");
     for host in ["web-1", "web-2"] {
         let out = format!("fleet/{host}");
         numatrace(&["export", "run.numatrace", "-f", "parquet", "--label", host, "-o", &out], folder);

@@ -3,9 +3,14 @@
 mod place;
 
 use std::{
+    fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Context;
@@ -26,14 +31,34 @@ use crate::{
     text,
 };
 
-use self::place::{Place, folder, in_folder};
+use self::place::{Place, folder, make_folder};
 use super::{
+    interrupt,
     progress::Progress,
     replay::{refuse, span},
     report::{select, stretch},
 };
 
-type Out = Counted<Box<dyn Write + Send>>;
+type Out = Counted<Stoppable>;
+
+/// A writer that fails once the user has had enough, so that what is half done is taken away.
+struct Stoppable {
+    inner: Box<dyn Write + Send>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Write for Stoppable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("it was interrupted"));
+        }
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
 
 /// Writes what the arguments ask for.
 ///
@@ -90,27 +115,41 @@ struct Export<'a> {
 impl Export<'_> {
     /// A folder with a file for each table.
     fn both_tables(&self, reader: Reader, path: &Path) -> anyhow::Result<()> {
-        let threads = in_folder(path, "threads.parquet", self.args.force)?;
-        let events = in_folder(path, "events.parquet", self.args.force)?;
-        self.one(reader, ExportTable::Threads, threads)?;
-        // What is missing was told.
-        let reader = Reader::open(&self.args.file)?;
-        self.one(reader, ExportTable::Events, events)
+        let made = make_folder(path)?;
+        let written = self.in_folder(reader, path);
+        if written.is_err() && made {
+            // Which removes it only where nothing is in it.
+            let _ = fs::remove_dir(path);
+        }
+        written
+    }
+
+    fn in_folder(&self, reader: Reader, path: &Path) -> anyhow::Result<()> {
+        let open = |name: &str| Place::open(Some(&path.join(name)), self.args.force);
+        let threads = self.fill(reader, ExportTable::Threads, open("threads.parquet")?)?;
+        let events = self.fill(Reader::open(&self.args.file)?, ExportTable::Events, open("events.parquet")?)?;
+        // Both or none.
+        threads.keep()?;
+        events.keep()
     }
 
     fn one(&self, reader: Reader, table: ExportTable, place: Place) -> anyhow::Result<()> {
+        self.fill(reader, table, place)?.keep()
+    }
+
+    /// Writes it; what is written is to be kept.
+    fn fill(&self, reader: Reader, table: ExportTable, place: Place) -> anyhow::Result<Place> {
         let mut progress = Progress::new(self.args.quiet);
         let name = place.name();
-        let mut out = Counted::new(place.writer()?);
+        let mut out = Counted::new(Stoppable { inner: place.writer()?, stop: interrupt::catch()? });
         let written = self.write(reader, table, &mut out, &mut progress);
         progress.end();
         let mut summary = written.with_context(|| format!("cannot export to {name}"))?;
         out.flush().with_context(|| format!("cannot write {name}"))?;
         summary.bytes = out.bytes();
         drop(out);
-        place.keep()?;
         self.tell(&summary, table, &name);
-        Ok(())
+        Ok(place)
     }
 
     fn write(

@@ -26,6 +26,8 @@ pub enum Verdict {
     Higher,
     /// There is no change beyond noise.
     NoChange,
+    /// There is one beyond noise, which is smaller than what was asked for.
+    Small,
     /// A recording has too few intervals to tell.
     TooShort,
     /// There were too few events to tell.
@@ -48,6 +50,7 @@ impl Verdict {
             Verdict::Lower => "lower",
             Verdict::Higher => "higher",
             Verdict::NoChange => "within noise",
+            Verdict::Small => "small",
             Verdict::TooShort => "too short",
             Verdict::TooFew => "too few",
             Verdict::Nothing => "no events",
@@ -80,6 +83,9 @@ pub struct Change {
     /// Large enough to be told, and there from beginning to end.
     #[serde(skip)]
     large: bool,
+    /// It is smaller than what was asked for, from beginning to end.
+    #[serde(skip)]
+    is_small: bool,
     /// Which number it is.
     #[serde(skip)]
     pub about: &'static Metric,
@@ -110,6 +116,7 @@ impl Change {
             verdict: verdict(before, after),
             reason: None,
             large: false,
+            is_small: false,
             about: metric,
         };
         if let Some(reason) = missing {
@@ -123,6 +130,7 @@ impl Change {
         if let Some((old, new)) = old.zip(new) {
             made.change = Some(told(metric, scaled(metric, new) - scaled(metric, old)));
             made.large = is_large(metric, old, new, options.min_change);
+            made.is_small = !made.large;
         }
         if let (
             Estimate::Value { value: old, error: e, df: d, halves: olds },
@@ -203,7 +211,13 @@ pub(super) fn decide(mut all: Vec<&mut Change>, options: &Options) -> (u64, u64)
     let within = |(nth, change): &(usize, &&mut Change)| chance(change) <= step * (nth + 1) as f64;
     let sure = all.iter().enumerate().rfind(within).map_or(0, |(last, _)| last + 1);
     let mut claimed = 0;
-    for change in all.iter_mut().take(sure).filter(|change| change.large) {
+    for change in all.iter_mut().take(sure) {
+        if change.is_small {
+            change.verdict = Verdict::Small;
+        }
+        if !change.large {
+            continue;
+        }
         change.verdict = if change.after < change.before { Verdict::Lower } else { Verdict::Higher };
         claimed += 1;
     }
@@ -213,7 +227,7 @@ pub(super) fn decide(mut all: Vec<&mut Change>, options: &Options) -> (u64, u64)
 /// Why each number is not known in one of two recordings; `None` where it is in both.
 pub(super) fn missing(before: &Snapshot, after: &Snapshot) -> Vec<Option<String>> {
     let why = |snapshot: &Snapshot, metric: &Metric| {
-        metric.missing(&snapshot.totals).map(|sources| words::not_measured(snapshot, sources))
+        metric.missing(snapshot).map(|sources| words::not_measured(snapshot, sources))
     };
     let both = METRICS.iter().map(|metric| match (why(before, metric), why(after, metric)) {
         (Some(old), Some(new)) if old == new => Some(old),
@@ -257,7 +271,7 @@ mod tests {
         assert_eq!(told(&one("runq.p99", value(ms, sure), value(0.5 * ms, sure))), Verdict::Lower);
         assert_eq!(told(&one("runq.p99", value(ms, sure), value(2.0 * ms, sure))), Verdict::Higher);
         assert_eq!(told(&one("runq.p99", value(ms, 0.5), value(2.0 * ms, 0.5))), Verdict::NoChange, "not sure");
-        assert_eq!(told(&one("runq.p99", value(ms, sure), value(1.08 * ms, sure))), Verdict::NoChange, "not large");
+        assert_eq!(told(&one("runq.p99", value(ms, sure), value(1.08 * ms, sure))), Verdict::Small, "not large");
         assert_eq!(told(&one("runq.p50", value(2_000.0, sure), value(2_900.0, sure))), Verdict::NoChange, "a bucket");
         assert_eq!(told(&one("migrations.cross_node", value(90.0, 3.0), value(0.0, 0.1))), Verdict::Lower);
         assert_eq!(told(&one("remote_share", value(0.501, 1e-4), value(0.509, 1e-4))), Verdict::NoChange);

@@ -176,9 +176,11 @@ impl Builder {
         self.totals.threads = self.totals.threads.max(between.threads.len() as u64);
         self.totals.parts.push(Some(part));
         for (name, group) in self.grouped(between) {
-            let known = self.groups.len() < MOST_GROUPS || self.groups.contains_key(&name);
+            // One that only slept so far is none yet; one that is known also sleeps in its time.
+            let active = did_anything(&group.stats);
+            let known = self.groups.contains_key(&name) || active && self.groups.len() < MOST_GROUPS;
             if !known {
-                self.more_groups = true;
+                self.more_groups |= active;
                 continue;
             }
             let series = self.groups.entry(name).or_default();
@@ -189,9 +191,9 @@ impl Builder {
         self.groups.values_mut().for_each(|series| series.parts.resize(before + 1, None));
     }
 
-    /// Groups that did anything, those first that did most.
+    /// Groups with anybody who lived, those first that did most.
     fn grouped(&self, mut between: Snapshot) -> Vec<(String, Thread)> {
-        between.threads.retain(|thread| did_anything(&thread.stats));
+        between.threads.retain(|thread| did_anything(&thread.stats) || thread.stats.blocked_ns > 0);
         if !self.grouping.exact {
             for thread in &mut between.threads {
                 thread.comm = alike(&thread.comm);

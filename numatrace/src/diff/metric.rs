@@ -1,7 +1,7 @@
 //! The numbers that are compared: what each is, and how it follows from intervals that were added up.
 
 use super::part::{Sum, Tally};
-use crate::snapshot::{ThreadStats, sources};
+use crate::snapshot::{Snapshot, sources};
 
 const S: f64 = 1e9;
 /// So many waits must lie beyond a percentile on either side, or it is not compared.
@@ -91,8 +91,13 @@ pub static METRICS: [Metric; 18] = [
 
 impl Metric {
     /// Whether its source was on, by what the totals of a recording tell; the names of its sources where it was not.
-    pub fn missing(&self, totals: &ThreadStats) -> Option<&'static [&'static str]> {
+    pub fn missing(&self, of: &Snapshot) -> Option<&'static [&'static str]> {
+        let totals = &of.totals;
         match self.kind {
+            // Node moves are told by turns.
+            Kind::Rate(Tally::Smt | Tally::Llc | Tally::Node | Tally::CrossNode) if of.is_off(&sources::MIGRATIONS) => {
+                Some(&sources::MIGRATIONS)
+            }
             Kind::Remote(Tally::TouchesLocal, _) if totals.touches.is_none() => Some(&sources::TOUCHES),
             Kind::Remote(Tally::HintsLocal, _) if totals.hint_faults.is_none() => Some(&sources::HINT_FAULTS),
             Kind::OfTime(Tally::Throttled) if totals.throttled_wait_ns.is_none() => Some(&sources::THROTTLE),

@@ -203,8 +203,12 @@ fn chosen(before: &Intervals, after: &Intervals, top: usize) -> (Vec<(String, f6
     let heavier = |name: &&String| weight(before, name).max(weight(after, name));
     let mut all: Vec<(String, f64)> = names.iter().map(|name| ((*name).clone(), heavier(name))).collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    // Of one that a recording had no place for it is not known whether it was there.
+    let known = |name: &String| [before, after].iter().all(|side| !side.more_groups || side.groups.contains_key(name));
+    let found = all.len();
+    all.retain(|(name, _)| known(name));
     let kept = if top == 0 { all.len() } else { top.min(all.len()) };
-    let left_out = all.len() - kept;
+    let left_out = found - kept;
     all.truncate(kept);
     (all, left_out as u64)
 }

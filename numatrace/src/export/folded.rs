@@ -78,6 +78,9 @@ pub fn write<T: Timeline>(
         }
         Ok(())
     })?;
+    if subject.part.is_selective() && !stacks.places {
+        return Err(ExportError::Nobody);
+    }
     let lines = stacks.sorted();
     for (line, count) in &lines {
         writeln!(out, "{line} {count}")?;

@@ -44,7 +44,9 @@ pub enum ExportError {
     #[error("the recording has no tick up to then, so there is nothing to export: give --to a later time")]
     NoTick,
     /// Nobody was selected.
-    #[error("the selected threads have no event in this part of the recording: see who is in it with numatrace report")]
+    #[error(
+        "the selected threads have nothing to export in this part of the recording: see who is in it with numatrace report"
+    )]
     Nobody,
     /// Nothing says where page touches come from.
     #[error("{0}")]

@@ -123,7 +123,7 @@ fn schema(columns: &[Column]) -> Result<TypePtr, ParquetError> {
             Type::Signed => (Physical::INT32, Some(LogicalType::integer(32, true))),
             Type::Ratio => (Physical::DOUBLE, None),
             Type::Flag => (Physical::BOOLEAN, None),
-            Type::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
+            Type::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
         };
         let builder = Schema::primitive_type_builder(&column.name, physical);
         builder.with_repetition(Repetition::OPTIONAL).with_logical_type(logical).build().map(Arc::new)
@@ -178,7 +178,8 @@ impl Held {
             (Values::Small(all), Value::Small(Some(n))) => push(all, n.cast_signed()),
             (Values::Small(all), Value::Signed(Some(n))) => push(all, n),
             (Values::Number(all), Value::Number(Some(n))) => push(all, n.cast_signed()),
-            (Values::Number(all), Value::Time(Some(n))) => push(all, n),
+            // Microseconds: Spark reads no finer ones. `mono_ns` has the rest.
+            (Values::Number(all), Value::Time(Some(n))) => push(all, n.div_euclid(1_000)),
             (Values::Ratio(all), Value::Ratio(Some(n))) if n.is_finite() => push(all, n),
             (Values::Flag(all), Value::Flag(Some(flag))) => push(all, flag),
             _ => false,

@@ -50,6 +50,12 @@ pub enum ImportError {
     /// They lack what is needed.
     #[error("has scheduler events without {0}: record with 'perf sched record -a -o FILE'")]
     Lacks(&'static str),
+    /// Ids of a pid namespace.
+    #[error(
+        "was recorded in a container whose thread ids are not those of the machine: record outside of it, or with the \
+         machine's pid namespace (--pid=host)"
+    )]
+    OtherIds,
     /// No event at all.
     #[error("has no scheduler events, though they were asked for: nothing happened, or perf could not record them")]
     Empty,

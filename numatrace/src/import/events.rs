@@ -8,6 +8,7 @@ use numatrace_common::wait::TASK_DEAD;
 use super::bytes::{comm, u16_at, u32_at, u64_at};
 use super::formats::{Field, Format};
 use super::header::{Attr, Header, section};
+use super::replay::GONE;
 use super::sample::{Common, Layout};
 use super::{ImportError, formats};
 
@@ -178,9 +179,17 @@ pub(super) struct Decoder {
     pub(super) has: Has,
     /// Records that could not be read.
     pub(super) unreadable: u64,
+    /// Switches, and those of which the sample names another thread than the event: perf counted ids in a namespace.
+    switches: u64,
+    strange: u64,
 }
 
 impl Decoder {
+    /// Most switches that were read so far are of other threads than their samples say.
+    pub(super) const fn has_other_ids(&self) -> bool {
+        self.strange > self.switches / 2
+    }
+
     pub(super) fn new(header: &Header) -> Result<Decoder, ImportError> {
         let data = header.section(section::TRACING_DATA).ok_or(ImportError::NoSwitches)?;
         let formats = formats::read(data).ok_or(ImportError::Header("the description of its events"))?;
@@ -217,6 +226,8 @@ impl Decoder {
                 fork: tells_lives || has("sched_process_fork"),
             },
             unreadable: 0,
+            switches: 0,
+            strange: 0,
         })
     }
 
@@ -271,6 +282,8 @@ impl Decoder {
                 let (state, preempt) = self.states.read(state.number(raw)?);
                 let (of_prev, of_next) = (prev[0].id(raw)?, next[0].id(raw)?);
                 names = [Some((of_prev, prev[1])), Some((of_next, next[1]))];
+                self.switches += 1;
+                self.strange += u64::from(tid != of_prev && tid != GONE);
                 What::Switch { prev: of_prev, next: of_next, state, preempt }
             }
             Tracepoint::Waking { of, cpu } => {

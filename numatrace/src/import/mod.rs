@@ -77,6 +77,9 @@ impl Import {
                 None => return Err(ImportError::Empty),
             }
         };
+        if records.decoder.has_other_ids() {
+            return Err(ImportError::OtherIds);
+        }
         let machine = Machine::of(&header);
         let modified = found.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let modified_ns = u64::try_from(modified.as_nanos()).unwrap_or_default();

@@ -15,7 +15,7 @@ use super::ImportError;
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::events::{Decoder, Event};
 
-/// Events that are held: 384 MiB.
+/// Events that are held: 384 MiB, and about as much again while they are put in order.
 const MOST_HELD: usize = 8 << 20;
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
@@ -125,6 +125,9 @@ struct Packed {
     piece: Vec<u8>,
 }
 
+/// Bytes that come out of one packed record at most: 256 of the largest records.
+const MOST_UNPACKED: usize = 16 << 20;
+
 impl Packed {
     fn new() -> Result<Packed, ImportError> {
         Ok(Packed { unpack: Unpack::new()?, unpacked: Vec::new(), piece: vec![0; 1 << 16] })
@@ -132,9 +135,14 @@ impl Packed {
 
     /// Gives all records that are whole to `each`. No more than a piece and a record are held, however much comes out.
     fn take(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame<'_>)) -> Result<(), &'static str> {
+        let mut out = 0;
         loop {
             let status = self.unpack.run_on_buffers(bytes, &mut self.piece);
             let status = status.map_err(|_| "what was packed with zstd cannot be unpacked")?;
+            out += status.bytes_written;
+            if out > MOST_UNPACKED {
+                return Err("a packed record unpacks to more than perf writes");
+            }
             bytes = bytes.get(status.bytes_read..).unwrap_or_default();
             self.unpacked.extend_from_slice(self.piece.get(..status.bytes_written).unwrap_or_default());
             let mut from = 0;

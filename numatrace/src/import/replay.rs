@@ -13,7 +13,7 @@ use crate::units::TidMap;
 const TASK_WAKING: u32 = 0x200;
 const ON_RQ_MIGRATING: u32 = 2;
 /// Stands for a thread that has ended in samples.
-const GONE: u32 = u32::MAX;
+pub(super) const GONE: u32 = u32::MAX;
 
 /// Records that wait to be given out. None is ever lost here.
 #[derive(Debug, Default)]
@@ -184,6 +184,14 @@ impl Replay {
             What::Name { tid, comm } => (tid, 0, comm),
             What::Fork { tid, tgid, .. } => (tid, tgid, [0; 16]),
             What::LostInAll(events) => return self.lose(0, events.into()),
+            // When is not known.
+            What::Lost(events) => {
+                if self.events > 0 {
+                    self.kernel.lose_track();
+                    self.cpus.iter_mut().for_each(|cpu| *cpu = Cpu::default());
+                }
+                return self.lose(events.into(), 0);
+            }
             _ => return,
         };
         if let Some(task) = self.kernel.task(tid) {
@@ -251,8 +259,9 @@ impl Replay {
             // One left, the other came, and no switch was seen.
             self.was_elsewhere(before);
             self.was_elsewhere(tid);
-            self.kernel.takes_cpu(now, cpu, tid);
         }
+        // Also where it was there before: how long is not known.
+        self.kernel.takes_cpu(now, cpu, tid);
         *self.cpu(cpu) = Cpu { known: true, waking: 0 };
         if let Some(task) = self.kernel.task(tid).filter(|_| stays) {
             if before != tid && task.state.phase != phase::UNKNOWN {

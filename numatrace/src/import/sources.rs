@@ -93,7 +93,8 @@ pub(super) fn wall_time(header: &Header, start_ns: u64, modified_ns: u64) -> (u6
     }
     let last_ns = header.section(section::SAMPLE_TIME).and_then(|mut bytes| {
         bytes.u64()?;
-        bytes.u64()
+        // perf leaves it at 0 where it does not look at its samples.
+        bytes.u64().filter(|last| *last >= start_ns)
     });
     match last_ns {
         Some(last_ns) => (

@@ -88,26 +88,21 @@ pub fn folder(args: &ExportArgs, format: ExportFormat) -> Option<&Path> {
     (both && ExportFormat::of_name(path) != Some(ExportFormat::Parquet)).then_some(path)
 }
 
-/// A file in a folder, which is made if it is not there, as private as the file.
+/// Makes a folder, and those above it, unless it is there: as private as the files in it. Says whether it was made.
 ///
 /// # Errors
-/// One sentence that names the folder or the file.
-pub fn in_folder(folder: &Path, name: &str, force: bool) -> anyhow::Result<Place> {
-    let made = fs::DirBuilder::new().mode(0o700).create(folder);
-    match made {
-        Ok(()) => {
-            if let Some((user, group)) = owner() {
-                // Some file systems know no owners: then it is whose they say.
-                let _ = std::os::unix::fs::chown(folder, Some(user), Some(group));
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-        Err(error) => {
-            let shown = text::display_str(&folder.to_string_lossy());
-            return Err(error).with_context(|| {
-                format!("cannot make the folder {shown} (for one table, name a file that ends with .parquet)")
-            });
-        }
+/// One sentence that names the folder.
+pub fn make_folder(folder: &Path) -> anyhow::Result<bool> {
+    if folder.is_dir() {
+        return Ok(false);
     }
-    Place::open(Some(&folder.join(name)), force)
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(folder).with_context(|| {
+        let shown = text::display_str(&folder.to_string_lossy());
+        format!("cannot make the folder {shown} (for one table, name a file that ends with .parquet)")
+    })?;
+    if let Some((user, group)) = owner() {
+        // Some file systems know no owners: then it is whose they say.
+        let _ = std::os::unix::fs::chown(folder, Some(user), Some(group));
+    }
+    Ok(true)
 }

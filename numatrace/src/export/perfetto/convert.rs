@@ -238,12 +238,16 @@ impl<'a> Converter<'a> {
                 // Behind its last switch.
                 let ts = ts.max(gone.as_ref().map_or(0, |known| known.last_end.saturating_add(1)));
                 let cpu = gone.map_or(task.header.cpu, |known| known.last_cpu);
-                self.cpus.freed(cpu, ts, tid, &comm, &mut self.packets);
+                // The end of a first thread is that of its process for Perfetto, and the kernel frees it last.
+                if tid != task.tgid || !self.threads.has_others(tid) {
+                    self.cpus.freed(cpu, ts, tid, &comm, &mut self.packets);
+                }
             }
             task_event::NEW => {
                 // One whose end was not seen.
                 self.threads.remove(tid);
-                let ids = (tid, task.tgid, task.parent);
+                let maker = if task.parent == NO_TID { 0 } else { task.parent };
+                let ids = (tid, task.tgid, maker);
                 self.cpus.newtask(task.header.cpu, ts, ids, &comm, &mut self.packets);
                 if let Some(known) = self.threads.meet(tid, task.tgid) {
                     known.made = true;

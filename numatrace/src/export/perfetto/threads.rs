@@ -56,6 +56,8 @@ impl Known {
 #[derive(Default)]
 pub(super) struct Threads {
     known: TidMap<Known>,
+    /// How many of each process live.
+    alive: TidMap<u32>,
     lives: u64,
     /// Threads for which there was no place.
     pub(super) refused: u64,
@@ -71,7 +73,7 @@ impl Threads {
         packets: &mut Packets<'_>,
     ) -> Option<&mut Known> {
         if !self.known.contains_key(&tid) && self.meet(tid, tgid).is_some() {
-            name(ts, tid, tgid, None, comm, packets);
+            name(ts, tid, tgid, comm, packets);
         }
         self.known.get_mut(&tid)
     }
@@ -84,7 +86,13 @@ impl Threads {
                 return None;
             }
             self.lives += 1;
-            self.known.insert(tid, Known { life: self.lives, ..Known::default() });
+            self.known.insert(tid, Known { life: self.lives, tgid, ..Known::default() });
+            *self.alive.entry(tgid).or_default() += 1;
+        }
+        let before = self.known.get(&tid)?.tgid;
+        if before != tgid {
+            self.left(before);
+            *self.alive.entry(tgid).or_default() += 1;
         }
         let known = self.known.get_mut(&tid)?;
         known.tgid = tgid;
@@ -98,7 +106,23 @@ impl Threads {
 
     /// It is no more.
     pub(super) fn remove(&mut self, tid: u32) -> Option<Known> {
-        self.known.remove(&tid)
+        let gone = self.known.remove(&tid)?;
+        self.left(gone.tgid);
+        Some(gone)
+    }
+
+    fn left(&mut self, tgid: u32) {
+        if let Some(alive) = self.alive.get_mut(&tgid) {
+            *alive = alive.saturating_sub(1);
+            if *alive == 0 {
+                self.alive.remove(&tgid);
+            }
+        }
+    }
+
+    /// Threads of this process live.
+    pub(super) fn has_others(&self, tgid: u32) -> bool {
+        self.alive.contains_key(&tgid)
     }
 
     /// How many there were.
@@ -125,18 +149,19 @@ pub(super) fn with_track(tid: u32, known: &mut Known, packets: &mut Packets<'_>)
 
 /// Tells of a thread that was born, seen or renamed at `ts`.
 pub(super) fn name_task(ts: u64, task: &Task, comm: &str, packets: &mut Packets<'_>) {
-    let parent = (task.parent != 0).then_some(task.parent);
-    name(ts, task.tid, task.tgid, parent, comm, packets);
+    name(ts, task.tid, task.tgid, comm, packets);
 }
 
-fn name(ts: u64, tid: u32, tgid: u32, parent: Option<u32>, comm: &str, packets: &mut Packets<'_>) {
+/// Parents are left out: they are not known of all lives, and Perfetto takes a process with another parent than before for
+/// another process.
+fn name(ts: u64, tid: u32, tgid: u32, comm: &str, packets: &mut Packets<'_>) {
     let name = (!comm.is_empty()).then(|| comm.to_owned());
     // A process is called as its first thread. Of a command line in one piece Perfetto takes what stands before the first
     // space, so a name with a space gets a second piece.
     let spaced = comm.contains(' ');
     let process = (tid == tgid).then(|| Process {
         pid: Some(tgid as i32),
-        ppid: parent.map(|parent| parent as i32),
+        ppid: None,
         cmdline: name.iter().cloned().chain(spaced.then(String::new)).collect(),
         cmdline_is_comm: Some(!spaced),
     });
