@@ -228,7 +228,16 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(folder, &["run.numatrace", "-f", "csv", "--metric", "all"], 2, "--metric is for");
     refused(folder, &["run.numatrace", "-f", "csv", "--from", "1h"], 2, "--from is not in the recording");
     refused(folder, &["nowhere", "-f", "csv"], 1, "cannot read nowhere");
-    refused(folder, &["run.numatrace", "-f", "json", "-t", "77"], 1, "the selected threads have no event");
+    refused(folder, &["run.numatrace", "-f", "json", "-t", "77"], 1, "the selected threads have nothing to export");
+    refused(folder, &["run.numatrace", "-f", "perfetto", "--from", "1s", "-o", "x"], 2, "for the other formats");
+    // Of a folder nothing is left either.
+    refused(
+        folder,
+        &["run.numatrace", "-f", "parquet", "-o", "deep/both", "-t", "77"],
+        1,
+        "no thread of the recording",
+    );
+    assert!(!folder.join("deep/both").exists());
     refused(folder, &["run.numatrace", "-f", "csv", "--table", "threads", "-t", "77"], 1, "no thread of the recording");
     fs::write(folder.join("old.csv"), "mine").expect("a file");
     refused(folder, &["run.numatrace", "-o", "old.csv"], 1, "old.csv exists already");
@@ -237,7 +246,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(folder, &["run.numatrace", "--force", "-o", "link.csv"], 1, "link.csv is a symbolic link");
     refused(folder, &["run.numatrace", "-f", "parquet", "-o", "old.csv"], 1, "cannot make the folder old.csv");
     // What failed leaves nothing.
-    refused(folder, &["run.numatrace", "-o", "new.csv", "-t", "77"], 1, "no event");
+    refused(folder, &["run.numatrace", "-o", "new.csv", "-t", "77"], 1, "nothing to export");
     assert!(!folder.join("new.csv").exists());
     done(folder, &["run.numatrace", "--force", "-o", "old.csv"]);
     assert!(fs::read_to_string(folder.join("old.csv")).expect("a file").starts_with("recording,time,"));

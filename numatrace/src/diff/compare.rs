@@ -272,9 +272,13 @@ mod tests {
         assert_eq!(told(&one("runq.p99", value(ms, sure), value(2.0 * ms, sure))), Verdict::Higher);
         assert_eq!(told(&one("runq.p99", value(ms, 0.5), value(2.0 * ms, 0.5))), Verdict::NoChange, "not sure");
         assert_eq!(told(&one("runq.p99", value(ms, sure), value(1.08 * ms, sure))), Verdict::Small, "not large");
-        assert_eq!(told(&one("runq.p50", value(2_000.0, sure), value(2_900.0, sure))), Verdict::NoChange, "a bucket");
+        assert_eq!(
+            told(&one("runq.p50", value(2_000.0, sure), value(2_900.0, sure))),
+            Verdict::Small,
+            "less than a microsecond"
+        );
         assert_eq!(told(&one("migrations.cross_node", value(90.0, 3.0), value(0.0, 0.1))), Verdict::Lower);
-        assert_eq!(told(&one("remote_share", value(0.501, 1e-4), value(0.509, 1e-4))), Verdict::NoChange);
+        assert_eq!(told(&one("remote_share", value(0.501, 1e-4), value(0.509, 1e-4))), Verdict::Small);
         assert_eq!(told(&one("wait_share", value(0.85, 1e-3), value(0.93, 1e-3))), Verdict::Higher);
         assert_eq!(told(&one("wait_share", value(1.0, 1e-3), value(0.93, 1e-3))), Verdict::Lower);
         assert_eq!(told(&one("remote_share", value(0.5, 1e-3), value(0.9, 1e-3))), Verdict::Higher);
