@@ -30,6 +30,18 @@ pub enum Level {
     CrossNode,
 }
 
+impl Level {
+    /// As in the JSON of reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Smt => "smt",
+            Level::Llc => "llc",
+            Level::Node => "node",
+            Level::CrossNode => "cross_node",
+        }
+    }
+}
+
 /// One possible CPU.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {

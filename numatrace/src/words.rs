@@ -1,9 +1,23 @@
 //! What reports and dashboard say in the same words: kinds of page touches, numbers that are absent and why, gaps. Place in
 //! the flow: between a snapshot and what shows it.
 
+use numatrace_common::cause::Cause;
+
 use crate::snapshot::{Gap, NodeMemory, Snapshot, ThreadStats, Throttle};
 use crate::text::{count, duration, fit, share, width};
 use crate::units::sum;
+
+/// Why a thread migrated, as in the JSON of reports.
+pub const fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Wakeup => "wakeup",
+        Cause::LoadBalance => "load_balance",
+        Cause::ActiveBalanceOrAffinity => "active_balance_or_affinity",
+        Cause::NumaBalancing => "numa_balancing",
+        Cause::Hotplug => "hotplug",
+        Cause::Other => "other",
+    }
+}
 
 /// What every list of page touches says of them.
 pub const FAULTS: &str = "page touches are faults, not accesses";

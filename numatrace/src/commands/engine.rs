@@ -39,7 +39,7 @@ use super::{
 /// Bytes of a ring when the drain threads run at real-time priority, and when they do not.
 const RING_BYTES: (u32, u32) = (4 << 20, 32 << 20);
 /// How long a command may take to end by itself once the run was told to stop.
-pub const LINGER: Duration = Duration::from_secs(10);
+const LINGER: Duration = Duration::from_secs(10);
 /// Names of threads that are no targets, looked up on each tick at most.
 const NAMES_PER_TICK: usize = 64;
 /// Threads whose policy, priority and allowed CPUs are read on each tick at most. With more, each has its turn.
@@ -65,6 +65,16 @@ impl Setup<'_> {
     /// Time between ticks as the engine takes it.
     pub fn interval_ns(&self) -> Arc<AtomicU64> {
         Arc::new(AtomicU64::new(u64::try_from(self.run.interval.unwrap_or(INTERVAL).as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long a run without a dashboard lasts, and how often there is a tick.
+    pub fn pace(&self, duration: Option<Duration>) -> Pace {
+        Pace {
+            interval_ns: self.interval_ns(),
+            duration,
+            end_with_targets: self.filter.ends(),
+            linger: self.linger.then_some(LINGER),
+        }
     }
 
     fn plan(&self) -> Plan {

@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 
 use crate::{
     cli::{FlightArgs, RecordArgs},
-    collect::live::{End, Pace},
+    collect::live::End,
     model::Model,
     recording::{
         create::NewFile,
@@ -29,7 +29,7 @@ use crate::{
 };
 
 use super::{
-    engine::{Engine, LINGER},
+    engine::Engine,
     interrupt,
     keys::Enter,
     launch::Stdio,
@@ -50,12 +50,7 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     let stop = interrupt::catch()?;
     let wanted = interrupt::catch_usr1()?;
     let setup = traced.setup(&args.run, &args.trace);
-    let pace = Pace {
-        interval_ns: setup.interval_ns(),
-        duration: args.run.duration,
-        end_with_targets: setup.filter.ends(),
-        linger: setup.linger.then_some(LINGER),
-    };
+    let pace = setup.pace(args.run.duration);
     let mut engine: Engine<Model> = Engine::start(&setup, pace, &stop)?;
     let head = engine.head(args.file.anonymize);
     let last_ns = u64::try_from(last.as_nanos()).unwrap_or(u64::MAX);

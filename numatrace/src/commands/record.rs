@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     cli::RecordArgs,
-    collect::live::{End, Pace},
+    collect::live::End,
     recording::{
         Reason,
         roster::{Roster, Tally},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    engine::{Engine, LINGER},
+    engine::Engine,
     flight, interrupt,
     launch::Stdio,
     recording::{Recording, new_file},
@@ -39,12 +39,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let file = new_file(&args.file.output, args.file.force)?;
     let stop = interrupt::catch()?;
     let setup = traced.setup(&args.run, &args.trace);
-    let pace = Pace {
-        interval_ns: setup.interval_ns(),
-        duration: args.run.duration,
-        end_with_targets: setup.filter.ends(),
-        linger: setup.linger.then_some(LINGER),
-    };
+    let pace = setup.pace(args.run.duration);
     let mut engine: Engine<Roster> = Engine::start(&setup, pace, &stop)?;
     let head = engine.head(args.file.anonymize);
     let options = Options::up_to(args.file.max_size, engine.live.halt());

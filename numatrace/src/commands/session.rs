@@ -24,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    engine::{Engine, LINGER, Setup},
+    engine::{Engine, Setup},
     output::{OutputFile, text_options},
     slow::SlowWaits,
 };
@@ -81,12 +81,11 @@ impl Session<'_> {
         let interactive = self.config.is_some();
         let file = OutputFile::open(self.output.output.as_deref())?;
         let stop = if interactive { Arc::default() } else { super::interrupt::catch()? };
-        let pace = Pace {
-            interval_ns: self.interval_ns(),
-            duration: self.setup.run.duration.or(if interactive { None } else { self.default_duration }),
-            end_with_targets: self.setup.filter.ends(),
-            linger: (self.setup.linger && !interactive).then_some(LINGER),
-        };
+        let duration = self.setup.run.duration.or(if interactive { None } else { self.default_duration });
+        let mut pace = Pace { interval_ns: self.interval_ns(), ..self.setup.pace(duration) };
+        if interactive {
+            pace.linger = None;
+        }
         let interval_ns = Arc::clone(&pace.interval_ns);
         let json = self.output.format == Some(Format::Json);
         let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json));

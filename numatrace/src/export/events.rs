@@ -11,6 +11,7 @@ use crate::model::Model;
 use crate::recording::Timeline;
 use crate::report::cells::Value;
 use crate::topology::{Level, Topology};
+use crate::words;
 
 use super::table::{Column, Rows, Type};
 use super::walk::{Step, walk};
@@ -232,8 +233,8 @@ impl Machine {
         self.cpu(row, to, C::Cpu, C::Node);
         self.cpu(row, from, C::FromCpu, C::FromNode);
         let level = self.topology.level(from.into(), to.into());
-        row[C::Level as usize] = Value::Text(level.map(level_name));
-        row[C::CauseName as usize] = Value::Text(Some(cause_name(Cause::from_number(migrate.cause))));
+        row[C::Level as usize] = Value::Text(level.map(Level::name));
+        row[C::CauseName as usize] = Value::Text(Some(words::cause(Cause::from_number(migrate.cause))));
         person(row, migrate.by, model, C::ByTid, C::ByComm);
         row[C::ByCpu as usize] = Value::Small(known_cpu(migrate.by_cpu));
     }
@@ -315,28 +316,6 @@ const TOUCH_KINDS: [(u8, &str); touch::COUNTS] = [
     (touch::HINT_REMOTE, "hint_remote"),
     (touch::MIGRATED, "pages_migrated"),
 ];
-
-/// As in JSON.
-const fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Smt => "smt",
-        Level::Llc => "llc",
-        Level::Node => "node",
-        Level::CrossNode => "cross_node",
-    }
-}
-
-/// As in JSON.
-const fn cause_name(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Wakeup => "wakeup",
-        Cause::LoadBalance => "load_balance",
-        Cause::ActiveBalanceOrAffinity => "active_balance_or_affinity",
-        Cause::NumaBalancing => "numa_balancing",
-        Cause::Hotplug => "hotplug",
-        Cause::Other => "other",
-    }
-}
 
 /// What a record of a thread's life is called; `None` for one that only tells a name.
 const fn life(event: u16) -> Option<&'static str> {

@@ -19,6 +19,7 @@ use crate::decode::{Event, decode};
 use crate::model::{Limits, Model};
 use crate::recording::Head;
 use crate::topology::{Level, Topology};
+use crate::words;
 
 /// Ties together what belongs to one move between nodes: these numbers are none of another trace in the same file.
 const FIRST_FLOW: u64 = 0x4e75_6d61 << 32;
@@ -213,9 +214,9 @@ impl<'a> Converter<'a> {
             }
             event.flow_ids.push(known.flow);
         }
-        self.tracks.text(Key::Cause, cause(Cause::from_number(migrate.cause)));
+        self.tracks.text(Key::Cause, words::cause(Cause::from_number(migrate.cause)));
         if let Some(level) = level {
-            self.tracks.text(Key::Level, level_name(level));
+            self.tracks.text(Key::Level, level.name());
         }
         self.tracks.number(Key::FromCpu, from.into());
         self.tracks.number(Key::ToCpu, to.into());
@@ -288,26 +289,4 @@ impl<'a> Converter<'a> {
 fn next_flow(flows: &mut u64) -> u64 {
     *flows += 1;
     FIRST_FLOW + *flows
-}
-
-/// As in the JSON of reports.
-const fn cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Wakeup => "wakeup",
-        Cause::LoadBalance => "load_balance",
-        Cause::ActiveBalanceOrAffinity => "active_balance_or_affinity",
-        Cause::NumaBalancing => "numa_balancing",
-        Cause::Hotplug => "hotplug",
-        Cause::Other => "other",
-    }
-}
-
-/// As in the JSON of reports.
-const fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Smt => "smt",
-        Level::Llc => "llc",
-        Level::Node => "node",
-        Level::CrossNode => "cross_node",
-    }
 }

@@ -89,12 +89,8 @@ impl Subject {
 
     /// `perf script`, and `perf data convert`, of the same.
     pub fn perf_readers(events: u64, scratch: &Path) -> [Subject; 2] {
-        let (file, out) = (perf_file(scratch), scratch.join("converted.json").to_string_lossy().into_owned());
-        let convert = ["perf", "data", "convert", "--force", "--to-json", &out, "-i"];
-        [
-            Subject::new("perf script", events, &["perf", "script", "-i"], &file),
-            Subject::new("perf data convert --to-json", events, &convert, &file),
-        ]
+        let file = perf_file(scratch);
+        [Subject::perf_script(events, &file), Subject::perf_convert(events, &scratch.join("converted.json"), &file)]
     }
 
     /// `trace-cmd report`, of the pages in the folder.
