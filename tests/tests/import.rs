@@ -230,6 +230,29 @@ fn records_packed_with_zstd_are_the_same_records() {
 }
 
 #[test]
+fn a_packed_record_that_unpacks_without_end_is_refused() {
+    let plain = fixture("pipe.data");
+    // 64 MiB of small records that say that nothing was lost.
+    let mut record = [0u8; 16];
+    (record[0], record[6]) = (13, 16);
+    let packed = zstd::encode_all(&*record.repeat(4 << 20), 19).expect("packed");
+    let size = (8 + packed.len()) as u16;
+    assert!(packed.len() < 60_000, "it is {} bytes, too many for a record", packed.len());
+    let new = [&81u32.to_le_bytes()[..], &[0, 0], &size.to_le_bytes(), &packed].concat();
+    assert!(refused(&with_data(&plain, &new)).contains("unpacks to more than perf writes"));
+}
+
+#[test]
+fn ids_of_a_container_are_refused() {
+    let mut bytes = fixture("pipe.data");
+    // Samples begin with: id, address, process and thread. In a namespace of its own all of these were 17.
+    for (at, ..) in records(&bytes.clone()).into_iter().filter(|(_, kind, _)| *kind == 9) {
+        bytes[at + 24..at + 32].copy_from_slice(&[17, 0, 0, 0, 17, 0, 0, 0]);
+    }
+    assert!(refused(&bytes).contains("--pid=host"));
+}
+
+#[test]
 fn lost_events_are_counted_and_nothing_is_guessed_over_the_gap() {
     let mut bytes = fixture("pipe.data");
     // In place of a sample in the middle, which begins with: id, address, thread, time, CPU.
