@@ -33,6 +33,8 @@ use crate::{
 pub enum Tool {
     Nobody,
     Numatrace,
+    /// Without page touches, which perf sched does not record either.
+    NumatraceSched,
     Perf,
     /// The kernel's trace buffers, moved to files as trace-cmd does.
     TraceBuffers,
@@ -76,6 +78,7 @@ impl Tool {
         match self {
             Tool::Nobody => "nobody",
             Tool::Numatrace => "numatrace record",
+            Tool::NumatraceSched => "numatrace record --page-source off",
             Tool::Perf => "perf sched record",
             Tool::TraceBuffers => "trace buffers, read as by trace-cmd",
         }
@@ -85,8 +88,9 @@ impl Tool {
     pub fn record(self, mix: &Mix, scratch: &Path) -> Result<Sample> {
         match self {
             Tool::Nobody => Ok(Sample { times: mix.run()?, file: None, cpu: None }),
-            Tool::Numatrace => {
-                let recorder = Numatrace::start(scratch)?;
+            Tool::Numatrace | Tool::NumatraceSched => {
+                let without: &[&str] = if self == Tool::NumatraceSched { &["--page-source", "off"] } else { &[] };
+                let recorder = Numatrace::start(scratch, without)?;
                 let (times, cpu) = beside(recorder.child.id(), mix, || recorder.end())?;
                 Ok(Sample { times, file: Some(of_numatrace(&numatrace_file(scratch))?), cpu: Some(cpu) })
             }
@@ -158,9 +162,9 @@ struct Numatrace {
 
 impl Numatrace {
     /// Returns when it records.
-    fn start(scratch: &Path) -> Result<Numatrace> {
+    fn start(scratch: &Path, flags: &[&str]) -> Result<Numatrace> {
         let mut command = Command::new(program("numatrace")?);
-        command.args(["record", "--all", "--force", "--output"]).arg(numatrace_file(scratch));
+        command.args(["record", "--all", "--force", "--output"]).arg(numatrace_file(scratch)).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot start numatrace")?;
         let stderr = BufReader::new(child.stderr.take().context("stderr is a pipe")?);
