@@ -239,6 +239,19 @@ fn compare(run: &Run, trace: &Value, summary: &Summary) -> Vec<String> {
     if found != expected {
         wrong.push(format!("turns are {found:?}, expected {expected:?}"));
     }
+    for (how, flags) in [("dead", slice_flags::OUT_DEAD), ("runnable", slice_flags::OUT_RUNNABLE)] {
+        let left = |slice: &Slice| match how {
+            "dead" => slice.flags & slice_flags::OUT_DEAD != 0,
+            _ => slice.flags & (flags | slice_flags::OUT_DEAD) == flags,
+        };
+        let mut expected = ByTid::<u64>::new();
+        run.slices().filter(left).for_each(|slice| *expected.entry(slice.tid).or_default() += 1);
+        let found = object(&trace["sched"]["left"][how]).filter(|(tid, _)| threads.contains(tid));
+        let found: ByTid<u64> = found.map(|(tid, count)| (tid, count.as_u64().unwrap_or_default())).collect();
+        if found != expected {
+            wrong.push(format!("{how} at the end of turns: {found:?}, expected {expected:?}"));
+        }
+    }
     let mut all = 0;
     for (flag, name) in NAMES {
         let mut expected = ByTid::new();
@@ -258,6 +271,7 @@ fn compare(run: &Run, trace: &Value, summary: &Summary) -> Vec<String> {
         wrong.push(format!("{all} waits, and {summary:?}"));
     }
     for (what, count) in [
+        ("impossible ids", &trace["sched"]["impossible_ids"]),
         ("mismatched", &trace["sched"]["mismatched"]),
         ("backwards", &trace["sched"]["backwards"]),
         ("ends without begin", &trace["events"]["ends_without_begin"]),
