@@ -99,12 +99,14 @@ pub fn node_of_page(physical: u64) -> u8 {
 /// Adds to a cell of a thread. `false` where there is no room for it.
 #[inline(always)]
 pub fn add<A: Access>(task: Task<A>, cell: u32, count: u64) -> bool {
-    add_to(task.start_time(), task.pid(), cell, task.tgid(), count) != 0
+    add_to_cell(task.start_time(), task.pid(), cell, task.tgid(), count) != 0
 }
 
-/// A function of its own: programs that add to several cells would have no room on their stack for several keys.
+/// A function of its own: programs that add to several cells would have no room on their stack for several keys. Its name is
+/// as it stands here, since a mangled one depends on the folder in which it was compiled.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn add_to(start_ns: u64, tid: u32, cell: u32, tgid: u32, count: u64) -> u32 {
+extern "C" fn add_to_cell(start_ns: u64, tid: u32, cell: u32, tgid: u32, count: u64) -> u32 {
     let key = CellKey { start_ns, tid, cell };
     if let Some(found) = CELLS.get_ptr_mut(&key) {
         // SAFETY: a value of the map; see the module.
