@@ -546,13 +546,15 @@ fn numbers_that_are_wrong_are_a_warning() {
 fn sources_of_what_is_not_there_hide_nothing() {
     let off = |name: &str, reason: &str| source(name, SourceState::Off, reason);
     for why in sources::NOT_BALANCING {
-        let all = [off(sources::HINT_FAULTS[0], why), off(sources::MIGRATED[0], why)];
+        let names = [sources::HINT_FAULTS[0], sources::HINT_TIME[0], sources::MIGRATED[0]];
+        let all = names.map(|name| off(name, why));
         assert_eq!(find(&with_sources(&all), "partial"), None, "{why}");
     }
     let refused = "task_numa_fault cannot be hooked (denied)";
     let missing = [
         off(sources::HINT_FAULTS[0], refused),
         off(sources::MIGRATED[0], refused),
+        off(sources::HINT_TIME[0], refused),
         off("tp_btf:sched_move_numa", "this kernel has no such tracepoint"),
     ];
     let two = found(&with_sources(&missing), "partial");

@@ -124,7 +124,8 @@ fn approximates_nothing(source: &Source, numbers: &Snapshot) -> bool {
 fn is_of_balancing(source: &Source) -> bool {
     let tracepoint = source.name.rsplit(':').next().unwrap_or_default();
     let hook = ["sched_move_numa", "sched_swap_numa"].contains(&tracepoint);
-    hook || sources::HINT_FAULTS.contains(&source.name.as_str()) || sources::MIGRATED.contains(&source.name.as_str())
+    let pages = [&sources::HINT_FAULTS[..], &sources::HINT_TIME, &sources::MIGRATED].concat();
+    hook || pages.contains(&source.name.as_str())
 }
 
 /// Whether automatic NUMA balancing could do anything: there is a second node, and nobody says that it is off.
@@ -140,7 +141,8 @@ fn follows(source: &Source, numbers: &Snapshot) -> bool {
         let mut known = numbers.sources.iter().filter(|source| names.contains(&source.name.as_str())).peekable();
         known.peek().is_some() && known.all(|source| source.state == SourceState::Off)
     };
-    is(&sources::WHERE) && is_off(&sources::TOUCHES) || is(&sources::MIGRATED) && is_off(&sources::HINT_FAULTS)
+    let of_hints = is(&sources::MIGRATED) || is(&sources::HINT_TIME);
+    is(&sources::WHERE) && is_off(&sources::TOUCHES) || of_hints && is_off(&sources::HINT_FAULTS)
 }
 
 /// Of the sources the first few by name and reason, of the others how many.
