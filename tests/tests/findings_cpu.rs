@@ -559,6 +559,9 @@ fn sources_of_what_is_not_there_hide_nothing() {
     ];
     let two = found(&with_sources(&missing), "partial");
     assert_eq!(two.evidence["sources"].as_array().map(Vec::len), Some(2), "pages are not told without hint faults");
+    assert_eq!(two.command.as_deref(), Some("numatrace doctor"));
+    let imported = found(&with_sources(&[off("sched_wakeup", "not in this file: nobody asked for it")]), "partial");
+    assert!(imported.command.is_none() && imported.advice.contains("holds no more"), "{}", imported.advice);
     // On one node no page can be on the wrong one, and the node's memory is that of the machine.
     let memory = off("/sys/devices/system/node", "this kernel shows no memory of nodes");
     assert!(find(&with_sources(std::slice::from_ref(&memory)), "partial").is_some());

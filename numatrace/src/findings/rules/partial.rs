@@ -91,12 +91,14 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
         "incomplete": numbers.incomplete,
         "sources": hidden.iter().map(state).collect::<Vec<_>>(),
     });
+    let of_file = |source: &&Source| source.reason.as_deref().is_some_and(|why| why.starts_with(NOT_IN_FILE));
+    let is_import = hidden.iter().copied().any(|source| of_file(&source));
     Some(Conclusion {
         severity: if wrong { Severity::Warn } else { Severity::Info },
         title: format!("Not everything was seen: {}.", parts.join("; ")),
         evidence,
-        advice: advice(numbers, !hidden.is_empty()),
-        command: (!hidden.is_empty()).then(|| "numatrace doctor".into()),
+        advice: advice(numbers, !hidden.is_empty(), is_import),
+        command: (!hidden.is_empty() && !is_import).then(|| "numatrace doctor".into()),
     })
 }
 
@@ -108,6 +110,9 @@ fn hides(source: &Source, numbers: &Snapshot) -> bool {
     let one_node = source.name == NODE_MEMORY && numbers.host.nodes.len() < 2;
     is_less && is_there && !one_node && !approximates_nothing(source, numbers) && !follows(source, numbers)
 }
+
+/// How reasons begin of what an imported file lacks.
+const NOT_IN_FILE: &str = "not in this file";
 
 /// Name of the source of the nodes' memory.
 const NODE_MEMORY: &str = "/sys/devices/system/node";
@@ -167,7 +172,7 @@ fn gap_ns(numbers: &Snapshot) -> u64 {
     sum(&each)
 }
 
-fn advice(numbers: &Snapshot, hidden: bool) -> String {
+fn advice(numbers: &Snapshot, hidden: bool, is_import: bool) -> String {
     let reasons = &numbers.loss.by_reason;
     let advice = [
         (
@@ -180,7 +185,8 @@ fn advice(numbers: &Snapshot, hidden: bool) -> String {
         ),
         (numbers.refused_threads > 0, "Trace fewer threads: one process, one cgroup."),
         (!numbers.gaps.is_empty(), "Leave CPUs online while tracing."),
-        (hidden, "See what this kernel and these rights offer, and what is missing for more."),
+        (is_import, "The file that this was made of holds no more: record with numatrace where eBPF is allowed."),
+        (hidden && !is_import, "See what this kernel and these rights offer, and what is missing for more."),
     ];
     let said: Vec<&str> = advice.iter().filter(|(is, _)| *is).map(|(_, advice)| *advice).collect();
     if said.is_empty() { "Take the numbers for a part of what happened.".into() } else { said.join(" ") }
