@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod buckets;
 pub mod cause;
 pub mod clock;
 pub mod config;
