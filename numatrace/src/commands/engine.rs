@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
+use numatrace_common::sums::counting;
+
 use crate::{
     cli::{self, Hooks, RunArgs, TraceArgs},
     collect::{
@@ -104,7 +106,10 @@ impl Setup<'_> {
                 },
                 samples_per_second: self.trace.fault_samples,
                 stacks: self.trace.stacks,
+                counts_only: false,
             },
+            counting: counting::OFF,
+            cgroups_v1: false,
             flavour: match self.trace.hooks {
                 Hooks::Auto => None,
                 Hooks::TpBtf => Some(Flavour::TpBtf),

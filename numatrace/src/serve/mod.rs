@@ -4,4 +4,6 @@
 //! probes -> sums of threads, of processes -> collect/sums -> Sums -> exposition -> http
 //! ```
 
+pub mod look;
 pub mod sums;
+pub mod table;
