@@ -175,10 +175,10 @@ impl CpuSums {
 }
 
 const _: () = {
-    assert!(core::mem::size_of::<CpuSums>() % 64 == 0);
+    assert!(core::mem::size_of::<CpuSums>().is_multiple_of(64));
     assert!(core::mem::size_of::<GroupSums>() == 16 + 8 * (4 + LEVELS + BUCKETS));
     assert!(core::mem::size_of::<GroupKey>() == 40);
-    assert!(BUCKETS % 2 == 0);
+    assert!(BUCKETS.is_multiple_of(2));
     // With the kernel's own bookkeeping it is a block of 1 KiB.
     assert!(core::mem::size_of::<Counted>() <= 900);
 };
