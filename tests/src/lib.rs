@@ -10,6 +10,7 @@ pub mod golden;
 pub mod guest;
 pub mod keys;
 pub mod live;
+pub mod made_sums;
 pub mod middle;
 pub mod perf_script;
 pub mod screens;

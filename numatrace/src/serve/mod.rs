@@ -4,4 +4,5 @@
 //! probes -> sums of threads, of processes -> collect/sums -> Sums -> exposition -> http
 //! ```
 
+pub mod exposition;
 pub mod sums;
