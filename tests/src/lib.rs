@@ -15,6 +15,7 @@ pub mod middle;
 pub mod perf_script;
 pub mod screens;
 pub mod service;
+pub mod serving;
 pub mod sysfs;
 pub mod timeline;
 pub mod tmux;
