@@ -92,12 +92,7 @@ impl Setup<'_> {
             wakers: !self.trace.no_wakers,
             culprits: true,
             pages: PagePlan {
-                source: match self.trace.page_source {
-                    cli::PageSource::Auto => PageSource::Auto,
-                    cli::PageSource::Exit => PageSource::Exit,
-                    cli::PageSource::Entry => PageSource::Entry,
-                    cli::PageSource::Off => PageSource::Off,
-                },
+                source: self.trace.page_source.into(),
                 hints: match self.trace.hint_source {
                     cli::HintSource::Auto => HintSource::Auto,
                     cli::HintSource::Fentry => HintSource::Fentry,
@@ -227,6 +222,17 @@ impl Follower for Roster {
     #[inline]
     fn model(&self) -> Option<&Model> {
         None
+    }
+}
+
+impl From<cli::PageSource> for PageSource {
+    fn from(asked: cli::PageSource) -> PageSource {
+        match asked {
+            cli::PageSource::Auto => PageSource::Auto,
+            cli::PageSource::Exit => PageSource::Exit,
+            cli::PageSource::Entry => PageSource::Entry,
+            cli::PageSource::Off => PageSource::Off,
+        }
     }
 }
 
