@@ -63,11 +63,8 @@ fn try_sched_process_exec<A: Access>(task: Task<A>) {
 #[inline(always)]
 fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
     if sums::on() {
-        // The process stays the same, and so does its group: only the turn that goes on begins anew.
-        sums::flush(task, state);
-        let began = state.since;
-        begin_anew(task, state, began, cpu);
-        sums::begin_again(state);
+        // The process stays the same, and what is counted is the process's.
+        state.tid = task.pid();
         return;
     }
     let how = SwitchOut {
@@ -94,11 +91,6 @@ fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32
     let mut record = task_record::new(task, task_event::EXIT, now, cpu);
     record.tid = state.tid;
     emit(Path::Cold, cpu, record);
-    begin_anew(task, state, now, cpu);
-}
-
-#[inline(always)]
-fn begin_anew<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
     *state = TaskState::EMPTY;
     state.tid = task.pid();
     state.tgid = task.tgid();

@@ -167,7 +167,7 @@ const BUSY: u64 = 1;
 /// Somebody is, and has to do it once more.
 const AGAIN: u64 = 2;
 
-/// Moves what a thread has into its group: when it is visited, when it dies, and before its id changes.
+/// Moves what a thread has into its group: when it is visited, and when it dies.
 ///
 /// The visit and the thread's death can come at once. Whoever is first does it, and once more when the other one came
 /// meanwhile.
@@ -384,20 +384,5 @@ pub fn is_news(state: &mut TaskState) -> bool {
             || (*sums).told_seq != state.seq
             || (*sums).told_migrations != state.migrations
             || (*sums).told_resyncs != state.resyncs
-    }
-}
-
-/// The sums of an id that ended have been moved; those of the new one begin at nothing.
-#[inline(always)]
-pub fn begin_again(state: &mut TaskState) {
-    let sums = beside(state);
-    // SAFETY: the sums of this state.
-    unsafe {
-        (*sums).told_cpu_ns = 0;
-        (*sums).told_wait_ns = 0;
-        (*sums).told_throttled_ns = 0;
-        (*sums).told_seq = 0;
-        (*sums).told_migrations = 0;
-        (*sums).told_resyncs = 0;
     }
 }

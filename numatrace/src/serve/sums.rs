@@ -137,7 +137,7 @@ pub struct Lost {
     pub refused_threads: u64,
     /// Sums of threads that found no room for their process: they are in nodes and in the whole alone.
     pub no_group: u64,
-    /// Page touches that found no cell: they are in the whole alone, as of an unknown node.
+    /// Page touches that found no cell: they are in no other number.
     pub no_cell: u64,
     /// Transitions that were not seen: a hook was off, or tracking began in the middle.
     pub unseen_events: u64,

@@ -280,6 +280,8 @@ pub struct Table {
     processes: Kept<Id, OfProcess>,
     cgroups: Kept<u64, OfCgroup>,
     groups: Option<Kept<(Id, Name), OfGroup>>,
+    /// Cgroups of all processes that were added since the last [`Table::settle`], with room for them or without.
+    added: HashMap<Id, u64>,
 }
 
 impl Table {
@@ -290,6 +292,7 @@ impl Table {
             processes: Kept::new(limits.processes),
             cgroups: Kept::new(limits.cgroups),
             groups: limits.thread_groups.map(Kept::new),
+            added: HashMap::new(),
         }
     }
 
@@ -302,6 +305,7 @@ impl Table {
         if let Some(entry) = self.cgroups.entry(now, cgroup, || (OfCgroup { path: Vec::new() }, shape.numbers())) {
             entry.add(now, sums);
         }
+        self.added.insert(id, cgroup);
         let comm = name(&sums.comm);
         let process = self.processes.entry(now, id, || (OfProcess { comm: comm.to_vec(), cgroup }, shape.numbers()));
         if let Some(entry) = process {
@@ -334,13 +338,18 @@ impl Table {
         id
     }
 
-    /// Adds page touches of a process, and so of the cgroup that it is in.
+    /// Adds page touches of a process, and so of the cgroup that it is in. To be called after the process was added, where it
+    /// did anything else: of one that nothing is known of, the cgroup is not known.
     pub fn touch(&mut self, now: Duration, id: Id, add: impl Fn(&mut Numbers)) {
-        let Some(entry) = self.processes.entries.get_mut(&id) else { return };
-        entry.active = entry.active.max(now);
-        add(&mut entry.numbers);
-        let cgroup = entry.what.cgroup;
-        if let Some(entry) = self.cgroups.entries.get_mut(&cgroup) {
+        let mut cgroup = self.added.get(&id).copied();
+        if let Some(entry) = self.processes.entries.get_mut(&id) {
+            entry.active = entry.active.max(now);
+            add(&mut entry.numbers);
+            cgroup = cgroup.or(Some(entry.what.cgroup));
+        }
+        let (cgroup, shape) = (cgroup.unwrap_or(GONE), self.shape);
+        let entry = self.cgroups.entry(now, cgroup, || (OfCgroup { path: Vec::new() }, shape.numbers()));
+        if let Some(entry) = entry {
             add(&mut entry.numbers);
         }
     }
@@ -360,6 +369,7 @@ impl Table {
             let processes = &self.processes.entries;
             groups.settle(now, |(id, _), _| processes.get(id).is_some_and(|process| process.gone.is_none()), |_| {});
         }
+        self.added.clear();
         self.cgroups.settle(now, |id, _| *id == GONE || look.cgroup_lives(*id), |_| {});
     }
 

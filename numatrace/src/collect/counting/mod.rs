@@ -170,7 +170,7 @@ impl Counting {
         probes.pages.counts(&self.dead, |key, more| {
             let id = Id { start_ns: key.start_ns, tgid: key.tid };
             let (_, cpu_node, _) = key.parts();
-            if let Some(place) = touched.get_mut(usize::from(cpu_node)).or(None) {
+            if let Some(place) = touched.get_mut(usize::from(cpu_node)) {
                 add_touches(place, key, more);
             } else if let Some(nowhere) = touched.last_mut() {
                 add_touches(nowhere, key, more);
