@@ -8,6 +8,8 @@ use std::{
 
 use clap::Args;
 
+use super::PageSource;
+
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
@@ -29,6 +31,9 @@ pub struct ServeArgs {
     /// Such groups with series of their own
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = most(), requires = "thread_groups", help_heading = "Series")]
     pub max_thread_groups: u32,
+    /// Where page touches are taken; off: not at all, which costs less on machines with many page faults
+    #[arg(long, value_enum, default_value_t, value_name = "KIND", help_heading = "Tracing")]
+    pub page_source: PageSource,
     /// No notes on standard error; errors are still told
     #[arg(short, long)]
     pub quiet: bool,

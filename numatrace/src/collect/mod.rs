@@ -3,6 +3,7 @@
 
 pub mod btf;
 mod cgroups;
+pub mod counting;
 pub mod drain;
 pub mod hooks;
 pub mod lanes;

@@ -8,6 +8,8 @@ use std::{
 
 use serde::Serialize;
 
+use numatrace_common::sums::counting;
+
 use crate::{
     cli::{DoctorArgs, Format},
     collect::{
@@ -108,7 +110,15 @@ fn attach(topology: &Topology) -> Result<(Flavour, Vec<Source>), String> {
             max_tasks: 1,
             wakers: true,
             culprits: true,
-            pages: PagePlan { source: PageSource::Auto, hints: HintSource::Auto, samples_per_second: 1, stacks: false },
+            pages: PagePlan {
+                source: PageSource::Auto,
+                hints: HintSource::Auto,
+                samples_per_second: 1,
+                stacks: false,
+                counts_only: false,
+            },
+            counting: counting::OFF,
+            cgroups_v1: false,
             flavour: Some(flavour),
         };
         match load::load(&plan, topology) {

@@ -2,19 +2,29 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
-use anyhow::bail;
+use anyhow::Context as _;
 
 use super::{interrupt, replay::refuse};
 use crate::{
     cli::ServeArgs,
+    collect::{
+        counting::{CountPlan, Counting},
+        pages::PagePlan,
+    },
     serve::{
         Collect,
+        collector::Collector,
         http::{Config, Limits, Server},
+        look::MachineLook,
+        table,
         web_config::WebConfig,
     },
+    target::{Machine, preflight},
+    topology::Topology,
 };
 
 /// Serves until a signal ends it.
@@ -47,6 +57,21 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What collects from the kernel.
-fn collector(_args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
-    bail!("serve is not built in yet: nothing collects the sums of the probes")
+fn collector(args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
+    let machine = Machine::this();
+    preflight::check_privileges(&machine)?;
+    preflight::check_kernel(&machine)?;
+    let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
+    let look = MachineLook::new(machine);
+    let plan = CountPlan {
+        limits: table::Limits {
+            processes: args.max_processes as usize,
+            cgroups: args.max_cgroups as usize,
+            thread_groups: args.thread_groups.then_some(args.max_thread_groups as usize),
+        },
+        pages: PagePlan { source: args.page_source.into(), ..PagePlan::OFF },
+        cgroups_v1: look.is_v1(),
+    };
+    let counting = Counting::start(&plan, &topology, Box::new(look))?;
+    Ok(Box::new(Collector::start(counting).context("cannot start a thread")?))
 }

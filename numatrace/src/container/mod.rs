@@ -16,3 +16,8 @@ pub struct Container {
     /// The pod's namespace.
     pub namespace: Option<String>,
 }
+
+/// The container whose cgroup has this path, if it is one.
+pub fn identify(_path: &[u8]) -> Option<Container> {
+    None
+}

@@ -1,14 +1,17 @@
 //! `numatrace serve`: numbers of the whole machine for Prometheus. The probes sum up in the kernel and write no records.
 //!
 //! ```text
-//! probes -> sums of threads, of processes -> collect/sums -> Sums -> exposition -> answers -> http
+//! probes -> sums of threads, of processes -> collect/counting -> table -> Sums -> exposition -> answers -> http
 //! ```
 
 mod answers;
 mod auth;
+pub mod collector;
 pub mod exposition;
 pub mod http;
+pub mod look;
 pub mod sums;
+pub mod table;
 pub mod web_config;
 
 use crate::container::Container;

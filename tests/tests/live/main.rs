@@ -6,6 +6,7 @@
 mod attributes;
 mod behind;
 mod cgroups;
+mod counting;
 mod counts;
 mod diff;
 mod filters;
@@ -30,6 +31,7 @@ use numatrace_tests::live::{Case, cannot_trace, run_cases};
 
 fn main() -> ExitCode {
     let cases = [
+        counting::CASES,
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,

@@ -61,12 +61,19 @@ pub struct PagePlan {
     pub samples_per_second: u32,
     /// With callers.
     pub stacks: bool,
+    /// Processes are counted, and nothing is looked up about them.
+    pub counts_only: bool,
 }
 
 impl PagePlan {
     /// Nothing about pages.
-    pub const OFF: PagePlan =
-        PagePlan { source: PageSource::Off, hints: HintSource::Auto, samples_per_second: 0, stacks: false };
+    pub const OFF: PagePlan = PagePlan {
+        source: PageSource::Off,
+        hints: HintSource::Auto,
+        samples_per_second: 0,
+        stacks: false,
+        counts_only: false,
+    };
 }
 
 /// What was chosen, and why not more.
@@ -280,6 +287,13 @@ impl Choice {
         self.same_ids = false;
         if self.resolve == resolve::ENTRY {
             self.give_up("numatrace runs in a pid namespace of its own, where ids are not the kernel's".into());
+        }
+    }
+
+    /// Where the page is to be asked for by user space, nothing comes of it: that needs records.
+    pub(super) fn leave_out_unresolved(&mut self) {
+        if self.resolve == resolve::ENTRY {
+            self.give_up("page faults are seen when they begin, and counting in the kernel needs their end".into());
         }
     }
 
