@@ -20,6 +20,7 @@ mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
+mod serve;
 mod throttled;
 mod touches;
 mod waits;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         flight::CASES,
         behind::CASES,
         second_opinion::CASES,
+        serve::CASES,
         imports::CASES,
     ];
     run_cases("live tests", &cases.concat(), cannot_trace().as_deref())
