@@ -10,5 +10,6 @@ pub mod buckets;
 pub mod cause;
 pub mod clock;
 pub mod config;
+pub mod pids;
 pub mod touch;
 pub mod wait;

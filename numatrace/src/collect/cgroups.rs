@@ -3,7 +3,7 @@
 //! Nothing tells user space that a thread changed its cgroup, so the file is read again and again, and what is told is
 //! what differs from what was told before.
 
-use std::{collections::HashMap, fs, sync::Arc};
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
 
 use numatrace_common::abi::{Cgroup, CgroupPath, PATH_PIECE};
 use zerocopy::IntoBytes;
@@ -21,8 +21,9 @@ const MAX_THREADS: usize = 131_072;
 const NOT_KNOWN: u32 = 0;
 
 /// What was told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cgroups {
+    proc: PathBuf,
     paths: HashMap<Arc<[u8]>, Path>,
     /// The path with the number `n` is at `n - 1`.
     in_order: Vec<Arc<[u8]>>,
@@ -42,17 +43,28 @@ struct Told {
     cgroup: u32,
 }
 
+impl Default for Cgroups {
+    fn default() -> Self {
+        Cgroups::new("/proc")
+    }
+}
+
 impl Cgroups {
+    /// Of the threads that this folder has.
+    pub(super) fn new(proc: impl Into<PathBuf>) -> Cgroups {
+        Cgroups { proc: proc.into(), paths: HashMap::new(), in_order: Vec::new(), threads: HashMap::new() }
+    }
+
     /// Reads the cgroup of a thread and tells it where it is news. The file says nothing of a thread that is gone.
     pub(super) fn read(&mut self, tid: u32, born_ns: u64, sink: &mut dyn FnMut(&[u8])) {
-        let Ok(lines) = fs::read(format!("/proc/{tid}/cgroup")) else { return };
+        let Ok(lines) = fs::read(self.proc.join(format!("{tid}/cgroup"))) else { return };
         let Some((path, v1)) = quota_path(&lines) else { return };
         let cgroup = self.number(path);
         if self.knows(tid, born_ns, cgroup) {
             return;
         }
         // v1 shows a thread that is about to end in the root.
-        if v1 && path == b"/" && !fs::read(format!("/proc/{tid}/stat")).is_ok_and(|stat| goes_on(&stat)) {
+        if v1 && path == b"/" && !fs::read(self.proc.join(format!("{tid}/stat"))).is_ok_and(|stat| goes_on(&stat)) {
             return;
         }
         self.tell(path, (tid, born_ns), cgroup, sink);
@@ -104,7 +116,7 @@ impl Cgroups {
 
     /// The cgroup of a thread now.
     pub(super) fn number_of(&mut self, tid: u32) -> Option<u32> {
-        let lines = fs::read(format!("/proc/{tid}/cgroup")).ok()?;
+        let lines = fs::read(self.proc.join(format!("{tid}/cgroup"))).ok()?;
         let number = self.number(quota_path(&lines)?.0);
         (number != NOT_KNOWN).then_some(number)
     }

@@ -7,7 +7,6 @@
 use std::{
     fs,
     ops::ControlFlow,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,6 +18,7 @@ use numatrace_common::abi::{COMM_LEN, Counters, Task, Tick, kind, task_event};
 use zerocopy::IntoBytes;
 
 use super::{
+    attributes,
     cgroups::{self, Cgroups},
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
@@ -31,7 +31,7 @@ use crate::{
     merge::Merger,
     snapshot::{Source as SourceInfo, SourceState, sources},
     source::{Source, SourceError, SourceStatus},
-    target::{Filter, Machine, QuotaHierarchy, preflight},
+    target::{FILE_IDS, Filter, Ids, Machine, OWN_IDS, QuotaHierarchy},
     topology::Topology,
 };
 
@@ -107,8 +107,9 @@ pub struct Live {
     /// The last records are in the merge.
     last_words_said: bool,
     end: Option<End>,
-    /// Ids of threads mean the same to the probes and to system calls.
-    same_ids: bool,
+    /// What the ids that the probes tell are good for here.
+    ids: Ids,
+    machine: Machine,
     cgroups: Cgroups,
     quotas: Option<Quotas>,
     node_memories: Option<NodeMemories>,
@@ -130,12 +131,13 @@ impl Live {
         let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
-        let LookedUp { same_ids, mut quotas, node_memories, sources: looked_up } =
-            LookedUp::find(topology, &first_targets(&plan.filter));
+        let first = first_targets(&plan.filter, &plan.machine);
+        let LookedUp { ids, mut quotas, node_memories, sources: looked_up } =
+            LookedUp::find(topology, &plan.machine, &first);
         sources.extend(looked_up);
-        let mut cgroups = Cgroups::default();
+        let mut cgroups = Cgroups::new(plan.machine.proc());
         if let Some(quotas) = &mut quotas {
-            first_targets(&plan.filter).iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
+            first.iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
         }
         let start_ns = monotonic_ns();
         probes.visit_tasks()?;
@@ -156,7 +158,8 @@ impl Live {
             ending: None,
             last_words_said: false,
             end: None,
-            same_ids,
+            ids,
+            machine: plan.machine.clone(),
             cgroups,
             quotas,
             node_memories,
@@ -219,8 +222,11 @@ impl Live {
     /// Looks up the names of threads that are no targets, as records like any other, which are given out at once. A
     /// thread that is gone stays without a name.
     pub fn look_up_names(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
+        if self.ids == Ids::Own {
+            return;
+        }
         for tid in tids {
-            let Ok(name) = fs::read(format!("/proc/{tid}/comm")) else { continue };
+            let Ok(name) = fs::read(self.machine.path(format!("/proc/{tid}/comm"))) else { continue };
             let mut comm = [0; COMM_LEN];
             let len = name.iter().position(|b| *b == b'\n').unwrap_or(name.len()).min(COMM_LEN - 1);
             comm[..len].copy_from_slice(&name[..len]);
@@ -235,18 +241,22 @@ impl Live {
         }
     }
 
-    /// Asks the kernel how it may schedule these threads, two system calls each, as records like any other, which are
+    /// Asks the kernel how it may schedule these threads, two system calls or files each, as records like any other, which are
     /// given out at once. A thread that is gone gives none.
     pub fn read_attributes(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
-        if self.same_ids {
-            tids.iter().filter_map(|tid| system::attributes(*tid)).for_each(|record| sink(record.as_bytes()));
+        match self.ids {
+            Ids::Same => {
+                tids.iter().filter_map(|tid| system::attributes(*tid)).for_each(|record| sink(record.as_bytes()));
+            }
+            Ids::Files => attributes::read(&self.machine, tids, &mut |record| sink(record.as_bytes())),
+            Ids::Own => {}
         }
     }
 
     /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and tells those that are news, as
     /// records like any other, which are given out at once. A thread that is gone gives none.
     pub fn read_cgroups(&mut self, threads: &[(u32, u64)], sink: &mut dyn FnMut(&[u8])) {
-        if self.same_ids {
+        if self.ids != Ids::Own {
             threads.iter().for_each(|(tid, born_ns)| self.cgroups.read(*tid, *born_ns, sink));
         }
     }
@@ -531,82 +541,83 @@ fn drain_source(realtime: bool) -> SourceInfo {
     }
 }
 
-fn attributes_source(same_ids: bool) -> SourceInfo {
-    let reason = "numatrace runs in a pid namespace of its own, where ids are not the kernel's: policies, nice values and allowed CPUs are not known";
-    SourceInfo {
-        name: "sched_getattr".into(),
-        state: if same_ids { SourceState::On } else { SourceState::Off },
-        reason: (!same_ids).then(|| reason.into()),
-    }
+fn attributes_source(ids: Ids) -> SourceInfo {
+    let (state, reason) = match ids {
+        Ids::Same => (SourceState::On, None),
+        Ids::Files => (SourceState::On, Some(format!("{FILE_IDS}: they are read from /proc/TID/status and stat"))),
+        Ids::Own => {
+            (SourceState::Off, Some(format!("{OWN_IDS}: policies, nice values and allowed CPUs are not known")))
+        }
+    };
+    SourceInfo { name: "sched_getattr".into(), state, reason }
 }
 
-fn cgroups_source(same_ids: bool) -> SourceInfo {
-    let reason = if !same_ids {
-        Some(
-            "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the cgroups of threads are not known",
-        )
+fn cgroups_source(ids: Ids) -> SourceInfo {
+    let reason = if ids == Ids::Own {
+        Some(format!("{OWN_IDS}: the cgroups of threads are not known"))
     } else if !cgroups::are_shown() {
         Some(
-            "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known",
+            "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known"
+                .into(),
         )
     } else {
         None
     };
     let state = if reason.is_none() { SourceState::On } else { SourceState::Off };
-    SourceInfo { name: "/proc/PID/cgroup".into(), state, reason: reason.map(Into::into) }
+    SourceInfo { name: "/proc/PID/cgroup".into(), state, reason }
 }
 
 /// What is read from files of this machine, not told by hooks.
 struct LookedUp {
-    same_ids: bool,
+    ids: Ids,
     quotas: Option<Quotas>,
     node_memories: Option<NodeMemories>,
     sources: Vec<SourceInfo>,
 }
 
 impl LookedUp {
-    fn find(topology: &Topology, targets: &[u32]) -> LookedUp {
-        let same_ids = !preflight::in_pid_namespace(&Machine::this());
-        let mounted = QuotaHierarchy::find(&Machine::this());
+    fn find(topology: &Topology, machine: &Machine, targets: &[u32]) -> LookedUp {
+        let ids = machine.ids();
+        let mounted = QuotaHierarchy::find(machine);
         let is_mounted = mounted.is_some();
         // Whoever the targets are, the first process is in the root of all cgroups, or of what is shown here.
         let targets: Vec<u32> = targets.iter().copied().chain([1]).collect();
-        let quotas = mounted.filter(|_| same_ids).map(Quotas::new);
-        let quotas = quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::default()));
-        let node_memories = NodeMemories::new(Path::new("/sys"), topology);
+        let quotas = mounted.filter(|_| ids != Ids::Own).map(Quotas::new);
+        let quotas = quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::new(machine.proc())));
+        let node_memories = NodeMemories::new(machine.sys(), topology);
         let sources = vec![
-            attributes_source(same_ids),
-            cgroups_source(same_ids),
-            quota_source(quotas.is_some(), same_ids, is_mounted),
+            attributes_source(ids),
+            cgroups_source(ids),
+            quota_source(quotas.is_some(), ids != Ids::Own, is_mounted),
             node_memory_source(node_memories.is_some()),
         ];
-        LookedUp { same_ids, quotas, node_memories, sources }
+        LookedUp { ids, quotas, node_memories, sources }
     }
 }
 
 /// Sources that are files of this machine, and whether each works.
-pub fn looked_up_sources(topology: &Topology) -> Vec<SourceInfo> {
-    LookedUp::find(topology, &[]).sources
+pub fn looked_up_sources(topology: &Topology, machine: &Machine) -> Vec<SourceInfo> {
+    LookedUp::find(topology, machine, &[]).sources
 }
 
 /// Threads that are targets from the start, as far as the filter names them: one that is started is in our own cgroup. Of
 /// all others it is known later.
-fn first_targets(filter: &Filter) -> Vec<u32> {
+fn first_targets(filter: &Filter, machine: &Machine) -> Vec<u32> {
     match filter {
         Filter::Processes(ids) | Filter::Threads(ids) => ids.clone(),
-        Filter::Command(_) => vec![std::process::id()],
+        Filter::Command(_) => vec![machine.own_id().unwrap_or_else(std::process::id)],
         Filter::All | Filter::Comm(_) | Filter::Cgroup { .. } => Vec::new(),
     }
 }
 
-fn quota_source(shown: bool, same_ids: bool, is_mounted: bool) -> SourceInfo {
-    let reason = match (shown, same_ids, is_mounted) {
+fn quota_source(shown: bool, has_files: bool, is_mounted: bool) -> SourceInfo {
+    let reason = match (shown, has_files, is_mounted) {
         (true, ..) => None,
         (_, true, true) => Some(
             "numatrace runs in a cgroup namespace of its own, or sees a part of the hierarchy: CPU quotas of targets outside of it, and what they count, are not known",
         ),
         (_, false, _) => Some(
-            "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the CPU quotas of threads are not known",
+            "numatrace runs in a pid namespace of its own, where ids are not the kernel's (mount the host's /proc and name it with --proc-root): the CPU quotas of threads are not known",
         ),
         _ => {
             Some("neither cgroup v2 nor the v1 cpu controller is mounted: CPU quotas and what they count are not known")

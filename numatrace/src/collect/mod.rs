@@ -1,6 +1,7 @@
 //! The kernel side from user space: what this kernel offers, loading and attaching the probes, draining the rings.
 //! The only code that imports aya. Place in the flow: between the rings and `merge`.
 
+mod attributes;
 pub mod btf;
 mod cgroups;
 pub mod drain;
@@ -12,6 +13,7 @@ mod maps;
 mod node_memory;
 pub mod offsets;
 pub mod pages;
+mod pids;
 pub mod placement;
 mod quotas;
 pub mod rings;
