@@ -22,6 +22,7 @@ use super::{
     cgroups::{self, Cgroups},
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
+    namespace_ids::NamespaceIds,
     node_memory::NodeMemories,
     pages::Pages,
     quotas::Quotas,
@@ -110,6 +111,7 @@ pub struct Live {
     /// What the ids that the probes tell are good for here.
     ids: Ids,
     machine: Machine,
+    namespace_ids: NamespaceIds,
     cgroups: Cgroups,
     quotas: Option<Quotas>,
     node_memories: Option<NodeMemories>,
@@ -135,7 +137,7 @@ impl Live {
         let LookedUp { ids, mut quotas, node_memories, sources: looked_up } =
             LookedUp::find(topology, &plan.machine, &first);
         sources.extend(looked_up);
-        let mut cgroups = Cgroups::new(plan.machine.proc());
+        let mut cgroups = Cgroups::new(plan.machine.proc(), plan.machine.host_root());
         if let Some(quotas) = &mut quotas {
             first.iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
         }
@@ -160,6 +162,7 @@ impl Live {
             end: None,
             ids,
             machine: plan.machine.clone(),
+            namespace_ids: NamespaceIds::new(plan.machine.proc()),
             cgroups,
             quotas,
             node_memories,
@@ -253,11 +256,15 @@ impl Live {
         }
     }
 
-    /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and tells those that are news, as
+    /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and once for each thread what it is called
+    /// in its own pid namespace, and tells those that are news, as
     /// records like any other, which are given out at once. A thread that is gone gives none.
     pub fn read_cgroups(&mut self, threads: &[(u32, u64)], sink: &mut dyn FnMut(&[u8])) {
         if self.ids != Ids::Own {
-            threads.iter().for_each(|(tid, born_ns)| self.cgroups.read(*tid, *born_ns, sink));
+            for (tid, born_ns) in threads {
+                self.cgroups.read(*tid, *born_ns, sink);
+                self.namespace_ids.read(*tid, *born_ns, sink);
+            }
         }
     }
 
@@ -276,6 +283,7 @@ impl Live {
     /// From now on everything that is told once is told again: a recording that begins now hears all of it.
     pub fn forget_told(&mut self) {
         self.cgroups.forget_told();
+        self.namespace_ids.forget_told();
         if let Some(quotas) = &mut self.quotas {
             quotas.forget_told();
         }
@@ -583,7 +591,8 @@ impl LookedUp {
         // Whoever the targets are, the first process is in the root of all cgroups, or of what is shown here.
         let targets: Vec<u32> = targets.iter().copied().chain([1]).collect();
         let quotas = mounted.filter(|_| ids != Ids::Own).map(Quotas::new);
-        let quotas = quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::new(machine.proc())));
+        let quotas =
+            quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::new(machine.proc(), machine.host_root())));
         let node_memories = NodeMemories::new(machine.sys(), topology);
         let sources = vec![
             attributes_source(ids),

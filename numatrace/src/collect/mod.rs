@@ -10,6 +10,7 @@ pub mod lanes;
 pub mod live;
 pub mod load;
 mod maps;
+mod namespace_ids;
 mod node_memory;
 pub mod offsets;
 pub mod pages;

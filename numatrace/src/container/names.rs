@@ -101,12 +101,9 @@ impl Names {
                 found
             }
         };
-        container.name = found.name;
-        container.pod = found.pod;
-        container.namespace = found.namespace;
-        if container.pod_uid.is_none() {
-            container.pod_uid = found.pod_uid;
-        }
+        let pod_uid = container.pod_uid.take().or(found.pod_uid);
+        *container = std::mem::take(container).called(found.name, found.pod, found.namespace);
+        container.pod_uid = pod_uid;
     }
 
     /// Namespace and name of the pod with this UID.
@@ -189,9 +186,9 @@ fn entries(folder: &Path) -> impl Iterator<Item = String> {
     all.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
-/// A name that is neither empty nor too long.
+/// A name that is neither empty nor too long, in one line.
 fn name(text: &str) -> Option<String> {
-    (!text.is_empty() && text.len() <= MAX_NAME).then(|| text.to_owned())
+    (!text.is_empty() && text.len() <= MAX_NAME && !text.contains('\n')).then(|| text.to_owned())
 }
 
 /// `POD_NAMESPACE_CONTAINER-ID.log`: neither pods nor namespaces have underscores.

@@ -151,7 +151,7 @@ fn label(container: &Container) -> String {
 fn words(container: &Container) -> String {
     let mut inside = vec![container.runtime.to_owned()];
     if container.name.is_some() || container.pod.is_some() {
-        inside.push(display_str(&container.title()));
+        inside.push(display_str(container.title()));
     }
     format!("{} ({})", container.short_id(), inside.join(", "))
 }

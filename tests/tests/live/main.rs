@@ -6,6 +6,7 @@
 mod attributes;
 mod behind;
 mod cgroups;
+mod containers;
 mod counts;
 mod diff;
 mod filters;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,
+        containers::CASES,
         waits::CASES,
         throttled::CASES,
         touches::CASES,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::container::{Container, identify};
 use crate::snapshot::{GroupBy, Snapshot, Thread, ThreadStats};
 use crate::window::{self, ThreadKey};
 
@@ -65,7 +66,12 @@ impl Tree {
             let mut thread = window::group(&threads, by, distances).unwrap_or_default();
             match by {
                 GroupBy::Comm => {}
-                GroupBy::Cgroup => thread.cgroup = plan.common.map(Into::into),
+                GroupBy::Cgroup => {
+                    thread.cgroup = plan.common.map(Into::into);
+                    // Of the first member: a cgroup above that of a container is none.
+                    let own = plan.common.and_then(|path| identify(path.as_bytes())).map(|container| container.id);
+                    thread.container.take_if(|first| own.as_ref() != Some(&first.id));
+                }
             }
             let rates = if same {
                 thread.stats.clone()
@@ -160,6 +166,12 @@ const MAX_DEPTH: usize = 32;
 /// A tree by path. A cgroup with nothing but one other below it has no row of its own: that one has both names.
 fn by_cgroup(threads: &[Thread]) -> Vec<Plan<'_>> {
     let mut paths: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let containers: HashMap<&str, &Container> =
+        threads.iter().filter_map(|thread| thread.container.as_deref()).map(|known| (&*known.id, known)).collect();
+    let called = |path: &str| {
+        let id = identify(path.as_bytes()).filter(|_| !containers.is_empty())?.id;
+        containers.get(&*id)?.title_of(path)
+    };
     let mut unknown = Vec::new();
     for (at, thread) in threads.iter().enumerate() {
         match thread.cgroup.as_deref() {
@@ -192,7 +204,8 @@ fn by_cgroup(threads: &[Thread]) -> Vec<Plan<'_>> {
         {
             (path, at) = (*below, *next);
         }
-        let label = path[above..].trim_start_matches(if above > 0 { "/" } else { "" });
+        let below = path[above..].trim_start_matches(if above > 0 { "/" } else { "" });
+        let label = called(path).unwrap_or(below);
         let group = plans.len();
         plans.push(Plan {
             common: Some(path),
