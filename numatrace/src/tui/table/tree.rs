@@ -223,6 +223,8 @@ fn by_cgroup(threads: &[Thread]) -> Vec<Plan<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::units::Tid;
 
@@ -277,6 +279,38 @@ mod tests {
         below.sort_unstable();
         assert_eq!(below, [0, 1, 2, 6]);
         assert_eq!(tree.group_of, [4, 2, 1, 5, 6, 0, 3]);
+    }
+
+    #[test]
+    fn a_container_that_is_known_is_called_by_its_name() {
+        let id = "3f4a9c1be07d52846f0a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcd";
+        let paths = [
+            format!("/system.slice/docker-{id}.scope/init.scope"),
+            format!("/system.slice/docker-{id}.scope/web.service"),
+            format!("/system.slice/docker-{}.scope", id.replace('3', "4")),
+            "/system.slice/db.service".to_owned(),
+        ];
+        let threads: Vec<_> = paths.iter().zip(1..).map(|(path, tid)| (tid, "a", Some(path.as_str()))).collect();
+        let mut numbers = snapshot(&threads);
+        for (thread, path) in numbers.threads.iter_mut().zip(&paths) {
+            thread.container = identify(path.as_bytes()).map(Arc::new);
+        }
+        let nameless = Tree::new(&numbers, &numbers, GroupBy::Cgroup);
+        assert!(
+            nameless.groups.iter().any(|group| group.label == format!("docker-{id}.scope")),
+            "{:?}",
+            told(&nameless)
+        );
+        for thread in &mut numbers.threads[..2] {
+            let known = thread.container.as_deref().cloned().unwrap_or_default();
+            thread.container = Some(Arc::new(known.called(Some("web".into()), None, None)));
+        }
+        let tree = Tree::new(&numbers, &numbers, GroupBy::Cgroup);
+        let labels: Vec<&str> = tree.groups.iter().map(|group| group.label.as_str()).collect();
+        let other = paths[2].trim_start_matches("/system.slice/");
+        assert_eq!(labels, ["/system.slice", "db.service", "web", "init.scope", "web.service", other]);
+        let containers: Vec<_> = tree.groups.iter().map(|group| group.thread.container.is_some()).collect();
+        assert_eq!(containers, [false, false, true, true, true, true]);
     }
 
     #[test]
