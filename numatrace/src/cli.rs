@@ -50,6 +50,7 @@ Examples:
   sudo numatrace -p 4711 --tree -d 30s       its existing children as well, for 30 seconds
   sudo numatrace -- ./server --port 80       start a command, traced from its first instruction
   sudo numatrace --cgroup system.slice/nginx.service --sort p99
+  sudo numatrace --container web             a container by its name, or by the beginning of its id
   sudo numatrace --all --slower-than 10ms    each such wait as a line, with who ran instead
   sudo numatrace -p 4711 -d 10s -f json -o report.json
                                              one report for a program to read

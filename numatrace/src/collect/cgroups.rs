@@ -8,6 +8,7 @@ use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
 use numatrace_common::abi::{Cgroup, CgroupPath, PATH_PIECE, kind};
 use zerocopy::IntoBytes;
 
+use super::live::Thread;
 use super::system::monotonic_ns;
 use crate::container::{identify, names::Names};
 use crate::target::quota_path;
@@ -77,8 +78,8 @@ impl Cgroups {
     }
 
     /// Reads the cgroup of a thread and tells it where it is news. The file says nothing of a thread that is gone.
-    pub(super) fn read(&mut self, tid: u32, born_ns: u64, sink: &mut dyn FnMut(&[u8])) {
-        let Ok(lines) = fs::read(self.proc.join(format!("{tid}/cgroup"))) else { return };
+    pub(super) fn read(&mut self, Thread { tid, here }: Thread, born_ns: u64, sink: &mut dyn FnMut(&[u8])) {
+        let Ok(lines) = fs::read(self.proc.join(format!("{here}/cgroup"))) else { return };
         let Some((path, v1)) = quota_path(&lines) else { return };
         let cgroup = self.number(path);
         if self.knows(tid, born_ns, cgroup) {
@@ -86,7 +87,7 @@ impl Cgroups {
             return;
         }
         // v1 shows a thread that is about to end in the root.
-        if v1 && path == b"/" && !fs::read(self.proc.join(format!("{tid}/stat"))).is_ok_and(|stat| goes_on(&stat)) {
+        if v1 && path == b"/" && !fs::read(self.proc.join(format!("{here}/stat"))).is_ok_and(|stat| goes_on(&stat)) {
             return;
         }
         self.tell(path, (tid, born_ns), cgroup, sink);

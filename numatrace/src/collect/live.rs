@@ -5,6 +5,7 @@
 //! recorded) like all others.
 
 use std::{
+    collections::HashMap,
     fs,
     ops::ControlFlow,
     sync::{
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use numatrace_common::abi::{COMM_LEN, Counters, Task, Tick, kind, task_event};
+use numatrace_common::abi::{Attributes, COMM_LEN, Counters, Task, Tick, kind, task_event};
 use zerocopy::IntoBytes;
 
 use super::{
@@ -32,7 +33,7 @@ use crate::{
     merge::Merger,
     snapshot::{Source as SourceInfo, SourceState, sources},
     source::{Source, SourceError, SourceStatus},
-    target::{FILE_IDS, Filter, Ids, Machine, OWN_IDS, QuotaHierarchy},
+    target::{FILE_IDS, Filter, Ids, Machine, QuotaHierarchy},
     topology::Topology,
 };
 
@@ -83,6 +84,15 @@ pub enum End {
     Duration,
     /// Every target has exited.
     TargetsGone,
+}
+
+/// A thread as the probes know it, and as files and system calls here do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thread {
+    /// In records.
+    pub(super) tid: u32,
+    /// In /proc.
+    pub(super) here: u32,
 }
 
 /// A running trace.
@@ -222,20 +232,29 @@ impl Live {
         self.merger.late()
     }
 
+    /// Threads by the ids with which they can be looked up here, in /proc and, but for [`Ids::Files`], by system calls. Those
+    /// that cannot be are left out.
+    fn here(&mut self, tids: impl Iterator<Item = u32>) -> Vec<Thread> {
+        match self.probes.pids.as_mut().filter(|_| self.ids == Ids::Own) {
+            Some(pids) => {
+                pids.renew();
+                tids.filter_map(|tid| Some(Thread { tid, here: pids.here(tid)? })).collect()
+            }
+            None => tids.map(|tid| Thread { tid, here: tid }).collect(),
+        }
+    }
+
     /// Looks up the names of threads that are no targets, as records like any other, which are given out at once. A
     /// thread that is gone stays without a name.
-    pub fn look_up_names(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
-        if self.ids == Ids::Own {
-            return;
-        }
-        for tid in tids {
-            let Ok(name) = fs::read(self.machine.path(format!("/proc/{tid}/comm"))) else { continue };
+    pub fn look_up_names(&mut self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
+        for Thread { tid, here } in self.here(tids.iter().copied()) {
+            let Ok(name) = fs::read(self.machine.path(format!("/proc/{here}/comm"))) else { continue };
             let mut comm = [0; COMM_LEN];
             let len = name.iter().position(|b| *b == b'\n').unwrap_or(name.len()).min(COMM_LEN - 1);
             comm[..len].copy_from_slice(&name[..len]);
             let record = Task {
                 header: Task::header(monotonic_ns(), 0, 0),
-                tid: *tid,
+                tid,
                 event: task_event::NAME,
                 comm,
                 ..Task::default()
@@ -246,25 +265,27 @@ impl Live {
 
     /// Asks the kernel how it may schedule these threads, two system calls or files each, as records like any other, which are
     /// given out at once. A thread that is gone gives none.
-    pub fn read_attributes(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
-        match self.ids {
-            Ids::Same => {
-                tids.iter().filter_map(|tid| system::attributes(*tid)).for_each(|record| sink(record.as_bytes()));
+    pub fn read_attributes(&mut self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
+        if self.ids == Ids::Files {
+            attributes::read(&self.machine, tids, &mut |record| sink(record.as_bytes()));
+            return;
+        }
+        for Thread { tid, here } in self.here(tids.iter().copied()) {
+            if let Some(record) = system::attributes(here) {
+                sink(Attributes { tid, ..record }.as_bytes());
             }
-            Ids::Files => attributes::read(&self.machine, tids, &mut |record| sink(record.as_bytes())),
-            Ids::Own => {}
         }
     }
 
     /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and once for each thread what it is called
-    /// in its own pid namespace, and tells those that are news, as
-    /// records like any other, which are given out at once. A thread that is gone gives none.
+    /// in its own pid namespace, and tells those that are news, as records like any other, which are given out at once. A thread that
+    /// is gone gives none.
     pub fn read_cgroups(&mut self, threads: &[(u32, u64)], sink: &mut dyn FnMut(&[u8])) {
-        if self.ids != Ids::Own {
-            for (tid, born_ns) in threads {
-                self.cgroups.read(*tid, *born_ns, sink);
-                self.namespace_ids.read(*tid, *born_ns, sink);
-            }
+        let born: HashMap<u32, u64> = threads.iter().copied().collect();
+        for thread in self.here(threads.iter().map(|(tid, _)| *tid)) {
+            let born_ns = born.get(&thread.tid).copied().unwrap_or_default();
+            self.cgroups.read(thread, born_ns, sink);
+            self.namespace_ids.read(thread, born_ns, sink);
         }
     }
 
@@ -550,29 +571,16 @@ fn drain_source(realtime: bool) -> SourceInfo {
 }
 
 fn attributes_source(ids: Ids) -> SourceInfo {
-    let (state, reason) = match ids {
-        Ids::Same => (SourceState::On, None),
-        Ids::Files => (SourceState::On, Some(format!("{FILE_IDS}: they are read from /proc/TID/status and stat"))),
-        Ids::Own => {
-            (SourceState::Off, Some(format!("{OWN_IDS}: policies, nice values and allowed CPUs are not known")))
-        }
-    };
-    SourceInfo { name: "sched_getattr".into(), state, reason }
+    let reason = (ids == Ids::Files).then(|| format!("{FILE_IDS}: they are read from /proc/TID/status and stat"));
+    SourceInfo { name: "sched_getattr".into(), state: SourceState::On, reason }
 }
 
-fn cgroups_source(ids: Ids) -> SourceInfo {
-    let reason = if ids == Ids::Own {
-        Some(format!("{OWN_IDS}: the cgroups of threads are not known"))
-    } else if !cgroups::are_shown() {
-        Some(
-            "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known"
-                .into(),
-        )
-    } else {
-        None
-    };
+fn cgroups_source() -> SourceInfo {
+    let reason = (!cgroups::are_shown()).then_some(
+        "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known",
+    );
     let state = if reason.is_none() { SourceState::On } else { SourceState::Off };
-    SourceInfo { name: "/proc/PID/cgroup".into(), state, reason }
+    SourceInfo { name: "/proc/PID/cgroup".into(), state, reason: reason.map(Into::into) }
 }
 
 /// What is read from files of this machine, not told by hooks.
@@ -590,14 +598,14 @@ impl LookedUp {
         let is_mounted = mounted.is_some();
         // Whoever the targets are, the first process is in the root of all cgroups, or of what is shown here.
         let targets: Vec<u32> = targets.iter().copied().chain([1]).collect();
-        let quotas = mounted.filter(|_| ids != Ids::Own).map(Quotas::new);
+        let quotas = mounted.map(Quotas::new);
         let quotas =
             quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::new(machine.proc(), machine.host_root())));
         let node_memories = NodeMemories::new(machine.sys(), topology);
         let sources = vec![
             attributes_source(ids),
-            cgroups_source(ids),
-            quota_source(quotas.is_some(), ids != Ids::Own, is_mounted),
+            cgroups_source(),
+            quota_source(quotas.is_some(), is_mounted),
             node_memory_source(node_memories.is_some()),
         ];
         LookedUp { ids, quotas, node_memories, sources }
@@ -619,14 +627,11 @@ fn first_targets(filter: &Filter, machine: &Machine) -> Vec<u32> {
     }
 }
 
-fn quota_source(shown: bool, has_files: bool, is_mounted: bool) -> SourceInfo {
-    let reason = match (shown, has_files, is_mounted) {
-        (true, ..) => None,
-        (_, true, true) => Some(
+fn quota_source(shown: bool, is_mounted: bool) -> SourceInfo {
+    let reason = match (shown, is_mounted) {
+        (true, _) => None,
+        (_, true) => Some(
             "numatrace runs in a cgroup namespace of its own, or sees a part of the hierarchy: CPU quotas of targets outside of it, and what they count, are not known",
-        ),
-        (_, false, _) => Some(
-            "numatrace runs in a pid namespace of its own, where ids are not the kernel's (mount the host's /proc and name it with --proc-root): the CPU quotas of threads are not known",
         ),
         _ => {
             Some("neither cgroup v2 nor the v1 cpu controller is mounted: CPU quotas and what they count are not known")

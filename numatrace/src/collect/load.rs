@@ -175,6 +175,8 @@ pub struct Probes {
     counted: RefCell<Box<PodShared>>,
     iterator: &'static str,
     flavour: Flavour,
+    /// What tells ids, where those of the probes are others than ours.
+    pub(super) pids: Option<Pids>,
     /// Page touches.
     pub pages: Pages,
     /// What works, and what does not.
@@ -198,26 +200,29 @@ pub struct KernelCounters {
 /// [`LoadError`]; whatever was attached by then is detached.
 pub fn load(plan: &Plan, topology: &Topology) -> Result<(Probes, Vec<Ring>), LoadError> {
     let kernel = KernelBtf::load(Path::new(btf::VMLINUX))?;
-    let plan = &known_to_probes(plan, &kernel)?;
-    match plan.flavour {
-        Some(flavour) => with_hints(plan, topology, &kernel, flavour),
-        None => with_hints(plan, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
-            LoadError::Program { .. } => with_hints(plan, topology, &kernel, Flavour::RawTp).map_err(|_| first),
+    let known = known_to_probes(plan, &kernel)?;
+    let (mut probes, rings) = match known.flavour {
+        Some(flavour) => with_hints(&known, topology, &kernel, flavour)?,
+        None => with_hints(&known, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
+            LoadError::Program { .. } => with_hints(&known, topology, &kernel, Flavour::RawTp).map_err(|_| first),
             other => Err(other),
-        }),
-    }
+        })?,
+    };
+    probes.pids = known.pids;
+    Ok((probes, rings))
 }
 
 /// The plan with ids as the probes know them, and this process's own.
 fn known_to_probes(plan: &Plan, kernel: &KernelBtf) -> Result<Known, LoadError> {
     if plan.machine.ids() == Ids::Same {
-        return Ok(Known { plan: plan.clone(), own_tgid: std::process::id() });
+        return Ok(Known { plan: plan.clone(), own_tgid: std::process::id(), pids: None });
     }
     let types = Btf::parse(kernel.bytes(), Endianness::default())
         .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
-    let pids = Pids::read(kernel, &types)?;
+    let pids = Pids::begin(kernel, &types)?;
     let own_tgid = pids.own().ok_or(LoadError::Outside(std::process::id()))?;
-    Ok(Known { plan: Plan { filter: pids.translate(&plan.filter, plan.filter_ids)?, ..plan.clone() }, own_tgid })
+    let filter = pids.translate(&plan.filter, plan.filter_ids)?;
+    Ok(Known { plan: Plan { filter, ..plan.clone() }, own_tgid, pids: Some(pids) })
 }
 
 /// A plan in the probes' terms.
@@ -225,6 +230,8 @@ struct Known {
     plan: Plan,
     /// This process, as the probes know it.
     own_tgid: u32,
+    /// What tells ids, where those of the probes are others than ours.
+    pids: Option<Pids>,
 }
 
 impl std::ops::Deref for Known {
@@ -298,7 +305,7 @@ fn attempt(
     sources.extend(feature_sources(plan, features));
     let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, &plan.machine)?;
     sources.extend(pages.sources.iter().cloned());
-    Ok((Probes { ebpf, shared, counted, iterator, flavour, pages, sources }, rings))
+    Ok((Probes { ebpf, shared, counted, iterator, flavour, pids: None, pages, sources }, rings))
 }
 
 fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {

@@ -3,8 +3,9 @@
 //! A task iterator of the object writes both; it visits what the kernel shows this process: threads of its own namespace and of
 //! those below it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Read as _;
+use std::time::{Duration, Instant};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
@@ -29,22 +30,33 @@ struct PodOffsets(PidOffsets);
 // SAFETY: plain integers without padding (the size is asserted beside the type), any bytes are valid.
 unsafe impl aya::Pod for PodOffsets {}
 
+/// What was asked is asked again after this time, where somebody wants to know.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What threads are called, and the iterator that tells it again.
+#[derive(Debug)]
+pub(super) struct Pids {
+    ebpf: Ebpf,
+    known: Known,
+    asked: Instant,
+}
+
 /// What threads are called.
 #[derive(Debug, Default)]
-pub(super) struct Pids {
+struct Known {
+    /// Ids of here by those of the probes.
+    here: HashMap<u32, u32>,
     /// Ids of the probes by those of here.
     threads: HashMap<u32, u32>,
     processes: HashMap<u32, u32>,
-    /// What the probes can visit, by their ids.
-    visible: HashSet<u32>,
 }
 
 impl Pids {
-    /// Asks the kernel once.
+    /// Asks the kernel.
     ///
     /// # Errors
     /// When the iterator is refused.
-    pub(super) fn read(kernel: &KernelBtf, types: &Btf) -> Result<Pids, LoadError> {
+    pub(super) fn begin(kernel: &KernelBtf, types: &Btf) -> Result<Pids, LoadError> {
         let failed = |reason: String| LoadError::Program { hook: "iter/task of ids".into(), reason };
         let offset = |ty: &str, member: &str| {
             kernel.offset_of(ty, member).ok_or_else(|| failed(format!("this kernel's {ty} has no member {member}")))
@@ -66,23 +78,16 @@ impl Pids {
             .map_max_entries("CELLS", 1)
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
-        let bytes = run(&mut ebpf, types).map_err(|error| failed(error.to_string()))?;
-        Ok(Pids::of(pairs(&bytes)))
-    }
-
-    fn of(pairs: impl Iterator<Item = PidPair>) -> Pids {
-        let mut pids = Pids::default();
-        for pair in pairs.take(MAX_PAIRS) {
-            pids.threads.insert(pair.own_tid, pair.tid);
-            pids.processes.insert(pair.own_tgid, pair.tgid);
-            pids.visible.extend([pair.tid, pair.tgid]);
-        }
-        pids
+        iterator(&mut ebpf)
+            .and_then(|program| program.load("task", types).map_err(|error| Failed(chain(&error))))
+            .map_err(|error| failed(error.to_string()))?;
+        let bytes = run(&mut ebpf).map_err(|error| failed(error.to_string()))?;
+        Ok(Pids { ebpf, known: Known::of(pairs(&bytes)), asked: Instant::now() })
     }
 
     /// This process as the probes know it.
     pub(super) fn own(&self) -> Option<u32> {
-        self.processes.get(&std::process::id()).copied()
+        self.known.processes.get(&std::process::id()).copied()
     }
 
     /// The filter with the ids that the probes know. `given` says whose ids it has.
@@ -90,7 +95,39 @@ impl Pids {
     /// # Errors
     /// When the kernel shows one of its threads to nobody here.
     pub(super) fn translate(&self, filter: &Filter, given: Ids) -> Result<Filter, LoadError> {
-        let visible = |id: &u32| self.visible.contains(id).then_some(*id).ok_or(LoadError::Outside(*id));
+        self.known.translate(filter, given)
+    }
+
+    /// Asks again, where it was asked long ago: ids are given anew.
+    pub(super) fn renew(&mut self) {
+        // What is refused now was granted before; what was known then has to do.
+        if self.asked.elapsed() >= AGAIN
+            && let Ok(bytes) = run(&mut self.ebpf)
+        {
+            self.known = Known::of(pairs(&bytes));
+            self.asked = Instant::now();
+        }
+    }
+
+    /// What a thread is called here.
+    pub(super) fn here(&self, tid: u32) -> Option<u32> {
+        self.known.here.get(&tid).copied()
+    }
+}
+
+impl Known {
+    fn of(pairs: impl Iterator<Item = PidPair>) -> Known {
+        let mut known = Known::default();
+        for pair in pairs.take(MAX_PAIRS) {
+            known.here.insert(pair.tid, pair.own_tid);
+            known.threads.insert(pair.own_tid, pair.tid);
+            known.processes.insert(pair.own_tgid, pair.tgid);
+        }
+        known
+    }
+
+    fn translate(&self, filter: &Filter, given: Ids) -> Result<Filter, LoadError> {
+        let visible = |id: &u32| self.here.contains_key(id).then_some(*id).ok_or(LoadError::Outside(*id));
         let own = |ids: &[u32], map: &HashMap<u32, u32>| match given {
             Ids::Own => ids.iter().map(|id| map.get(id).copied().ok_or(LoadError::Outside(*id))).collect(),
             Ids::Same | Ids::Files => ids.iter().map(visible).collect::<Result<Vec<u32>, LoadError>>(),
@@ -103,12 +140,15 @@ impl Pids {
     }
 }
 
-/// Runs the iterator. What it writes.
-fn run(ebpf: &mut Ebpf, types: &Btf) -> Result<Vec<u8>, Failed> {
+fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, Failed> {
     let program = ebpf.program_mut(PROGRAM).ok_or_else(|| Failed(format!("the eBPF object has no {PROGRAM}")))?;
-    let program: &mut Iter = program.try_into().map_err(|error: ProgramError| Failed(chain(&error)))?;
+    program.try_into().map_err(|error: ProgramError| Failed(chain(&error)))
+}
+
+/// Runs the iterator. What it writes.
+fn run(ebpf: &mut Ebpf) -> Result<Vec<u8>, Failed> {
     let refused = |error: &dyn std::error::Error| Failed(chain(error));
-    program.load("task", types).map_err(|error| refused(&error))?;
+    let program = iterator(ebpf)?;
     let id = program.attach().map_err(|error| refused(&error))?;
     let link = program.take_link(id).map_err(|error| refused(&error))?;
     let mut file = link.into_file().map_err(|error| refused(&error))?;
@@ -142,9 +182,9 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = PidPair> {
 mod tests {
     use super::*;
 
-    fn known() -> Pids {
+    fn known() -> Known {
         let pair = |tid, tgid, own_tid, own_tgid| PidPair { tid, tgid, own_tid, own_tgid };
-        Pids::of([pair(700, 700, 1, 1), pair(701, 700, 2, 1), pair(1, 900, 5, 4)].into_iter())
+        Known::of([pair(700, 700, 1, 1), pair(701, 700, 2, 1), pair(1, 900, 5, 4)].into_iter())
     }
 
     #[test]

@@ -157,7 +157,15 @@ fn both_inside() -> Result<()> {
     let done = workload.run()?;
     let report = tracer.ended()?;
     workload.finish()?;
-    ensure!(state(&report, "/proc/PID/cgroup")? == "off", "{}", report.0["sources"]);
+    for source in ["/proc/PID/cgroup", "sched_getattr"] {
+        ensure!(state(&report, source)? == "on", "{source}: {}", report.0["sources"]);
+    }
+    ensure!(state(&report, "/proc/PID/pagemap")? == "off", "{}", report.0["sources"]);
+    for (inner, outer) in &ids {
+        let thread = report.thread(*outer)?;
+        ensure!(thread.0["ns_pid"] == *inner, "{inner} in {}", thread.0);
+        ensure!(thread.0["sched"]["policy"] == "other" && thread.0["cgroup"].is_string(), "{}", thread.0);
+    }
     equal_to_proc(&as_outside(done, &ids)?, &report)
 }
 
