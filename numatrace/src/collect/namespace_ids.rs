@@ -83,7 +83,9 @@ mod tests {
         let mut told = 0;
         let mut read =
             |ids: &mut NamespaceIds, tid, born| ids.read(Thread { tid, here: tid }, born, &mut |_| told += 1);
-        (read(&mut ids, 9, 1), read(&mut ids, 9, 1), read(&mut ids, 9, 2), read(&mut ids, 8, 1));
+        for (tid, born) in [(9, 1), (9, 1), (9, 2), (8, 1)] {
+            read(&mut ids, tid, born);
+        }
         ids.forget_told();
         read(&mut ids, 9, 2);
         assert_eq!(told, 3);

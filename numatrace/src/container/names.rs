@@ -299,7 +299,7 @@ mod tests {
             put(dir.path(), list, text);
             let mut container = identify(format!("/machine.slice/libpod-{ID}.scope").as_bytes()).expect("one");
             Names::new(dir.path()).look_up(&mut container, b"");
-            assert_eq!(container.name, None, "{:.40}", text);
+            assert_eq!(container.name, None, "{text:.40}");
         }
         fs::remove_file(dir.path().join(list)).expect("it was there");
         fs::create_dir(dir.path().join(list)).expect("a folder in its place");

@@ -195,8 +195,10 @@ impl Machine {
     /// hierarchy, not at the cgroup of this container. For the calling thread and those it makes from now on; to be asked for
     /// where another /proc was named, whose cgroups these are. Says whether that is so now.
     pub fn enter_cgroup_namespace(&self) -> bool {
-        let (own, first) = (self.path("/proc/self/ns/cgroup"), self.proc.join("1/ns/cgroup"));
-        if fs::read_link(own).ok() == fs::read_link(&first).ok() {
+        // Where the first process may not be looked at: the second is the kernel's own, in the first of all namespaces.
+        let first = ["1/ns/cgroup", "2/ns/cgroup"].map(|file| self.proc.join(file));
+        let Some(first) = first.into_iter().find(|file| fs::read_link(file).is_ok()) else { return false };
+        if fs::read_link(self.path("/proc/self/ns/cgroup")).ok() == fs::read_link(&first).ok() {
             return true;
         }
         use std::os::fd::AsRawFd;

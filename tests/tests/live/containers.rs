@@ -12,12 +12,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use numatrace_tests::live::{Done, Report, Tracer, Workload, equal_to_proc, eventually, program};
 use serde_json::json;
 
-use crate::{Case, Scratch, busy_cpu, rights::refused as refused_by};
+use crate::{Case, Scratch, busy_cpu, filters::Cgroup, rights::refused as refused_by};
 
 pub const CASES: &[Case] = &[
     ("a_target_in_a_pid_namespace_has_both_ids", target_inside),
     ("inside_a_pid_namespace_its_own_ids_are_understood", both_inside),
     ("inside_a_pid_namespace_the_hosts_proc_tells_the_rest", with_proc_root),
+    ("inside_a_cgroup_namespace_paths_are_the_hosts", cgroup_namespace),
     ("inside_a_pid_namespace_a_command_is_traced_and_numatrace_is_not", command_inside),
     ("what_is_outside_of_the_pid_namespace_is_refused", outside),
     ("a_container_and_a_pod_are_their_cgroups", container),
@@ -188,6 +189,30 @@ fn with_proc_root() -> Result<()> {
         ensure!(thread.0["sched"]["policy"] == "other" && thread.0["cgroup"].is_string(), "{}", thread.0);
     }
     equal_to_proc(&as_outside(done, &ids)?, &report)
+}
+
+/// In a cgroup namespace that begins at a cgroup of its own, as most containers are.
+fn cgroup_namespace() -> Result<()> {
+    let cgroup = Cgroup::new()?;
+    let namespace = Namespace::new("cgroup-namespace")?;
+    let mut workload = namespace.workload()?;
+    let pid = child_of(workload.started())?.context("nsenter has no child")?;
+    fs::write(cgroup.0.join("below/cgroup.procs"), pid.to_string())?;
+    let name = cgroup.0.file_name().context("it has a name")?.to_string_lossy().into_owned();
+    let proc = namespace.outer_proc.to_string_lossy().into_owned();
+    let numatrace = namespace.command("numatrace", &["live", "--format", "json", "--duration", "1s"])?;
+    // A shell goes into the cgroup, and makes the namespace, before it becomes numatrace.
+    let script = "echo $$ > \"$0/cgroup.procs\" && exec unshare --cgroup \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(&cgroup.0).arg(numatrace.get_program()).args(numatrace.get_args());
+    command.args(["--proc-root", &proc, "--pid", &pid.to_string()]);
+    let report = Tracer::spawn(command)?.ended()?;
+    workload.run()?;
+    fs::write(cgroup.0.parent().context("it has one")?.join("cgroup.procs"), pid.to_string())?;
+    workload.finish()?;
+    let told = report.thread(pid)?.0["cgroup"].clone();
+    ensure!(told == format!("/{name}/below"), "{told}");
+    Ok(())
 }
 
 fn command_inside() -> Result<()> {
