@@ -423,6 +423,10 @@ pub struct Config {
     pub huge_zero_reads: u32,
     /// Not 0: the time in hint faults is summed up.
     pub hint_time: u32,
+    /// One of [`counting`](crate::sums::counting): not 0 where the probes sum up instead of writing records.
+    pub counting: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// When tracing began, ns of `CLOCK_MONOTONIC`: a process or thread that started later and has an id that was
     /// asked for is another one, which got the id anew.
     pub began: u64,
@@ -456,6 +460,8 @@ impl Config {
         encryption_mask: 0,
         huge_zero_reads: 0,
         hint_time: 0,
+        counting: 0,
+        reserved: 0,
         began: u64::MAX,
         cgroup: 0,
         comm: [0; 16],
@@ -545,7 +551,7 @@ const _: () = {
     assert!(core::mem::size_of::<Shared>() == MAX_CPUS * (64 + 64 + 64) + 64);
     assert!(core::mem::size_of::<CpuCounters>() == 64);
     assert!(core::mem::size_of::<LaneEnds>() == 128);
-    assert!(core::mem::size_of::<Config>() == 60 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 16);
+    assert!(core::mem::size_of::<Config>() == 60 * 4 + 12 * 4 + 8 + 8 + 2 * 4 + 8 + 8 + 4 * 4 + 8 + 8 + 16);
     assert!(core::mem::size_of::<TouchCounters>() == 64 && core::mem::size_of::<Sampling>() == 64);
     assert!(core::mem::size_of::<CellKey>() == 16 && core::mem::size_of::<CellCount>() == 16);
     assert!(core::mem::size_of::<NodeMap>() == MAX_STEPS * 9);

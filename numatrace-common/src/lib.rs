@@ -11,5 +11,6 @@ pub mod cause;
 pub mod clock;
 pub mod config;
 pub mod pids;
+pub mod sums;
 pub mod touch;
 pub mod wait;

@@ -70,13 +70,7 @@ pub fn comm_matches(comm: &[u8; 16]) -> bool {
 /// Whether the task's own cgroup is the one that was asked for, or below it: never the waker's (`current`).
 #[inline(always)]
 fn in_cgroup<A: Access>(task: Task<A>) -> bool {
-    // `task->cgroups->dfl_cgrp` (v2), or `task->cgroups->subsys[cpu]->cgroup` (v1).
-    let Some(css_set) = probe::<*const u8>(task.ptr(), config!(offsets.cgroups)) else { return false };
-    let Some(mut cgroup) = probe::<*const u8>(css_set, config!(offsets.css)) else { return false };
-    if config!(cgroup_v1) != 0 {
-        let Some(of_css) = probe::<*const u8>(cgroup, config!(offsets.css_cgroup)) else { return false };
-        cgroup = of_css;
-    }
+    let Some(mut cgroup) = task.cgroup() else { return false };
     let mut depth = 0;
     while depth < CGROUP_DEPTH {
         let Some(node) = probe::<*const u8>(cgroup, config!(offsets.cgroup_kn)) else { return false };

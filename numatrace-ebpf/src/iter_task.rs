@@ -20,7 +20,7 @@ use crate::{
     filter,
     kernel::{Access, Btf, Raw, Task, now, this_cpu},
     shared::Path,
-    state, task_record,
+    state, sums, task_record,
 };
 
 /// How often a state that changes under our hands is read again.
@@ -62,6 +62,12 @@ fn visit<A: Access>(task: Task<A>) {
         None => (None, false),
     };
     if let Some(state) = state {
+        if sums::on() {
+            if sums::is_news(state) {
+                sums::flush(task, state);
+            }
+            return;
+        }
         tell(task, state, leaves);
     }
 }

@@ -164,6 +164,27 @@ impl<A: Access> Task<A> {
         probe::<u64>(leader, config!(offsets.start_time)).unwrap_or(0)
     }
 
+    /// Name of its process: that of its first thread.
+    #[inline(always)]
+    pub fn process_comm(self) -> [u8; 16] {
+        let Some(leader) = probe::<*const u8>(self.ptr, config!(offsets.group_leader)) else { return [0; 16] };
+        probe::<[u8; 16]>(leader, config!(offsets.comm)).unwrap_or([0; 16])
+    }
+
+    /// Id of its own cgroup: the inode number of its directory, in v2 or in the v1 hierarchy that the configuration names.
+    #[inline(always)]
+    pub fn cgroup_id(self) -> Option<u64> {
+        probe::<u64>(probe::<*const u8>(self.cgroup()?, config!(offsets.cgroup_kn))?, config!(offsets.kn_id))
+    }
+
+    /// `task->cgroups->dfl_cgrp` (v2), or `task->cgroups->subsys[cpu]->cgroup` (v1).
+    #[inline(always)]
+    pub fn cgroup(self) -> Option<*const u8> {
+        let css_set = probe::<*const u8>(self.ptr, config!(offsets.cgroups))?;
+        let cgroup = probe::<*const u8>(css_set, config!(offsets.css))?;
+        if config!(cgroup_v1) != 0 { probe::<*const u8>(cgroup, config!(offsets.css_cgroup)) } else { Some(cgroup) }
+    }
+
     /// The process id of its parent.
     #[inline(always)]
     pub fn parent_tgid(self) -> u32 {

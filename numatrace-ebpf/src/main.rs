@@ -35,6 +35,7 @@ mod sched_wakeup_new;
 mod sched_waking;
 mod shared;
 mod state;
+mod sums;
 mod task_numa_fault;
 mod task_record;
 mod task_rename;

@@ -22,7 +22,7 @@ use crate::{
     emit::emit,
     kernel::{Access, Btf, Raw, Task, config, current_tid, now, this_cpu},
     shared::Path,
-    state,
+    state, sums,
 };
 
 #[btf_tracepoint(function = "sched_migrate_task")]
@@ -59,6 +59,10 @@ fn try_sched_migrate_task<A: Access>(task: Task<A>, dest: u32) {
     if state.phase == phase::QUEUED && config!(throttle) != throttle::OFF {
         let left = if state.stopped_queue != 0 { task.stopped() } else { Stopped::NOT };
         state.moves_queue(left, task.stopped_on(dest));
+    }
+    if sums::on() {
+        sums::migration(state, from, dest);
+        return;
     }
     let cpu = this_cpu();
     let record = Migrate {

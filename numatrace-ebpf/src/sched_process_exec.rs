@@ -22,7 +22,7 @@ use crate::{
     filter::{comm_matches, is_own},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     shared::Path,
-    state, task_record,
+    state, sums, task_record,
 };
 
 #[btf_tracepoint(function = "sched_process_exec")]
@@ -62,6 +62,14 @@ fn try_sched_process_exec<A: Access>(task: Task<A>) {
 /// Ends the counts of the old id and begins those of the new one.
 #[inline(always)]
 fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
+    if sums::on() {
+        // The process stays the same, and so does its group: only the turn that goes on begins anew.
+        sums::flush(task, state);
+        let began = state.since;
+        begin_anew(task, state, began, cpu);
+        sums::begin_again(state);
+        return;
+    }
     let how = SwitchOut {
         preempt: false,
         prev_state: TASK_DEAD,
@@ -86,6 +94,11 @@ fn change_id<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32
     let mut record = task_record::new(task, task_event::EXIT, now, cpu);
     record.tid = state.tid;
     emit(Path::Cold, cpu, record);
+    begin_anew(task, state, now, cpu);
+}
+
+#[inline(always)]
+fn begin_anew<A: Access>(task: Task<A>, state: &mut TaskState, now: u64, cpu: u32) {
     *state = TaskState::EMPTY;
     state.tid = task.pid();
     state.tgid = task.tgid();

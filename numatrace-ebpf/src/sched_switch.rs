@@ -19,7 +19,7 @@ use crate::{
     emit::{emit, emit_in_place, emit_last_turn, emit_turn},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     shared::Path,
-    state, task_record,
+    state, sums, task_record,
 };
 
 #[btf_tracepoint(function = "sched_switch")]
@@ -86,8 +86,13 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
         how.stopped = prev.stopped_from_now();
     }
     let mut ran = 0;
+    let throttled_before = task.throttled_ns;
     task.switch_out_with(now, cpu as u16, how, |task, turn| {
         ran = turn.ran;
+        if sums::on() {
+            sums::turn(task, cpu, turn, task.throttled_ns.wrapping_sub(throttled_before));
+            return;
+        }
         let record = || task.slice(now, cpu as u16, turn);
         let written = if how.dead() {
             emit_last_turn(Path::Hot, cpu, turn.waited(), task.wait_ns, record)
@@ -134,6 +139,11 @@ fn units(ns: u64) -> u32 {
 /// A thread's last switch: everything it ever counted, then its end.
 #[inline(always)]
 fn last_words<A: Access>(prev: Task<A>, task: &mut TaskState, now: u64, cpu: u32) {
+    if sums::on() {
+        sums::flush(prev, task);
+        state::forget_dead(prev, task);
+        return;
+    }
     emit_in_place(Path::Hot, cpu, || task.totals(now));
     if task.was_throttled(Stopped::NOT) {
         emit_in_place(Path::Hot, cpu, || task.throttled(now, Stopped::NOT));

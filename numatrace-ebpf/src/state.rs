@@ -13,12 +13,13 @@ use aya_ebpf::{
 };
 use numatrace_common::{
     config::hints,
+    sums::Counted,
     wait::{TaskState, phase},
 };
 
 use crate::{
     kernel::{Access, Task, config},
-    shared,
+    shared, sums,
 };
 
 /// `BPF_MAP_TYPE_TASK_STORAGE`, `BPF_F_NO_PREALLOC`: a definition by hand, in the layout of a BTF map.
@@ -43,7 +44,17 @@ static TASKS: TaskStorage<TaskState> = TaskStorage {
     map_flags: ptr::null(),
 };
 
-/// The same for `raw_tp` programs; the loader sizes it, to one entry where it is not used.
+/// States with sums, where the probes count instead of writing records.
+#[btf_map]
+static COUNTED: TaskStorage<Counted> = TaskStorage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+/// The same as [`TASKS`] for `raw_tp` programs; the loader sizes it, to one entry where it is not used.
 #[map]
 static RAW_TASKS: HashMap<u64, TaskState> = HashMap::with_max_entries(1, 0);
 
@@ -61,6 +72,21 @@ fn storage_get(ptr: *const u8, initial: *mut TaskState, flags: u64) -> *mut Task
     }
 }
 
+/// As [`storage_get`], of [`COUNTED`]; a new one is all zeroes.
+#[inline(always)]
+fn counted_get(ptr: *const u8, flags: u64) -> *mut TaskState {
+    // SAFETY: the verifier checks that `ptr` is a task. The state is the first member.
+    unsafe {
+        bpf_task_storage_get(
+            (&raw const COUNTED).cast_mut().cast(),
+            ptr.cast_mut().cast::<task_struct>(),
+            ptr::null_mut(),
+            flags,
+        )
+        .cast::<TaskState>()
+    }
+}
+
 /// The state of a target; nothing for any other thread.
 #[inline(always)]
 pub fn lookup<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
@@ -68,7 +94,7 @@ pub fn lookup<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
         if task.has_no_storage() {
             return None;
         }
-        storage_get(task.ptr(), ptr::null_mut(), 0)
+        if sums::on() { counted_get(task.ptr(), 0) } else { storage_get(task.ptr(), ptr::null_mut(), 0) }
     } else {
         RAW_TASKS.get_ptr_mut(&(task.ptr() as u64))?
     };
@@ -85,21 +111,12 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
         shared::count_refused_task();
         return None;
     }
+    if A::BTF && sums::on() {
+        return create_counted(task, phase, since);
+    }
     // Whole before anybody sees it: a hook on another CPU can come as soon as it is there.
     let mut initial = TaskState::EMPTY;
-    initial.tid = task.pid();
-    initial.tgid = task.tgid();
-    initial.nvcsw = task.nvcsw().unwrap_or(0);
-    if config!(hints) == hints::DELTAS {
-        initial.locality = task.numa_faults_locality().unwrap_or([0; 2]);
-    }
-    initial.seed(phase, since, task.cpu() as u16);
-    if phase == phase::QUEUED {
-        // What a quota stopped it from here on; before, nothing is known.
-        let stopped = task.stopped_from_now();
-        initial.stopped_queue = stopped.queue;
-        initial.stopped_before = stopped.ns;
-    }
+    fill(task, &mut initial, phase, since);
     let state = if A::BTF {
         storage_get(task.ptr(), &raw mut initial, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     } else {
@@ -111,7 +128,43 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
         }
     };
     // SAFETY: as in `lookup`.
-    let Some(state) = (unsafe { state.as_mut() }) else {
+    created(task, unsafe { state.as_mut() })
+}
+
+/// One with sums is too large for the stack: it is all zeroes first, which is a state that hooks can meet.
+#[inline(always)]
+fn create_counted<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'static mut TaskState> {
+    // SAFETY: null, or the value of this task.
+    let state = unsafe { counted_get(task.ptr(), u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE)).as_mut() };
+    if let Some(state) = state {
+        fill(task, state, phase, since);
+        sums::begin(task, state);
+        return created(task, Some(state));
+    }
+    created(task, None)
+}
+
+/// What is known of a thread that is in `phase` since `since`, into an empty state.
+#[inline(always)]
+fn fill<A: Access>(task: Task<A>, state: &mut TaskState, phase: u16, since: u64) {
+    state.tid = task.pid();
+    state.tgid = task.tgid();
+    state.nvcsw = task.nvcsw().unwrap_or(0);
+    if config!(hints) == hints::DELTAS {
+        state.locality = task.numa_faults_locality().unwrap_or([0; 2]);
+    }
+    state.seed(phase, since, task.cpu() as u16);
+    if phase == phase::QUEUED {
+        // What a quota stopped it from here on; before, nothing is known.
+        let stopped = task.stopped_from_now();
+        state.stopped_queue = stopped.queue;
+        state.stopped_before = stopped.ns;
+    }
+}
+
+#[inline(always)]
+fn created<A: Access>(task: Task<A>, state: Option<&'static mut TaskState>) -> Option<&'static mut TaskState> {
+    let Some(state) = state else {
         shared::count_refused_task();
         return None;
     };
@@ -129,7 +182,7 @@ pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'stat
 pub fn remove<A: Access>(task: Task<A>) {
     shared::count_untracked();
     if A::BTF {
-        // SAFETY: the verifier checks that this is a task.
+        // SAFETY: the verifier checks that this is a task. Nobody leaves while sums are kept.
         unsafe {
             bpf_task_storage_delete((&raw const TASKS).cast_mut().cast(), task.ptr().cast_mut().cast::<task_struct>())
         };

@@ -32,6 +32,7 @@ use crate::{
         now,
     },
     shared::{Path, slot, touch_counters},
+    sums,
 };
 
 /// What was counted. The loader makes it small where page touches are off.
@@ -99,6 +100,13 @@ pub fn node_of_page(physical: u64) -> u8 {
 /// Adds to a cell of a thread. `false` where there is no room for it.
 #[inline(always)]
 pub fn add<A: Access>(task: Task<A>, cell: u32, count: u64) -> bool {
+    if sums::on() {
+        // Of a process, whose threads are on many CPUs, and all kinds of touches as one.
+        let (kind, ..) = CellKey { start_ns: 0, tid: 0, cell }.parts();
+        let cell = if (kind as usize) < touch::KINDS { cell & !0xff } else { cell };
+        let (start_ns, tgid) = (task.process_start_time(), task.tgid());
+        return add_to_cell(start_ns, tgid, cell, tgid, count) != 0;
+    }
     add_to_cell(task.start_time(), task.pid(), cell, task.tgid(), count) != 0
 }
 
@@ -109,12 +117,33 @@ pub fn add<A: Access>(task: Task<A>, cell: u32, count: u64) -> bool {
 extern "C" fn add_to_cell(start_ns: u64, tid: u32, cell: u32, tgid: u32, count: u64) -> u32 {
     let key = CellKey { start_ns, tid, cell };
     if let Some(found) = CELLS.get_ptr_mut(&key) {
-        // SAFETY: a value of the map; see the module.
-        unsafe { (*found).count = (*found).count.wrapping_add(count) };
+        grow(found, count);
         return 1;
     }
     let first = CellCount { count, tgid, reserved: 0 };
-    u32::from(CELLS.insert(&key, &first, u64::from(BPF_NOEXIST)).is_ok())
+    if CELLS.insert(&key, &first, u64::from(BPF_NOEXIST)).is_ok() {
+        return 1;
+    }
+    if sums::on()
+        && let Some(found) = CELLS.get_ptr_mut(&key)
+    {
+        // Another thread of the process was faster.
+        grow(found, count);
+        return 1;
+    }
+    0
+}
+
+#[inline(always)]
+fn grow(cell: *mut CellCount, count: u64) {
+    // SAFETY: a value of the map; see the module.
+    unsafe {
+        if sums::on() {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut (*cell).count, count);
+        } else {
+            (*cell).count = (*cell).count.wrapping_add(count);
+        }
+    }
 }
 
 /// A hint fault ended: the time since it began, which is told only once.

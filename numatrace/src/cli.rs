@@ -8,6 +8,7 @@ mod diff;
 mod export;
 mod flight;
 mod import;
+mod serve;
 mod values;
 
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ use crate::tui::theme::Scheme;
 pub use diff::DiffArgs;
 pub use export::{ExportArgs, ExportFormat, ExportTable};
 pub use import::ImportArgs;
+pub use serve::{Listen, ServeArgs};
 pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
 
@@ -67,6 +69,7 @@ Examples:
   numatrace replay run.numatrace             a recording in the dashboard: play, pause, step, seek
   numatrace diff before.numatrace after.numatrace
                                              what changed, and whether it is more than noise
+  sudo numatrace serve                       numbers of the whole machine for Prometheus, at 127.0.0.1:9925
   numatrace doctor                           what this kernel offers, and what is missing
   numatrace config                           the dashboard's keys, theme and so on, as a file to change
 
@@ -98,6 +101,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Hold two recordings against each other.
     Diff(Box<DiffArgs>),
+    /// Give numbers of the whole machine to Prometheus.
+    Serve(Box<ServeArgs>),
     /// Say what this kernel and machine offer.
     Doctor(DoctorArgs),
     /// Print the configuration.
@@ -167,6 +172,10 @@ enum Subcommands {
     ///
     /// Needs no rights.
     Diff(Box<DiffArgs>),
+    /// Give numbers of the whole machine to Prometheus: run-queue latency, migrations, page touches, by process and cgroup
+    ///
+    /// Runs until Ctrl-C. docs/serve.md has every metric, TLS and basic authentication.
+    Serve(Box<ServeArgs>),
     /// Say what this kernel and machine offer, hook by hook, and what is lost where something is missing
     Doctor(DoctorArgs),
     /// Print the configuration of the dashboard: each value and where it comes from, as a file that can be used
@@ -718,6 +727,7 @@ where
         Some(Subcommands::Export(args)) => Command::Export(args),
         Some(Subcommands::Replay(args)) => Command::Replay(args),
         Some(Subcommands::Diff(args)) => Command::Diff(args),
+        Some(Subcommands::Serve(args)) => Command::Serve(args),
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Config(args)) => Command::Config(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),

@@ -28,6 +28,8 @@ pub struct Hook {
     pub required: bool,
     /// What is lost without it.
     pub without: &'static str,
+    /// It is of use where the probes sum up instead of writing records.
+    pub counts: bool,
 }
 
 impl Hook {
@@ -41,11 +43,16 @@ impl Hook {
 }
 
 const fn required(tracepoint: &'static str, without: &'static str) -> Hook {
-    Hook { tracepoint, required: true, without }
+    Hook { tracepoint, required: true, without, counts: true }
 }
 
 const fn optional(tracepoint: &'static str, without: &'static str) -> Hook {
-    Hook { tracepoint, required: false, without }
+    Hook { tracepoint, required: false, without, counts: true }
+}
+
+/// Of use for records alone.
+const fn for_records(tracepoint: &'static str, without: &'static str) -> Hook {
+    Hook { tracepoint, required: false, without, counts: false }
 }
 
 /// Name of the hook that finds out who wakes whom.
@@ -57,12 +64,12 @@ pub const HOOKS: [Hook; 10] = [
     required("sched_switch", "no run-queue latency, no time on CPU, no switches"),
     required("sched_wakeup", "no wakeup latency"),
     required("sched_wakeup_new", "no latency of new threads"),
-    optional(WAKING, "who wakes a thread is not known"),
+    for_records(WAKING, "who wakes a thread is not known"),
     optional("sched_migrate_task", "no migrations; node moves are still counted"),
-    optional("sched_move_numa", "migrations by NUMA balancing are counted as active balance or affinity"),
-    optional("sched_swap_numa", "swaps by NUMA balancing are counted as active balance or affinity"),
+    for_records("sched_move_numa", "migrations by NUMA balancing are counted as active balance or affinity"),
+    for_records("sched_swap_numa", "swaps by NUMA balancing are counted as active balance or affinity"),
     optional("sched_process_exec", "threads keep their old name after exec until the next tick"),
-    optional("task_rename", "threads keep their first name"),
+    for_records("task_rename", "threads keep their first name"),
     required("sched_process_fork", "new threads are found by the task iterator only"),
 ];
 

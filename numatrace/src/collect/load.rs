@@ -11,6 +11,7 @@ use numatrace_common::clock::Clock;
 use numatrace_common::config::{
     Config, CpuCounters, CpuRings, MAX_CELLS, MAX_CPUS, MAX_RINGS, NO_RING, TouchCounters, filter, throttle,
 };
+use numatrace_common::sums::{CpuPlace, MAX_GROUPS, NO_PLACE, counting};
 use thiserror::Error;
 
 use super::{
@@ -62,6 +63,10 @@ pub struct Plan {
     pub culprits: bool,
     /// Page touches.
     pub pages: PagePlan,
+    /// One of [`counting`]: not 0 where the probes sum up and write no records.
+    pub counting: u32,
+    /// Where they do: cgroups are those of the v1 hierarchy of the cpu controller.
+    pub cgroups_v1: bool,
     /// Only this flavour; `None` takes `tp_btf`, and `raw_tp` where that is refused.
     pub flavour: Option<Flavour>,
 }
@@ -201,7 +206,9 @@ pub struct KernelCounters {
 pub fn load(plan: &Plan, topology: &Topology) -> Result<(Probes, Vec<Ring>), LoadError> {
     let kernel = KernelBtf::load(Path::new(btf::VMLINUX))?;
     let known = known_to_probes(plan, &kernel)?;
-    let (mut probes, rings) = match known.flavour {
+    // Sums are kept in task storage alone.
+    let flavour = if plan.counting == counting::OFF { plan.flavour } else { Some(Flavour::TpBtf) };
+    let (mut probes, rings) = match flavour {
         Some(flavour) => with_hints(&known, topology, &kernel, flavour)?,
         None => with_hints(&known, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
             LoadError::Program { .. } => with_hints(&known, topology, &kernel, Flavour::RawTp).map_err(|_| first),
@@ -276,6 +283,9 @@ fn attempt(
     let places = pages::Globals::of(topology);
     let cpu_rings = assign_rings(&groups);
     let raw_tasks = if flavour == Flavour::RawTp { plan.max_tasks } else { 1 };
+    let counts = plan.counting != counting::OFF;
+    let (groups_most, cpus) = if counts { (MAX_GROUPS, cpu_slots(topology)) } else { (1, 1) };
+    let cpu_places = cpu_places(topology);
     let mut ebpf = EbpfLoader::new()
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .allow_unsupported_maps()
@@ -283,12 +293,16 @@ fn attempt(
         .override_global("CPU_RINGS", cpu_rings.as_slice(), true)
         .override_global("CPU_NODES", places.cpu_nodes.as_slice(), true)
         .override_global("NODE_POSITIONS", places.node_positions.as_slice(), true)
+        .override_global("CPU_PLACES", cpu_places.as_slice(), true)
         .map_max_entries("RAW_TASKS", raw_tasks)
+        .map_max_entries("GROUPS_0", groups_most)
+        .map_max_entries("GROUPS_1", groups_most)
+        .map_max_entries("CPU_SUMS", cpus)
         .map_max_entries("CELLS", if choice.needs_cells() { MAX_CELLS } else { 1 })
         .load(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error)))?;
     fill_targets(&mut ebpf, &plan.filter)?;
-    let rings = make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots)?;
+    let rings = if counts { Vec::new() } else { make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots)? };
     let Some(Map::Array(shared)) = ebpf.take_map(".bss") else { return Err(LoadError::Map(".bss")) };
     // SAFETY: integers, of which all zeroes are some.
     let counted = RefCell::new(unsafe { Box::<PodShared>::new_zeroed().assume_init() });
@@ -309,7 +323,7 @@ fn attempt(
 }
 
 fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
-    let v1 = matches!(plan.filter, Filter::Cgroup { v1: true, .. });
+    let v1 = matches!(plan.filter, Filter::Cgroup { v1: true, .. }) || plan.cgroups_v1;
     let (found, features) = offsets::find(kernel, v1).map_err(LoadError::Member)?;
     let (cgroup, comm) = match &plan.filter {
         Filter::Cgroup { id, .. } if features.cgroups => (*id, [0; 16]),
@@ -326,6 +340,7 @@ fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(C
         cgroup_v1: u32::from(v1),
         lane_slots,
         throttle: features.throttle,
+        counting: plan.counting,
         steady_clock: u32::from(system::clock_is_steady()),
         began: system::monotonic_ns(),
         cgroup,
@@ -333,6 +348,30 @@ fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(C
         ..Config::EMPTY
     };
     Ok((config, features))
+}
+
+/// Entries of arrays that have one for each possible CPU, by its number.
+pub(super) fn cpu_slots(topology: &Topology) -> u32 {
+    topology.cpus.last().map_or(1, |last| last.id + 1).min(MAX_CPUS as u32)
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodPlace(CpuPlace);
+// SAFETY: plain integers without padding, any bytes are valid.
+unsafe impl Pod for PodPlace {}
+
+/// Where each CPU is. Of one that is offline neither core nor cache is known.
+fn cpu_places(topology: &Topology) -> Vec<PodPlace> {
+    let mut places = vec![PodPlace(CpuPlace { core: NO_PLACE, llc: NO_PLACE }); MAX_CPUS];
+    for cpu in topology.cpus.iter().filter(|cpu| cpu.online) {
+        if let (Some(place), Ok(core), Ok(llc)) =
+            (places.get_mut(cpu.id as usize), u16::try_from(cpu.core), u16::try_from(cpu.llc))
+        {
+            place.0 = CpuPlace { core, llc };
+        }
+    }
+    places
 }
 
 /// CPUs that share a ring and a drain thread.
@@ -416,7 +455,7 @@ fn attach_hooks(
     types: &Btf,
 ) -> Result<Vec<Source>, LoadError> {
     let mut sources = Vec::new();
-    for hook in &HOOKS {
+    for hook in HOOKS.iter().filter(|hook| plan.counting == counting::OFF || hook.counts) {
         let name = format!("{}:{}", flavour.name(), hook.tracepoint);
         if hook.tracepoint == WAKING && !plan.wakers {
             sources.push(off(&name, "switched off with --no-wakers: who wakes a thread is not known"));
@@ -570,6 +609,19 @@ impl Probes {
         }
         let no_cell = shared.touches.iter().map(|of_cpu| of_cpu.no_cell).sum();
         Ok(KernelCounters { sum, tracked: shared.tracked, no_cell })
+    }
+
+    /// Takes a map out of the object, to be read without it.
+    pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, LoadError> {
+        self.ebpf.take_map(name).ok_or(LoadError::Map(name))
+    }
+
+    /// Time in the programs and how often they ran, where `kernel.bpf_stats_enabled` is on; for each, what the kernel says.
+    pub(super) fn run_stats(&self) -> (std::time::Duration, u64) {
+        let infos = self.ebpf.programs().filter_map(|(_, program)| program.info().ok());
+        infos.fold((std::time::Duration::ZERO, 0), |(time, runs), info| {
+            (time + info.run_time(), runs + info.run_count())
+        })
     }
 
     /// Detaches every hook; the task iterator and the counters still work.

@@ -8,8 +8,10 @@ use std::{
 use aya::{Pod, maps::MapData};
 
 const LOOKUP_ELEM: libc::c_int = 1;
+const UPDATE_ELEM: libc::c_int = 2;
 const DELETE_ELEM: libc::c_int = 3;
 const LOOKUP_BATCH: libc::c_int = 24;
+const LOOKUP_AND_DELETE_BATCH: libc::c_int = 25;
 
 /// The part of `union bpf_attr` for one element.
 #[repr(C)]
@@ -48,6 +50,18 @@ pub(super) fn read<T: Pod>(map: &MapData, index: u32, value: &mut T) -> io::Resu
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Writes the element of an array or a hash.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn write<K: Pod, V: Pod>(map: &MapData, key: &K, value: &V) -> io::Result<()> {
+    let (key, value) = (&raw const *key as u64, &raw const *value as u64);
+    let attr = ElemAttr { map_fd: descriptor(map), key, value, ..ElemAttr::default() };
+    // SAFETY: a key and a value of the map's sizes.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, UPDATE_ELEM, &raw const attr, mem::size_of::<ElemAttr>()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes an element out of a hash; one that is not there any more is no failure.
 pub(super) fn delete<K: Pod>(map: &MapData, key: &K) {
     let attr = ElemAttr { map_fd: descriptor(map), key: &raw const *key as u64, ..ElemAttr::default() };
@@ -70,6 +84,29 @@ pub(super) fn read_many<K: Pod, V: Pod>(
     keys: &mut [K],
     values: &mut [V],
 ) -> io::Result<(usize, bool)> {
+    batch(LOOKUP_BATCH, map, place, keys, values)
+}
+
+/// As [`read_many`], and takes them out of the map.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn take_many<K: Pod, V: Pod>(
+    map: &MapData,
+    place: &mut Place,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, bool)> {
+    batch(LOOKUP_AND_DELETE_BATCH, map, place, keys, values)
+}
+
+fn batch<K: Pod, V: Pod>(
+    command: libc::c_int,
+    map: &MapData,
+    place: &mut Place,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, bool)> {
     let from = place.0.unwrap_or_default();
     let mut next = 0u32;
     let room = keys.len().min(values.len());
@@ -83,7 +120,7 @@ pub(super) fn read_many<K: Pod, V: Pod>(
         ..BatchAttr::default()
     };
     // SAFETY: room for `count` keys and values of the map's sizes: any bytes are some.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attr, mem::size_of::<BatchAttr>()) };
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attr, mem::size_of::<BatchAttr>()) };
     let ended = if done == 0 {
         false
     } else {
@@ -100,4 +137,10 @@ pub(super) fn read_many<K: Pod, V: Pod>(
 fn descriptor(map: &MapData) -> u32 {
     // Descriptors are not negative.
     map.fd().as_fd().as_raw_fd() as u32
+}
+
+/// Kernel memory of a map in bytes, as the kernel says it to whoever holds the map.
+pub(super) fn memory(map: &MapData) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor(map))).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("memlock:"))?.trim().parse().ok()
 }

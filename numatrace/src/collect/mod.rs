@@ -4,6 +4,7 @@
 mod attributes;
 pub mod btf;
 mod cgroups;
+pub mod counting;
 pub mod drain;
 pub mod hooks;
 pub mod lanes;

@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use numatrace_common::sums::counting;
+
 use crate::{
     cli::{DoctorArgs, Format},
     collect::{
@@ -109,7 +111,15 @@ fn attach(topology: &Topology, machine: &Machine) -> Result<(Flavour, Vec<Source
             max_tasks: 1,
             wakers: true,
             culprits: true,
-            pages: PagePlan { source: PageSource::Auto, hints: HintSource::Auto, samples_per_second: 1, stacks: false },
+            pages: PagePlan {
+                source: PageSource::Auto,
+                hints: HintSource::Auto,
+                samples_per_second: 1,
+                stacks: false,
+                counts_only: false,
+            },
+            counting: counting::OFF,
+            cgroups_v1: false,
             flavour: Some(flavour),
         };
         match load::load(&plan, topology) {

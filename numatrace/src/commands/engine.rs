@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
+use numatrace_common::sums::counting;
+
 use crate::{
     cli::{self, Hooks, RunArgs, TraceArgs},
     collect::{
@@ -96,12 +98,7 @@ impl Setup<'_> {
             wakers: !self.trace.no_wakers,
             culprits: true,
             pages: PagePlan {
-                source: match self.trace.page_source {
-                    cli::PageSource::Auto => PageSource::Auto,
-                    cli::PageSource::Exit => PageSource::Exit,
-                    cli::PageSource::Entry => PageSource::Entry,
-                    cli::PageSource::Off => PageSource::Off,
-                },
+                source: self.trace.page_source.into(),
                 hints: match self.trace.hint_source {
                     cli::HintSource::Auto => HintSource::Auto,
                     cli::HintSource::Fentry => HintSource::Fentry,
@@ -110,7 +107,10 @@ impl Setup<'_> {
                 },
                 samples_per_second: self.trace.fault_samples,
                 stacks: self.trace.stacks,
+                counts_only: false,
             },
+            counting: counting::OFF,
+            cgroups_v1: false,
             flavour: match self.trace.hooks {
                 Hooks::Auto => None,
                 Hooks::TpBtf => Some(Flavour::TpBtf),
@@ -228,6 +228,17 @@ impl Follower for Roster {
     #[inline]
     fn model(&self) -> Option<&Model> {
         None
+    }
+}
+
+impl From<cli::PageSource> for PageSource {
+    fn from(asked: cli::PageSource) -> PageSource {
+        match asked {
+            cli::PageSource::Auto => PageSource::Auto,
+            cli::PageSource::Exit => PageSource::Exit,
+            cli::PageSource::Entry => PageSource::Entry,
+            cli::PageSource::Off => PageSource::Off,
+        }
     }
 }
 

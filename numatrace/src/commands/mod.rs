@@ -19,6 +19,7 @@ pub mod record;
 pub mod recording;
 pub mod replay;
 pub mod report;
+pub mod serve;
 mod session;
 mod slow;
 mod traced;

@@ -173,3 +173,17 @@ pub struct Sums {
     /// What works on this kernel, and what does not.
     pub sources: Vec<Source>,
 }
+
+impl Numbers {
+    /// Adds page touches and hint faults of others that are measured alike.
+    pub fn add_touches(&mut self, others: &Numbers) {
+        if let (Some(own), Some(others)) = (&mut self.touches, &others.touches) {
+            let cells = own.iter_mut().flatten().zip(others.iter().flatten());
+            cells.for_each(|(count, more)| *count += more);
+        }
+        if let (Some((local, remote)), Some((more_local, more_remote))) = (&mut self.hint_faults, others.hint_faults) {
+            *local += more_local;
+            *remote += more_remote;
+        }
+    }
+}

@@ -200,6 +200,11 @@ impl QuotaHierarchy {
         self.v1
     }
 
+    /// The folder of the cgroup that is mounted, and its path as in /proc/PID/cgroup.
+    pub(crate) fn top(&self) -> (PathBuf, PathBuf) {
+        (self.at.clone(), self.root.clone())
+    }
+
     /// The folder of a cgroup, by its path as in /proc/PID/cgroup; `None` for one that is not shown here.
     pub(crate) fn directory(&self, path: &[u8]) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStrExt;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{floor, ftrace::Ftrace, load::Load};
+use super::{floor, ftrace::Ftrace, load::Load, serve::Scraped};
 use crate::live::{Report, Tracer, Workload, bpf, perf::Recorder, program};
 
 /// One configuration.
@@ -22,6 +22,8 @@ pub enum Beside {
     Other,
     /// Programs that do nothing, on the hooks that numatrace uses.
     Floor,
+    /// `numatrace serve` on the whole machine, scraped once a second.
+    Serve(&'static [&'static str]),
     /// libbpf-tools' runqlat on the whole machine.
     Runqlat,
     /// `perf sched record` of the whole machine.
@@ -53,7 +55,7 @@ pub struct Sample {
 impl Beside {
     /// Whether a failure is a failure of numatrace.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Beside::Nothing | Beside::Target(_) | Beside::Other)
+        matches!(self, Beside::Nothing | Beside::Target(_) | Beside::Other | Beside::Serve(_))
     }
 
     /// Runs the load in this configuration.
@@ -68,6 +70,10 @@ impl Beside {
                 let ns = load.run()?;
                 tracer.stop()?;
                 unrecorded(ns)
+            }
+            Beside::Serve(flags) => {
+                let _serving = Scraped::start(flags)?;
+                unrecorded(load.run()?)
             }
             Beside::Floor => {
                 let _attached = floor::attach()?;
@@ -189,6 +195,8 @@ impl fmt::Display for Beside {
             Beside::Target([]) => write!(f, "numatrace on the load"),
             Beside::Target(flags) => write!(f, "numatrace on the load, `{}`", flags.join(" ")),
             Beside::Other => write!(f, "numatrace on another process"),
+            Beside::Serve([]) => write!(f, "numatrace serve"),
+            Beside::Serve(flags) => write!(f, "numatrace serve, `{}`", flags.join(" ")),
             Beside::Floor => write!(f, "empty programs on the same hooks"),
             Beside::Runqlat => write!(f, "runqlat"),
             Beside::Perf { realtime: yes } => write!(f, "perf sched record{}", realtime(yes)),

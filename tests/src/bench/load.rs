@@ -15,6 +15,9 @@ pub enum Load {
     PerfPipe(u32),
     /// The same by a workload of ours, where there is no perf.
     OwnPipe(u32),
+    /// `perf bench sched messaging`: ten groups of twenty senders and twenty receivers, so many messages from each sender to
+    /// each receiver of its group, on every CPU.
+    PerfMessaging(u32),
     /// Pairs of threads of a workload of ours, for a time.
     Pairs {
         /// How many.
@@ -23,6 +26,9 @@ pub enum Load {
         millis: u32,
     },
 }
+
+/// Groups of [`Load::PerfMessaging`].
+const GROUPS: u32 = 10;
 
 impl Load {
     /// One pair.
@@ -37,6 +43,7 @@ impl Load {
         let cpu = allowed_cpus()?.last().copied().unwrap_or(0);
         let line = match self {
             Load::PerfPipe(loops) => format!("nice -n -20 taskset -c {cpu} perf bench -f simple sched pipe -l {loops}"),
+            Load::PerfMessaging(loops) => format!("perf bench -f simple sched messaging -g {GROUPS} -l {loops}"),
             Load::OwnPipe(loops) => {
                 // About the time that so many round trips take.
                 let millis = loops.div_ceil(100);
@@ -58,6 +65,10 @@ impl Load {
             Load::PerfPipe(loops) => {
                 let seconds = stdout.lines().find_map(|line| line.trim().parse::<f64>().ok());
                 seconds.map(|seconds| seconds * 1e9 / f64::from(*loops))
+            }
+            Load::PerfMessaging(loops) => {
+                let seconds = stdout.lines().find_map(|line| line.trim().parse::<f64>().ok());
+                seconds.map(|seconds| seconds * 1e9 / f64::from(GROUPS * 20 * 20 * *loops))
             }
             Load::OwnPipe(loops) => rounds(stdout).map(|rounds| f64::from(loops.div_ceil(100)) * 1e6 / rounds),
             Load::Pairs { millis, .. } => rounds(stdout).map(|rounds| f64::from(*millis) * 1e6 / rounds),
@@ -85,6 +96,7 @@ impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Load::PerfPipe(loops) => write!(f, "`perf bench sched pipe -l {loops}` on one CPU"),
+            Load::PerfMessaging(loops) => write!(f, "`perf bench sched messaging -g {GROUPS} -l {loops}`"),
             Load::OwnPipe(_) => write!(f, "`workload pipes 1` on one CPU (no perf here)"),
             Load::Pairs { pairs, millis } => write!(f, "{pairs} pairs of threads over pipes, {millis} ms"),
         }
@@ -97,6 +109,7 @@ mod tests {
 
     #[test]
     fn results_are_read_among_other_lines() {
+        assert_eq!(Load::PerfMessaging(100).ns_per_round("2.000\n").unwrap(), 5_000.0);
         assert_eq!(Load::PerfPipe(100_000).ns_per_round("noise\n0.500\n").unwrap(), 5_000.0);
         let done =
             "{\"ready\":true}\n{\"done\":true,\"facts\":{\"a0\":{\"rounds\":30},\"a1\":{\"rounds\":20},\"b0\":{}}}";

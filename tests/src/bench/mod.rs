@@ -12,6 +12,7 @@ mod frame;
 mod ftrace;
 mod load;
 mod recording;
+mod serve;
 mod table;
 mod touches;
 mod usage;
@@ -37,7 +38,7 @@ struct Options {
 
 const USAGE: &str = "\
 usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [SECTION]...
-sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording, export [all]
+sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording, export, serve [all]
   --rounds N    rounds of each configuration [7]
   --loops N     round trips of the pipe benchmark [200000]
   --millis T    length of a run under full load [3000]
@@ -67,7 +68,8 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
             ("--seconds", Some(value)) => options.seconds = value.into(),
             ("--switches", Some(value)) => options.switches = value.into(),
             (
-                "pipe" | "costs" | "saturated" | "touches" | "decode" | "frame" | "dashboard" | "recording" | "export",
+                "pipe" | "costs" | "saturated" | "touches" | "decode" | "frame" | "dashboard" | "recording" | "export"
+                | "serve",
                 _,
             ) => {
                 sections.push(arg);
@@ -106,6 +108,21 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
     }
     if wanted("export") {
         recording::export::run(options.rounds.div_ceil(2), options.loops)?;
+    }
+    if wanted("serve") {
+        serve(&options)?;
+        serve::threads()?;
+    }
+    Ok(())
+}
+
+/// Counting in the kernel without records, beside the tool that does the same for one histogram.
+fn serve(options: &Options) -> Result<()> {
+    let configurations =
+        [Beside::Nothing, Beside::Serve(&[]), Beside::Serve(&["--page-source", "off"]), Beside::Runqlat];
+    for load in [Load::pipe(options.loops), Load::PerfMessaging(options.loops / 1_000)] {
+        println!("## Serving numbers: {load}\n");
+        print_added(&measure(&configurations, &load, options.rounds)?);
     }
     Ok(())
 }

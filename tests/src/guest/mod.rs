@@ -15,6 +15,8 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
+use crate::live::counting;
+
 use self::{
     checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
     placement::{bounce, hop, pinned},
@@ -57,6 +59,10 @@ pub static SUITES: [Suite; 3] = [
             check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
             check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw_tp"])),
             check("bounce_from_the_other_side", || bounce(1, 0, &[])),
+            check("counting_children_that_end", counting::children_that_end),
+            check("counting_hops_between_nodes", || counting::hop("cross_node", 1, 2)),
+            check("counting_ping_pong", || counting::ping_pong(1)),
+            check("counting_touches_from_node_0_on_node_1", || counting::touches(0, 1)),
             check("diff_of_hopping_and_pinned", diff::hopping_and_pinned),
             check("diff_of_remote_and_local_touches", diff::remote_and_local),
             check("doctor_names_every_hook", doctor),
@@ -114,6 +120,8 @@ pub static SUITES: [Suite; 3] = [
         checks: &[
             check("attaches_and_detaches", attach),
             check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
+            check("counting_hops_between_siblings", || counting::hop("smt", 0, 1)),
+            check("counting_hops_between_caches", || counting::hop("node", 1, 2)),
             check("hops_between_siblings_are_smt", || hop("smt", 0, 1)),
             check("hops_between_siblings_of_the_other_node_are_smt", || hop("smt", 6, 7)),
             check("hops_between_caches_of_a_node_are_node", || hop("node", 1, 2)),

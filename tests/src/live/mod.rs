@@ -5,6 +5,7 @@
 //! only then the workload exits. So nothing is counted that the test did not ask for.
 
 pub mod bpf;
+pub mod counting;
 pub mod perf;
 pub mod quota;
 mod report;

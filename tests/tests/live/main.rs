@@ -7,6 +7,7 @@ mod attributes;
 mod behind;
 mod cgroups;
 mod containers;
+mod counting;
 mod counts;
 mod diff;
 mod filters;
@@ -31,6 +32,7 @@ use numatrace_tests::live::{Case, cannot_trace, run_cases};
 
 fn main() -> ExitCode {
     let cases = [
+        counting::CASES,
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,

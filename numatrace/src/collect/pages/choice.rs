@@ -62,12 +62,19 @@ pub struct PagePlan {
     pub samples_per_second: u32,
     /// With callers.
     pub stacks: bool,
+    /// Processes are counted, and nothing is looked up about them.
+    pub counts_only: bool,
 }
 
 impl PagePlan {
     /// Nothing about pages.
-    pub const OFF: PagePlan =
-        PagePlan { source: PageSource::Off, hints: HintSource::Auto, samples_per_second: 0, stacks: false };
+    pub const OFF: PagePlan = PagePlan {
+        source: PageSource::Off,
+        hints: HintSource::Auto,
+        samples_per_second: 0,
+        stacks: false,
+        counts_only: false,
+    };
 }
 
 /// What was chosen, and why not more.
@@ -282,6 +289,13 @@ impl Choice {
         self.ids = ids;
         if self.resolve == resolve::ENTRY && ids != Ids::Same {
             self.give_up(if ids == Ids::Own { OWN_IDS } else { FILE_IDS }.into());
+        }
+    }
+
+    /// Where the page is to be asked for by user space, nothing comes of it: that needs records.
+    pub(super) fn leave_out_unresolved(&mut self) {
+        if self.resolve == resolve::ENTRY {
+            self.give_up("page faults are seen when they begin, and counting in the kernel needs their end".into());
         }
     }
 

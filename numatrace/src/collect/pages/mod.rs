@@ -29,7 +29,7 @@ use aya::{
 use numatrace_common::{
     abi::{self, NO_NODE, Task, TouchSample, TouchStack, Touches, kind, task_event, touch},
     config::{
-        CpuNodes, MAX_CPUS, MAX_NODE_IDS, MAX_STEPS, NO_NODE_BYTE, NodeMap as Steps, NodePositions,
+        CellKey, CpuNodes, MAX_CPUS, MAX_NODE_IDS, MAX_STEPS, NO_NODE_BYTE, NodeMap as Steps, NodePositions,
         SAMPLE_STRETCH_SHIFT, Sampling, hints, resolve,
     },
 };
@@ -195,6 +195,9 @@ impl Pages {
         let mut sources = Vec::new();
         let mut events = None;
         choice.know_ids(ids);
+        if choice.plan.counts_only {
+            choice.leave_out_unresolved();
+        }
         let memory = match memory {
             Ok(memory) => memory,
             Err(error) => {
@@ -249,6 +252,8 @@ impl Pages {
         sources.push(choice.samples_source());
         let scanner = if choice.plan.source == PageSource::Off {
             Err("switched off with --page-source off".to_owned())
+        } else if choice.plan.counts_only {
+            Err("not asked for".to_owned())
         } else if ids == Ids::Own {
             Err(OWN_IDS.to_owned())
         } else {
@@ -533,6 +538,29 @@ impl Pages {
         let passed = now.saturating_sub(self.ticked_ns).max(1);
         self.ticked_ns = now;
         self.sample_every([self.one_in(local, passed), self.one_in(remote, passed)])
+    }
+
+    /// Where only processes are counted: gives `grown` each cell that grew since the last time, and looks whether CPUs or memory
+    /// came or went. Cells of processes that are `dead`, by id and when that was noticed, are read for the last time.
+    ///
+    /// # Errors
+    /// When a map of the probes cannot be read.
+    pub(super) fn counts(
+        &mut self,
+        dead: &StdMap<u32, u64>,
+        mut grown: impl FnMut(&CellKey, u64),
+    ) -> Result<(), LoadError> {
+        self.look_at_cpus(&mut |_| {});
+        let now = monotonic_ns();
+        let told = self.events.as_mut().is_some_and(Events::memory_changed);
+        if told || now.saturating_sub(self.memory_looked_ns) > MEMORY_LOOK_NS {
+            self.memory_looked_ns = now;
+            self.look_at_memory()?;
+        }
+        if !self.choice.needs_cells() {
+            return Ok(());
+        }
+        self.cells.read(dead, |key, _, more| grown(key, more))
     }
 
     /// One in how many of `touches` in `passed` ns gives half of the samples that are allowed.
