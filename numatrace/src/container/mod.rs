@@ -34,6 +34,11 @@ pub struct Container {
 }
 
 impl Container {
+    /// One of which the path of a cgroup tells this much.
+    pub fn new(runtime: &'static str, id: impl Into<String>, pod_uid: Option<String>) -> Container {
+        Container { runtime, id: id.into(), pod_uid, ..Container::default() }
+    }
+
     /// As many digits of the id as people use.
     pub fn short_id(&self) -> &str {
         self.id.get(..12).unwrap_or(&self.id)

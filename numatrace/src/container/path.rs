@@ -44,12 +44,7 @@ pub fn identify(cgroup_path: &[u8]) -> Option<Container> {
             pod_uid = Some(uid);
         }
         if let Some((runtime, id)) = container_of_part(part, before) {
-            found = Some(Container {
-                runtime,
-                id: id.to_ascii_lowercase(),
-                pod_uid: pod_uid.clone(),
-                ..Container::default()
-            });
+            found = Some(Container::new(runtime, id.to_ascii_lowercase(), pod_uid.clone()));
         }
         before = part;
     }
