@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::PageSource;
+use super::{PageSource, RootArgs};
 
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +37,9 @@ pub struct ServeArgs {
     /// No notes on standard error; errors are still told
     #[arg(short, long)]
     pub quiet: bool,
+    /// Where /proc and /sys are.
+    #[command(flatten)]
+    pub roots: RootArgs,
 }
 
 /// 2,000 of one kind are 80,000 series and 20 MB of text for Prometheus to keep, for each machine.

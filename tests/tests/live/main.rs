@@ -6,6 +6,7 @@
 mod attributes;
 mod behind;
 mod cgroups;
+mod containers;
 mod counting;
 mod counts;
 mod diff;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,
+        containers::CASES,
         waits::CASES,
         throttled::CASES,
         touches::CASES,
