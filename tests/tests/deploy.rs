@@ -231,7 +231,7 @@ fn kubernetes_takes_it() {
     let args = args.map(|arg| OsString::from(arg.as_str().expect("text").replace("$(POD_IP)", "10.0.0.7")));
     accepted(&std::iter::once("numatrace".into()).chain(args).collect::<Vec<_>>());
     assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
-    for mount in container["volumeMounts"].as_array().into_iter().flatten() {
+    for mount in container["volumeMounts"].as_array().expect("mounts") {
         assert_eq!(mount["readOnly"], true, "{mount}");
         assert!(pod["volumes"].as_array().expect("volumes").iter().any(|volume| volume["name"] == mount["name"]));
     }
