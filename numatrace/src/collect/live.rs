@@ -143,7 +143,7 @@ impl Live {
         let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
-        let first = first_targets(&plan.filter, &plan.machine);
+        let first = first_targets(plan);
         let LookedUp { ids, mut quotas, node_memories, sources: looked_up } =
             LookedUp::find(topology, &plan.machine, &first);
         sources.extend(looked_up);
@@ -619,10 +619,14 @@ pub fn looked_up_sources(topology: &Topology, machine: &Machine) -> Vec<SourceIn
 
 /// Threads that are targets from the start, as far as the filter names them: one that is started is in our own cgroup. Of
 /// all others it is known later.
-fn first_targets(filter: &Filter, machine: &Machine) -> Vec<u32> {
-    match filter {
+fn first_targets(plan: &Plan) -> Vec<u32> {
+    match &plan.filter {
+        // What we started is in our own cgroup; its id is not of the /proc that was named.
+        Filter::Processes(_) if plan.filter_ids == Ids::Own && plan.machine.ids() == Ids::Files => {
+            plan.machine.own_id().into_iter().collect()
+        }
         Filter::Processes(ids) | Filter::Threads(ids) => ids.clone(),
-        Filter::Command(_) => vec![machine.own_id().unwrap_or_else(std::process::id)],
+        Filter::Command(_) => vec![plan.machine.own_id().unwrap_or_else(std::process::id)],
         Filter::All | Filter::Comm(_) | Filter::Cgroup { .. } => Vec::new(),
     }
 }

@@ -228,7 +228,7 @@ fn known_to_probes(plan: &Plan, kernel: &KernelBtf) -> Result<Known, LoadError> 
         .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
     let pids = Pids::begin(kernel, &types)?;
     let own_tgid = pids.own().ok_or(LoadError::Outside(std::process::id()))?;
-    let filter = pids.translate(&plan.filter, plan.filter_ids)?;
+    let filter = pids.translate(&plan.filter, plan.filter_ids, &plan.machine)?;
     Ok(Known { plan: Plan { filter, ..plan.clone() }, own_tgid, pids: Some(pids) })
 }
 

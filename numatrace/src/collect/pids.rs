@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::{
@@ -17,7 +18,7 @@ use super::{
     btf::KernelBtf,
     load::{LoadError, OBJECT, chain},
 };
-use crate::target::{Filter, Ids};
+use crate::target::{Filter, Ids, Machine};
 
 const PROGRAM: &str = "iter_pids";
 /// Threads that are told of, at most: as many as there can be ids.
@@ -94,8 +95,9 @@ impl Pids {
     ///
     /// # Errors
     /// When the kernel shows one of its threads to nobody here.
-    pub(super) fn translate(&self, filter: &Filter, given: Ids) -> Result<Filter, LoadError> {
-        self.known.translate(filter, given)
+    pub(super) fn translate(&self, filter: &Filter, given: Ids, machine: &Machine) -> Result<Filter, LoadError> {
+        let proc = if given == Ids::Own { Path::new("/proc") } else { machine.proc() };
+        self.known.translate(filter, given, &|id| proc.join(id.to_string()).exists())
     }
 
     /// Asks again, where it was asked long ago: ids are given anew.
@@ -126,11 +128,25 @@ impl Known {
         known
     }
 
-    fn translate(&self, filter: &Filter, given: Ids) -> Result<Filter, LoadError> {
-        let visible = |id: &u32| self.here.contains_key(id).then_some(*id).ok_or(LoadError::Outside(*id));
-        let own = |ids: &[u32], map: &HashMap<u32, u32>| match given {
-            Ids::Own => ids.iter().map(|id| map.get(id).copied().ok_or(LoadError::Outside(*id))).collect(),
-            Ids::Same | Ids::Files => ids.iter().map(visible).collect::<Result<Vec<u32>, LoadError>>(),
+    /// Those that have ended meanwhile are left out, as long as one is left.
+    fn translate(&self, filter: &Filter, given: Ids, lives: &dyn Fn(u32) -> bool) -> Result<Filter, LoadError> {
+        let own = |ids: &[u32], map: &HashMap<u32, u32>| {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                let known = match given {
+                    Ids::Own => map.get(id).copied(),
+                    Ids::Same | Ids::Files => self.here.contains_key(id).then_some(*id),
+                };
+                match known {
+                    Some(known) => found.push(known),
+                    None if lives(*id) => return Err(LoadError::Outside(*id)),
+                    None => {}
+                }
+            }
+            match (ids.first(), found.is_empty()) {
+                (Some(first), true) => Err(LoadError::Outside(*first)),
+                _ => Ok(found),
+            }
         };
         Ok(match filter {
             Filter::Processes(ids) => Filter::Processes(own(ids, &self.processes)?),
@@ -189,18 +205,33 @@ mod tests {
 
     #[test]
     fn ids_of_here_become_those_of_the_probes() {
-        let processes = known().translate(&Filter::Processes(vec![1, 4]), Ids::Own).expect("both are there");
+        let processes =
+            known().translate(&Filter::Processes(vec![1, 4]), Ids::Own, &|id| id < 1_000).expect("both are there");
         assert_eq!(processes, Filter::Processes(vec![700, 900]));
-        let threads = known().translate(&Filter::Threads(vec![2]), Ids::Own).expect("it is there");
+        let threads = known().translate(&Filter::Threads(vec![2]), Ids::Own, &|id| id < 1_000).expect("it is there");
         assert_eq!(threads, Filter::Threads(vec![701]));
-        assert!(matches!(known().translate(&Filter::Threads(vec![700]), Ids::Own), Err(LoadError::Outside(700))));
+        assert!(matches!(
+            known().translate(&Filter::Threads(vec![700]), Ids::Own, &|id| id < 1_000),
+            Err(LoadError::Outside(700))
+        ));
+    }
+
+    #[test]
+    fn what_has_ended_meanwhile_is_left_out() {
+        let some = known().translate(&Filter::Processes(vec![1, 5_000]), Ids::Own, &|id| id < 1_000);
+        assert_eq!(some.expect("one is there"), Filter::Processes(vec![700]));
+        let none = known().translate(&Filter::Processes(vec![5_000]), Ids::Own, &|_| false);
+        assert!(matches!(none, Err(LoadError::Outside(5_000))));
     }
 
     #[test]
     fn ids_of_the_probes_stay_where_the_kernel_shows_their_threads() {
         let filter = Filter::Processes(vec![700]);
-        assert_eq!(known().translate(&filter, Ids::Files).expect("it is there"), filter);
-        assert!(matches!(known().translate(&Filter::Processes(vec![7]), Ids::Files), Err(LoadError::Outside(7))));
+        assert_eq!(known().translate(&filter, Ids::Files, &|id| id < 1_000).expect("it is there"), filter);
+        assert!(matches!(
+            known().translate(&Filter::Processes(vec![7]), Ids::Files, &|id| id < 1_000),
+            Err(LoadError::Outside(7))
+        ));
     }
 
     #[test]

@@ -44,6 +44,7 @@ struct Diagnosis {
 /// When standard output cannot be written.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let machine = super::traced::machine(&args.roots)?;
+    super::traced::enter(&machine);
     let diagnosis = examine(&machine);
     let mut out = io::stdout().lock();
     match args.format {

@@ -59,6 +59,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 /// What collects from the kernel.
 fn collector(args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
     let machine = super::traced::machine(&args.roots)?;
+    super::traced::enter(&machine);
     preflight::check_privileges(&machine)?;
     preflight::check_kernel(&machine)?;
     let topology = Topology::read(machine.sys()).context("cannot learn the machine's CPUs and nodes")?;

@@ -28,6 +28,10 @@ impl Traced {
     /// One sentence about what stands in the way.
     pub fn find(filter: &FilterArgs, roots: &RootArgs, stdio: Stdio) -> anyhow::Result<Traced> {
         let machine = machine(roots)?;
+        let starts = !filter.command.is_empty();
+        if !starts {
+            enter(&machine);
+        }
         let mut spec = target::resolve(filter, &machine)?;
         preflight::check_privileges(&machine)?;
         preflight::check_kernel(&machine)?;
@@ -36,6 +40,10 @@ impl Traced {
             Filter::Command(command) => Some(Launched::hold(command, stdio)?),
             _ => None,
         };
+        if starts {
+            // A command stays in the cgroup namespace that it was started in.
+            enter(&machine);
+        }
         if let Some(command) = &command {
             spec.ids = vec![command.pid()];
         }
@@ -77,17 +85,20 @@ impl Traced {
     }
 }
 
-/// The machine whose /proc and /sys are there. Where another /proc was named, cgroups are looked at as its first process does.
+/// The machine whose /proc and /sys are there.
 ///
 /// # Errors
 /// One sentence, where they are not there.
 pub fn machine(roots: &RootArgs) -> anyhow::Result<Machine> {
-    let machine = Machine::this().with_roots(roots.proc_root.as_deref(), roots.sys_root.as_deref())?;
+    Ok(Machine::this().with_roots(roots.proc_root.as_deref(), roots.sys_root.as_deref())?)
+}
+
+/// Where another /proc was named, looks at cgroups as its first process does from now on.
+pub fn enter(machine: &Machine) {
     if machine.has_given_proc() {
         // Without the right to it, sources say which cgroups are not seen.
         machine.enter_cgroup_namespace();
     }
-    Ok(machine)
 }
 
 impl Drop for Traced {

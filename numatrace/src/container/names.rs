@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use super::Container;
 
 /// What is not known is looked for again after this time, and lists are read again after it at the earliest.
 const AGAIN: Duration = Duration::from_secs(60);
+/// A list is read again for an id that it does not have: one that is asked for anew, since others wait for [`AGAIN`].
+const LIST_AGAIN: Duration = Duration::from_secs(2);
 /// Containers whose names are kept; beyond, all are forgotten.
 const MAX_KNOWN: usize = 4_096;
 /// Entries of a folder that are looked at.
@@ -62,7 +65,7 @@ struct Listing {
 impl Listing {
     /// What it says about an id; read again where it is old and does not know it.
     fn get(&mut self, id: &str, now: Instant, read: impl FnOnce() -> HashMap<String, Found>) -> Option<Found> {
-        if !self.by_id.contains_key(id) && self.read.is_none_or(|at| now.duration_since(at) >= AGAIN) {
+        if !self.by_id.contains_key(id) && self.read.is_none_or(|at| now.duration_since(at) >= LIST_AGAIN) {
             self.by_id = read();
             self.read = Some(now);
         }
@@ -158,8 +161,12 @@ impl Names {
             Some(uid) => home_of(&self.root, uid)?.join(".local/share/containers/storage"),
             None => self.root.join("var/lib/containers/storage"),
         };
-        ["overlay-containers", "vfs-containers"].iter().find_map(|kind| {
-            let path = storage.join(kind).join("containers.json");
+        // Those that go when they end (`podman run --rm`, Quadlets) are in a list of their own.
+        let folders = ["overlay-containers", "vfs-containers"];
+        let lists =
+            folders.iter().flat_map(|kind| ["containers.json", "volatile-containers.json"].map(|list| (kind, list)));
+        lists.into_iter().find_map(|(kind, list)| {
+            let path = storage.join(kind).join(list);
             // A few users at most run containers; a machine on which many do is not followed without bound.
             if self.storage.len() >= 64 && !self.storage.contains_key(&path) {
                 self.storage.clear();
@@ -172,12 +179,16 @@ impl Names {
 
 /// The bytes of a plain file, at most so many; `None` where there is none, or a larger one.
 fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
-    // Not a pipe or a device, on which opening or reading would wait.
+    // Not a pipe or a device, on which opening or reading would wait; the flag is for one that comes at this moment.
     if !fs::metadata(path).ok()?.is_file() {
         return None;
     }
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(most + 1).read_to_end(&mut bytes).ok()?;
+    file.take(most + 1).read_to_end(&mut bytes).ok()?;
     (bytes.len() as u64 <= most).then_some(bytes)
 }
 

@@ -111,14 +111,16 @@ fn containers(
     wanted: &dyn Fn(&Place<Container>) -> bool,
 ) -> Result<Vec<Place<Container>>, TargetError> {
     let mut all: Vec<Place<Container>> = Vec::new();
-    let mut ids = std::collections::HashSet::new();
     let enough = std::cell::Cell::new(false);
     cgroup::walk(
         machine,
         &mut |path, v1| {
             let Some(what) = identify(path.as_os_str().as_encoded_bytes()) else { return };
-            // Those above come first, so the first with an id is the topmost.
-            if all.len() < MAX_FOUND && ids.insert(what.id.clone()) {
+            // Those above come first, so the first with an id is the topmost. A second one elsewhere in the same hierarchy
+            // is somebody's who may make cgroups, and it cannot be told which is the container.
+            let first =
+                !all.iter().any(|known| known.what.id == what.id && (known.v1 != v1 || path.starts_with(&known.path)));
+            if all.len() < MAX_FOUND && first {
                 let found = Place { what, path: path.to_owned(), v1 };
                 enough.set(enough.get() || wanted(&found));
                 all.push(found);

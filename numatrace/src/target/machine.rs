@@ -64,6 +64,11 @@ pub enum RootError {
         "--proc-root {0}: it shows the processes of a pid namespace, not those of the whole machine: give the /proc of the host"
     )]
     Namespace(String),
+    /// This process's own /proc shows another pid namespace than the one that it is in.
+    #[error(
+        "/proc is of another pid namespace than the one that numatrace runs in: if it is the host's, name it with --proc-root /proc; else mount one of this namespace (unshare --mount-proc)"
+    )]
+    NotOwn,
 }
 
 /// Why nothing can be looked up by id, with [`Ids::Own`], and what to do.
@@ -100,7 +105,8 @@ impl Machine {
                 return Err(RootError::NoFolder { option, path: shown(path), what });
             }
             match holds.iter().all(|file| path.join(file).exists()) {
-                true => Ok(path.to_owned()),
+                // Mount points are compared with it.
+                true => Ok(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
                 false => Err(RootError::Another { option, path: shown(path), what }),
             }
         };
@@ -110,6 +116,9 @@ impl Machine {
             if !self.proc_is_the_hosts() {
                 return Err(RootError::Namespace(shown(path)));
             }
+        }
+        if !self.given_proc && self.in_pid_namespace() && self.own_id() != Some(std::process::id()) {
+            return Err(RootError::NotOwn);
         }
         if let Some(path) = sys {
             self.sys = check("--sys-root", "/sys", path, &["devices/system/cpu"])?;
