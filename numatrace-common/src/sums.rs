@@ -5,7 +5,7 @@
 //!                          -> CpuSums, at once
 //! ```
 //!
-//! A thread adds to memory of its own, so that threads of one process do not contend. The task iterator visits threads when
+//! A thread has memory of its own, so that threads of one process do not contend. The task iterator visits threads when
 //! user space is about to read, and moves what they have into their group.
 
 use crate::buckets::BUCKETS;
@@ -53,8 +53,8 @@ pub struct CpuPlace {
 /// Groups that can be counted between two reads.
 pub const MAX_GROUPS: u32 = 8_192;
 
-/// What a thread has counted and its group has not yet. Only the thread's own CPU adds to `levels` and `buckets`, and whoever
-/// moves them to the group takes them out: both with one atomic instruction.
+/// What a thread has counted and its group has not yet. The CPU that it runs on adds to `buckets`, the one that moves it to
+/// `levels`, and whoever moves them to the group takes them out: each with one atomic instruction.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ThreadSums {

@@ -106,6 +106,10 @@ pub fn lookup<A: Access>(task: Task<A>) -> Option<&'static mut TaskState> {
 /// Begins to track a thread that is in `phase` since `since`. Cold paths only: it allocates.
 #[inline(always)]
 pub fn create<A: Access>(task: Task<A>, phase: u16, since: u64) -> Option<&'static mut TaskState> {
+    if let Some(known) = lookup(task) {
+        // The iterator can meet a thread before its birth is told here.
+        return Some(known);
+    }
     // Two CPUs can pass this at once: the limit can be exceeded by the number of CPUs.
     if shared::tracked() >= u64::from(config!(max_tasks)) {
         shared::count_refused_task();
@@ -182,9 +186,14 @@ fn created<A: Access>(task: Task<A>, state: Option<&'static mut TaskState>) -> O
 pub fn remove<A: Access>(task: Task<A>) {
     shared::count_untracked();
     if A::BTF {
-        // SAFETY: the verifier checks that this is a task. Nobody leaves while sums are kept.
+        let ptr = task.ptr().cast_mut().cast::<task_struct>();
+        // SAFETY: the verifier checks that this is a task.
         unsafe {
-            bpf_task_storage_delete((&raw const TASKS).cast_mut().cast(), task.ptr().cast_mut().cast::<task_struct>())
+            if sums::on() {
+                bpf_task_storage_delete((&raw const COUNTED).cast_mut().cast(), ptr);
+            } else {
+                bpf_task_storage_delete((&raw const TASKS).cast_mut().cast(), ptr);
+            }
         };
     } else {
         let _ = RAW_TASKS.remove(&(task.ptr() as u64));

@@ -237,9 +237,11 @@ fn group<A: Access>(task: Task<A>, state: &TaskState, sums: *mut ThreadSums) -> 
     if config!(counting) == counting::THREAD_GROUPS {
         key.comm = task.comm();
     }
-    let found = find(&key).or_else(|| {
-        create(&key);
-        let group = find(&key)?;
+    // Once: user space may change it meanwhile, and waits until this program has ended before it reads the other one.
+    let odd = turn_is_odd();
+    let found = find(odd, &key).or_else(|| {
+        create(odd, &key);
+        let group = find(odd, &key)?;
         // SAFETY: a value of the map.
         unsafe { (*group).comm = task.process_comm() };
         Some(group)
@@ -251,7 +253,7 @@ fn group<A: Access>(task: Task<A>, state: &TaskState, sums: *mut ThreadSums) -> 
         // SAFETY: a value of the map.
         unsafe { add(&raw mut (*sums).no_group, 1) };
     }
-    find(&GroupKey { start_ns: 0, cgroup: 0, tgid: 0, reserved: 0, comm: [0; 16] })
+    find(odd, &GroupKey { start_ns: 0, cgroup: 0, tgid: 0, reserved: 0, comm: [0; 16] })
 }
 
 #[inline(always)]
@@ -261,14 +263,14 @@ fn turn_is_odd() -> bool {
 }
 
 #[inline(always)]
-fn find(key: &GroupKey) -> Option<*mut GroupSums> {
-    if turn_is_odd() { GROUPS_1.get_ptr_mut(key) } else { GROUPS_0.get_ptr_mut(key) }
+fn find(odd: bool, key: &GroupKey) -> Option<*mut GroupSums> {
+    if odd { GROUPS_1.get_ptr_mut(key) } else { GROUPS_0.get_ptr_mut(key) }
 }
 
 /// One that is there already, because another CPU was faster, stays.
 #[inline(always)]
-fn create(key: &GroupKey) {
-    let map = if turn_is_odd() { &raw const GROUPS_1 } else { &raw const GROUPS_0 };
+fn create(odd: bool, key: &GroupKey) {
+    let map = if odd { &raw const GROUPS_1 } else { &raw const GROUPS_0 };
     // SAFETY: a map, and a key and a value of its sizes.
     unsafe {
         bpf_map_update_elem(
@@ -288,6 +290,11 @@ unsafe fn move_to(group: *mut GroupSums, state: &TaskState, sums: *mut ThreadSum
     unsafe {
         let now = now();
         let read = |number: *const u64| number.read_volatile();
+        // First of all, so that whatever comes after this is news to the next visit; a turn that is being counted is, too.
+        let changing = u32::from((&raw const state.version).read_volatile() & 1 != 0);
+        let seq = (&raw const state.seq).read_volatile().wrapping_sub(changing);
+        let migrations = (&raw const state.migrations).read_volatile();
+        // Before the beginning of the turn that goes on: it must not be counted twice.
         let mut cpu_ns = read(&raw const state.cpu_ns);
         let since = read(&raw const state.since);
         if (&raw const state.phase).read_volatile() == phase::RUNNING && now > since {
@@ -305,8 +312,8 @@ unsafe fn move_to(group: *mut GroupSums, state: &TaskState, sums: *mut ThreadSum
             (*sums).told_resyncs = resyncs;
             add(&raw mut (*group).unseen, u64::from(unseen));
         }
-        (*sums).told_seq = state.seq;
-        (*sums).told_migrations = state.migrations;
+        (*sums).told_seq = seq;
+        (*sums).told_migrations = migrations;
         take_levels((&raw mut (*sums).levels).cast(), (&raw mut (*group).levels).cast());
         take_buckets((&raw mut (*sums).buckets).cast(), (&raw mut (*group).buckets).cast());
     }

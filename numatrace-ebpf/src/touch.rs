@@ -29,7 +29,7 @@ use crate::{
     kernel::{
         Access, Task, config,
         memory::{self, Mapping, VM_SHARED},
-        now,
+        now, this_cpu,
     },
     shared::{Path, slot, touch_counters},
     sums,
@@ -105,7 +105,14 @@ pub fn add<A: Access>(task: Task<A>, cell: u32, count: u64) -> bool {
         let (kind, ..) = CellKey { start_ns: 0, tid: 0, cell }.parts();
         let cell = if (kind as usize) < touch::KINDS { cell & !0xff } else { cell };
         let (start_ns, tgid) = (task.process_start_time(), task.tgid());
-        return add_to_cell(start_ns, tgid, cell, tgid, count) != 0;
+        let stored = add_to_cell(start_ns, tgid, cell, tgid, count) != 0;
+        if !stored && kind as usize >= touch::KINDS {
+            // Touches are counted by whoever adds them.
+            let counters = touch_counters(this_cpu());
+            // SAFETY: as in `count`.
+            unsafe { (*counters).no_cell = (*counters).no_cell.wrapping_add(1) };
+        }
+        return stored;
     }
     add_to_cell(task.start_time(), task.pid(), cell, task.tgid(), count) != 0
 }

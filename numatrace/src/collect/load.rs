@@ -71,7 +71,7 @@ pub struct Plan {
     pub flavour: Option<Flavour>,
 }
 
-/// Most threads tracked by default: about 32 MB of kernel memory if all are there.
+/// Most threads tracked by default: about 32 MB of kernel memory if all are there, 128 MB where the probes count.
 pub const DEFAULT_MAX_TASKS: u32 = 131_072;
 
 /// Why the probes cannot be loaded.

@@ -139,8 +139,13 @@ fn descriptor(map: &MapData) -> u32 {
     map.fd().as_fd().as_raw_fd() as u32
 }
 
-/// Kernel memory of a map in bytes, as the kernel says it to whoever holds the map.
-pub(super) fn memory(map: &MapData) -> Option<u64> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor(map))).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("memlock:"))?.trim().parse().ok()
+/// Kernel memory in bytes of all maps that this process holds, as the kernel says it to whoever holds them.
+pub(super) fn memory_of_all() -> Option<u64> {
+    let files = std::fs::read_dir("/proc/self/fdinfo").ok()?;
+    let of_map = |info: String| {
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        field("map_type:")?;
+        field("memlock:")?.parse::<u64>().ok()
+    };
+    Some(files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok()).filter_map(of_map).sum())
 }

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::{interrupt, replay::refuse};
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         table,
         web_config::WebConfig,
     },
-    target::preflight,
+    target::{Ids, preflight},
     topology::Topology,
 };
 
@@ -62,6 +62,11 @@ fn collector(args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
     super::traced::enter(&machine);
     preflight::check_privileges(&machine)?;
     preflight::check_kernel(&machine)?;
+    if machine.ids() != Ids::Same {
+        bail!(
+            "serve counts the whole machine, and inside a pid namespace of its own the kernel shows only the threads in it: run numatrace on the host, or in a container with --pid=host (hostPID: true in Kubernetes)"
+        );
+    }
     let topology = Topology::read(machine.sys()).context("cannot learn the machine's CPUs and nodes")?;
     let look = MachineLook::new(machine.clone());
     let names = Names::new(machine.host_root());

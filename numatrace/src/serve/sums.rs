@@ -47,7 +47,7 @@ pub struct Levels {
 pub struct Numbers {
     /// Waits for a CPU that have ended, after wakeup and after preemption.
     pub runq: Latency,
-    /// Time on CPU of turns that have ended, ns.
+    /// Time on CPU, ns. Of nodes that of turns that have ended alone.
     pub cpu_ns: u64,
     /// Part of the waits in which a CPU quota had stopped the thread, ns.
     pub throttled_ns: Option<u64>,
@@ -111,7 +111,8 @@ pub struct Node {
 pub struct Bound {
     /// At most.
     pub most: usize,
-    /// Without, now: their numbers are in the other kinds alone.
+    /// Without, now: their numbers are in the other kinds alone. Of those beyond what is kept the ones that did anything since
+    /// the read before.
     pub hidden: u64,
 }
 
@@ -126,7 +127,7 @@ pub struct Cost {
     pub probes_ns: Option<u64>,
     /// Runs of the probes: where `kernel.bpf_stats_enabled` is on.
     pub probes_runs: Option<u64>,
-    /// Kernel memory of the maps, bytes.
+    /// Kernel memory of the maps and of what is kept of threads, bytes.
     pub maps_bytes: Option<u64>,
 }
 

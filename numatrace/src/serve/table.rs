@@ -98,6 +98,8 @@ struct Entry<T> {
     numbers: Numbers,
     /// It has series, since then.
     shown: Option<Duration>,
+    /// It had series once: it keeps its numbers for when it has them again.
+    was_shown: bool,
     /// When it last did anything.
     active: Duration,
     gone: Option<Duration>,
@@ -115,11 +117,13 @@ struct Kept<K, T> {
     settled: Duration,
     /// When room was last looked for: once a read.
     searched: Option<Duration>,
+    /// Those without room, since the last [`Kept::settle`] and before it.
+    turned_away: (u64, u64),
 }
 
 impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
     fn new(most_shown: usize) -> Kept<K, T> {
-        Kept { entries: HashMap::new(), most_shown, settled: Duration::ZERO, searched: None }
+        Kept { entries: HashMap::new(), most_shown, settled: Duration::ZERO, searched: None, turned_away: (0, 0) }
     }
 
     /// The entry of `key`; `None` where there is no room for it.
@@ -131,12 +135,13 @@ impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
                 self.make_room(now);
             }
             if self.entries.len() >= most {
+                self.turned_away.0 += 1;
                 return None;
             }
         }
         Some(self.entries.entry(key).or_insert_with(|| {
             let (what, numbers) = make();
-            Entry { what, numbers, shown: None, active: now, gone: None, done: 0.0, weight: 0.0 }
+            Entry { what, numbers, shown: None, was_shown: false, active: now, gone: None, done: 0.0, weight: 0.0 }
         }))
     }
 
@@ -146,12 +151,12 @@ impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
         let before = self.entries.len();
         self.entries.retain(|_, entry| entry.shown.is_some() || entry.gone.is_none());
         if self.entries.len() == before {
-            self.entries.retain(|_, entry| entry.shown.is_some() || entry.active >= settled || entry.active == now);
+            self.entries.retain(|_, entry| entry.was_shown || entry.active >= settled || entry.active == now);
         }
     }
 
     /// Looks which are gone, and gives series to those that do most.
-    fn settle(&mut self, now: Duration, mut lives: impl FnMut(&K, &T) -> bool, mut gone: impl FnMut(&K)) {
+    fn settle(&mut self, now: Duration, mut lives: impl FnMut(&K, &T) -> bool) {
         let passed = now.saturating_sub(self.settled).as_secs_f64().max(1e-3);
         let keep = 0.5_f64.powf(passed / HALF_LIFE.as_secs_f64());
         for (key, entry) in &mut self.entries {
@@ -160,7 +165,6 @@ impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
             // What was active since the last look may all the same be gone: it is looked at when it did nothing.
             if entry.gone.is_none() && entry.active < now && !lives(key, &entry.what) {
                 entry.gone = Some(now);
-                gone(key);
             }
         }
         self.entries.retain(|_, entry| match entry.gone {
@@ -169,6 +173,7 @@ impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
         });
         self.give_series(now);
         self.settled = now;
+        self.turned_away = (0, self.turned_away.0);
     }
 
     fn give_series(&mut self, now: Duration) {
@@ -187,6 +192,7 @@ impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
         for (_, key) in candidates.by_ref().take(self.most_shown.saturating_sub(shown)) {
             if let Some(entry) = self.entries.get_mut(&key) {
                 entry.shown = Some(now);
+                entry.was_shown = true;
             }
         }
         let mut settled: Vec<(f64, K)> = self
@@ -205,13 +211,14 @@ impl<K: Copy + Eq + Hash + Ord, T> Kept<K, T> {
             }
             if let Some(entry) = self.entries.get_mut(&into) {
                 entry.shown = Some(now);
+                entry.was_shown = true;
             }
         }
     }
 
     fn bound(&self) -> Bound {
         let hidden = self.entries.values().filter(|entry| entry.shown.is_none()).count();
-        Bound { most: self.most_shown, hidden: hidden as u64 }
+        Bound { most: self.most_shown, hidden: hidden as u64 + self.turned_away.1 }
     }
 
     /// Those that have series, in order.
@@ -256,6 +263,8 @@ struct OfGroup {
 #[derive(Debug)]
 struct OfCgroup {
     path: Vec<u8>,
+    /// Its id now: one that is made again at the same path goes on where the one before it ended.
+    id: u64,
 }
 
 /// Name of the threads of a group, in an order.
@@ -278,7 +287,10 @@ impl Ord for Id {
 pub struct Table {
     shape: Shape,
     processes: Kept<Id, OfProcess>,
+    /// By the id of the first cgroup at a path.
     cgroups: Kept<u64, OfCgroup>,
+    /// Ids of cgroups, and under which they are kept.
+    ids: HashMap<u64, u64>,
     groups: Option<Kept<(Id, Name), OfGroup>>,
     /// Cgroups of all processes that were added since the last [`Table::settle`], with room for them or without.
     added: HashMap<Id, u64>,
@@ -291,6 +303,7 @@ impl Table {
             shape,
             processes: Kept::new(limits.processes),
             cgroups: Kept::new(limits.cgroups),
+            ids: HashMap::new(),
             groups: limits.thread_groups.map(Kept::new),
             added: HashMap::new(),
         }
@@ -302,7 +315,9 @@ impl Table {
         let id = Id { start_ns: key.start_ns, tgid: key.tgid };
         let shape = self.shape;
         let cgroup = self.cgroup(now, look, key);
-        if let Some(entry) = self.cgroups.entry(now, cgroup, || (OfCgroup { path: Vec::new() }, shape.numbers())) {
+        if let Some(entry) =
+            self.cgroups.entry(now, cgroup, || (OfCgroup { path: Vec::new(), id: GONE }, shape.numbers()))
+        {
             entry.add(now, sums);
         }
         self.added.insert(id, cgroup);
@@ -328,49 +343,66 @@ impl Table {
 
     /// The id under which a cgroup is kept; its path is looked up once.
     fn cgroup(&mut self, now: Duration, look: &mut dyn Look, key: &GroupKey) -> u64 {
-        if self.cgroups.entries.contains_key(&key.cgroup) {
-            return key.cgroup;
+        if let Some(kept) = self.ids.get(&key.cgroup)
+            && self.cgroups.entries.contains_key(kept)
+        {
+            return *kept;
         }
         let path = if key.cgroup == GONE { None } else { look.cgroup_path(key.cgroup, key.tgid) };
-        let (id, path) = path.map_or((GONE, Vec::new()), |path| (key.cgroup, path));
+        let Some(path) = path else { return GONE };
+        let before = self.cgroups.entries.iter_mut().find(|(id, entry)| **id != GONE && entry.what.path == path);
+        let kept = match before {
+            Some((kept, entry)) => {
+                entry.what.id = key.cgroup;
+                *kept
+            }
+            None => key.cgroup,
+        };
         let shape = self.shape;
-        self.cgroups.entry(now, id, || (OfCgroup { path }, shape.numbers()));
-        id
+        self.cgroups.entry(now, kept, || (OfCgroup { path, id: key.cgroup }, shape.numbers()));
+        self.ids.insert(key.cgroup, kept);
+        kept
     }
 
-    /// Adds page touches of a process, and so of the cgroup that it is in. To be called after the process was added, where it
-    /// did anything else: of one that nothing is known of, the cgroup is not known.
-    pub fn touch(&mut self, now: Duration, id: Id, add: impl Fn(&mut Numbers)) {
+    /// Adds page touches of a process, and so of the cgroup that it is in. To be called after processes were added: of one that
+    /// nothing is known of yet nothing is done, and `false` given, unless this is the `last` time that it is asked.
+    pub fn touch(&mut self, now: Duration, id: Id, last: bool, add: impl Fn(&mut Numbers)) -> bool {
         let mut cgroup = self.added.get(&id).copied();
         if let Some(entry) = self.processes.entries.get_mut(&id) {
             entry.active = entry.active.max(now);
             add(&mut entry.numbers);
             cgroup = cgroup.or(Some(entry.what.cgroup));
         }
+        if cgroup.is_none() && !last {
+            return false;
+        }
         let (cgroup, shape) = (cgroup.unwrap_or(GONE), self.shape);
-        let entry = self.cgroups.entry(now, cgroup, || (OfCgroup { path: Vec::new() }, shape.numbers()));
+        let entry = self.cgroups.entry(now, cgroup, || (OfCgroup { path: Vec::new(), id: GONE }, shape.numbers()));
         if let Some(entry) = entry {
             add(&mut entry.numbers);
         }
+        true
     }
 
-    /// After a read: forgets what is over, and gives series to those that do most. `gone` is told each process that has ended.
-    pub fn settle(&mut self, now: Duration, look: &mut dyn Look, mut gone: impl FnMut(u32)) {
+    /// After a read: forgets what is over, and gives series to those that do most.
+    pub fn settle(&mut self, now: Duration, look: &mut dyn Look) {
         let mut newest: HashMap<u32, u64> = HashMap::new();
         for id in self.processes.entries.keys() {
             let newest = newest.entry(id.tgid).or_default();
             *newest = id.start_ns.max(*newest);
         }
-        // An id that is in use again: the older process is gone.
-        let mut lives =
-            |id: &Id| newest.get(&id.tgid).is_none_or(|newest| *newest == id.start_ns) && look.lives(id.tgid);
-        self.processes.settle(now, |id, _| lives(id), |id| gone(id.tgid));
+        // An id that is in use again: the older process is gone, and its series would be the same as those of the newer one.
+        let is_newest = |id: &Id| newest.get(&id.tgid).is_none_or(|newest| *newest <= id.start_ns);
+        self.processes.entries.retain(|id, _| is_newest(id));
+        self.processes.settle(now, |id, _| look.lives(id.tgid));
         if let Some(groups) = &mut self.groups {
-            let processes = &self.processes.entries;
-            groups.settle(now, |(id, _), _| processes.get(id).is_some_and(|process| process.gone.is_none()), |_| {});
+            groups.entries.retain(|(id, _), _| is_newest(id));
+            groups.settle(now, |(id, _), _| look.lives(id.tgid));
         }
         self.added.clear();
-        self.cgroups.settle(now, |id, _| *id == GONE || look.cgroup_lives(*id), |_| {});
+        self.cgroups.settle(now, |id, cgroup| *id == GONE || look.cgroup_lives(cgroup.id));
+        let kept = &self.cgroups.entries;
+        self.ids.retain(|_, id| kept.contains_key(id));
     }
 
     /// Processes, cgroups and thread groups that have series. The rest is left as [`Sums::default`] has it.

@@ -17,6 +17,8 @@ use crate::live::program;
 const PERIOD: Duration = Duration::from_secs(1);
 /// Threads that are made and end.
 const THREADS: u32 = 1_000_000;
+/// Processes that are made and end.
+const PROCESSES: u32 = 50_000;
 
 /// A server and its only client; both end when this is dropped.
 pub struct Scraped {
@@ -86,7 +88,23 @@ fn scrape(address: SocketAddr) -> Result<String> {
     Ok(text)
 }
 
-/// Memory before and after very many threads.
+/// A process that ends at once.
+fn fork_and_wait() -> Result<()> {
+    // SAFETY: the child does nothing but end, which is allowed after a fork of a process with threads.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error().into()),
+        // SAFETY: as above.
+        0 => unsafe { libc::_exit(0) },
+        child => {
+            // SAFETY: a child of ours that is not waited for yet, and no place for its status.
+            let ended = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            ensure!(ended == child, "a child is lost: {}", std::io::Error::last_os_error());
+            Ok(())
+        }
+    }
+}
+
+/// Memory before and after very many threads and processes.
 pub fn threads() -> Result<()> {
     println!("## Memory of serve and short-lived threads\n");
     let scraped = Scraped::start(&[])?;
@@ -95,6 +113,11 @@ pub fn threads() -> Result<()> {
     for _ in 0..THREADS {
         let made = thread::Builder::new().stack_size(64 << 10).spawn(|| {}).context("cannot make a thread")?;
         made.join().map_err(|_| anyhow::anyhow!("a thread failed"))?;
+    }
+    thread::sleep(2 * PERIOD);
+    let after_threads = scraped.memory()?;
+    for _ in 0..PROCESSES {
+        fork_and_wait()?;
     }
     thread::sleep(2 * PERIOD);
     let after = scraped.memory()?;
@@ -106,8 +129,9 @@ pub fn threads() -> Result<()> {
         .context("this process has no series")?;
     let lost: Vec<&str> = text.lines().filter(|line| line.starts_with("numatrace_lost")).collect();
     println!(
-        "{THREADS} threads of one process: {:.1} MiB before, {:.1} MiB after; {} waits counted; {}.\n",
+        "{THREADS} threads of one process, then {PROCESSES} processes: {:.1} MiB before, {:.1} MiB after the threads, {:.1} MiB after the processes; {} waits of this process counted; {}.\n",
         before as f64 / 1024.0,
+        after_threads as f64 / 1024.0,
         after as f64 / 1024.0,
         count.rsplit(' ').next().unwrap_or_default(),
         lost.join(", ")

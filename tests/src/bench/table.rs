@@ -93,6 +93,7 @@ pub fn print_added(rows: &Rows) {
             Beside::Perf { realtime: false },
             "0.2",
         ),
+        ("added by numatrace serve / by runqlat", Beside::Serve(&[]), Beside::Runqlat, "0.8"),
         ("added by numatrace on another process / by empty programs", Beside::Other, Beside::Floor, "2"),
     ];
     for (what, ours, theirs, target) in ratios {

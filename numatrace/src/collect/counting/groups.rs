@@ -97,11 +97,6 @@ impl Groups {
         }
         self.make_room_for_others(resting)
     }
-
-    /// Kernel memory, bytes.
-    pub(super) fn memory(&self) -> Option<u64> {
-        self.maps.iter().map(maps::memory).sum()
-    }
 }
 
 fn access(error: io::Error) -> LoadError {

@@ -10,7 +10,6 @@
 mod groups;
 
 use std::{
-    collections::HashMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -27,7 +26,7 @@ use super::{
     load::{self, DEFAULT_MAX_TASKS, LoadError, Plan, Probes},
     maps,
     pages::PagePlan,
-    system::{monotonic_ns, realtime_ns},
+    system::realtime_ns,
 };
 use crate::{
     serve::{
@@ -38,6 +37,11 @@ use crate::{
     target::{Filter, Ids, Machine},
     topology::Topology,
 };
+
+/// Kernel memory of a tracked thread: what is kept of it, and the kernel's own bookkeeping, in a block of 1 KiB.
+const THREAD_BYTES: u64 = 1_024;
+/// Cells that wait for the next read, at most.
+const MOST_EARLY: usize = 65_536;
 
 /// How to count.
 #[derive(Clone, Debug)]
@@ -68,7 +72,10 @@ pub struct Counting {
     /// Threads that found no room, but for those that a visit meets again and again.
     refused: u64,
     refused_seen: u64,
-    dead: HashMap<u32, u64>,
+    /// Cells of processes that nothing else is known of yet: they began between the two halves of a read.
+    early: Vec<(CellKey, u64)>,
+    /// Time on CPU of all groups, ns.
+    cpu_ns: u64,
     started_ns: u64,
     sources: Vec<Source>,
     began: Instant,
@@ -119,11 +126,12 @@ impl Counting {
             look,
             topology: topology.clone(),
             shape,
-            touched: vec![shape.numbers(); topology.nodes.len() + 1],
+            touched: vec![shape.numbers(); topology.nodes.len()],
             unseen: 0,
             refused: 0,
             refused_seen: 0,
-            dead: HashMap::new(),
+            early: Vec::new(),
+            cpu_ns: 0,
             started_ns: realtime_ns(),
             sources,
             began: Instant::now(),
@@ -144,23 +152,21 @@ impl Counting {
         let now = self.began.elapsed();
         let before = self.probes.counters()?.sum.tasks_refused;
         self.refused += before - self.refused_seen;
+        self.refused_seen = before;
         self.probes.visit_tasks()?;
         self.refused_seen = self.probes.counters()?.sum.tasks_refused;
         self.take_groups(now)?;
         self.take_touches(now)?;
         self.read_cpus()?;
-        self.dead.clear();
-        let since = monotonic_ns();
-        self.table.settle(now, &mut *self.look, |pid| {
-            self.dead.insert(pid, since);
-        });
+        self.table.settle(now, &mut *self.look);
         self.sums()
     }
 
     fn take_groups(&mut self, now: Duration) -> Result<(), LoadError> {
-        let Counting { groups, table, look, unseen, .. } = self;
+        let Counting { groups, table, look, unseen, cpu_ns, .. } = self;
         groups.take(|key, sums| {
             *unseen += sums.unseen;
+            *cpu_ns += sums.cpu_ns;
             if key.tgid == 0 && key.start_ns == 0 && key.cgroup == 0 {
                 // What found no group is in the sums of CPUs.
                 return;
@@ -170,16 +176,24 @@ impl Counting {
     }
 
     fn take_touches(&mut self, now: Duration) -> Result<(), LoadError> {
-        let Counting { probes, table, touched, .. } = self;
-        probes.pages.counts(&self.dead, |key, more| {
+        let Counting { probes, table, touched, early, .. } = self;
+        let mut add = |key: &CellKey, more: u64, last: bool| {
             let id = Id { start_ns: key.start_ns, tgid: key.tid };
+            table.touch(now, id, last, |numbers| add_touches(numbers, key, more))
+        };
+        // A read later it is known what they are, or they are gone.
+        early.drain(..).for_each(|(key, more)| {
+            add(&key, more, true);
+        });
+        probes.pages.counts(|key, more| {
             let (_, cpu_node, _) = key.parts();
             if let Some(place) = touched.get_mut(usize::from(cpu_node)) {
                 add_touches(place, key, more);
-            } else if let Some(nowhere) = touched.last_mut() {
-                add_touches(nowhere, key, more);
             }
-            table.touch(now, id, |numbers| add_touches(numbers, key, more));
+            let keep = early.len() < MOST_EARLY;
+            if !add(key, more, !keep) {
+                early.push((*key, more));
+            }
         })
     }
 
@@ -206,6 +220,8 @@ impl Counting {
                 add_cpu(&mut node.numbers, sums);
             }
         }
+        // That of turns that go on is in these.
+        total.cpu_ns = self.cpu_ns;
         for (at, numbers) in self.touched.iter().enumerate() {
             total.add_touches(numbers);
             if let Some(node) = nodes.get_mut(at) {
@@ -220,12 +236,12 @@ impl Counting {
         sums.nodes = nodes;
         sums.tracked_threads = counters.tracked;
         sums.lost = lost;
-        sums.cost = self.cost();
+        sums.cost = self.cost(counters.tracked);
         sums.sources = self.sources.clone();
         Ok(sums)
     }
 
-    fn cost(&self) -> Cost {
+    fn cost(&self, tracked: u64) -> Cost {
         let (time, runs) = self.probes.run_stats();
         let stats = bpf_stats_on();
         Cost {
@@ -233,7 +249,7 @@ impl Counting {
             memory_bytes: own_memory_bytes().unwrap_or(0),
             probes_ns: stats.then(|| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
             probes_runs: stats.then_some(runs),
-            maps_bytes: self.groups.memory().zip(maps::memory(&self.cpus)).map(|(groups, cpus)| groups + cpus),
+            maps_bytes: maps::memory_of_all().map(|maps| maps + tracked * THREAD_BYTES),
         }
     }
 }

@@ -65,13 +65,49 @@ impl Cells {
         dead: &HashMap<u32, u64>,
         mut grown: impl FnMut(&CellKey, u32, u64),
     ) -> Result<(), LoadError> {
+        let crowded = self.told.len() > CROWDED;
+        let mut looks = 0;
+        let proc = self.proc.clone();
+        self.each(|key, tgid, more, told| {
+            let mut over = dead.get(&key.tid).is_some_and(|ended| key.start_ns <= *ended);
+            if more > 0 {
+                grown(key, tgid, more);
+            } else if let Some(proc) = &proc
+                && crowded
+                && told.idle >= IDLE_READS
+                && looks < MOST_LOOKS
+            {
+                // Its end was not heard of: the record was lost, or it was no target any more.
+                looks += 1;
+                over |= !proc.join(format!("{tgid}/task/{}", key.tid)).exists();
+                told.idle = 0;
+            }
+            over
+        })
+    }
+
+    /// As [`Cells::read`], where cells are of processes, whose ends nobody tells: those that did not grow are looked for, the less
+    /// often the longer they are idle.
+    pub(super) fn read_of_processes(&mut self, mut grown: impl FnMut(&CellKey, u64)) -> Result<(), LoadError> {
+        let Some(proc) = self.proc.clone() else { return Ok(()) };
+        let mut lives: HashMap<u32, bool> = HashMap::new();
+        self.each(|key, tgid, more, told| {
+            if more > 0 {
+                grown(key, more);
+                return false;
+            }
+            let is_due = told.idle.is_power_of_two() || told.idle.is_multiple_of(IDLE_READS);
+            is_due && !*lives.entry(tgid).or_insert_with(|| proc.join(tgid.to_string()).exists())
+        })
+    }
+
+    /// Gives `visit` each cell with its process and by how much it has grown; it says whether the cell can go.
+    fn each(&mut self, mut visit: impl FnMut(&CellKey, u32, u64, &mut Told) -> bool) -> Result<(), LoadError> {
         let access = |error: io::Error| LoadError::MapAccess { map: "CELLS", cause: MapError::IoError(error) };
         self.keys.resize(BATCH, PodKey(CellKey::default()));
         self.values.resize(BATCH, PodCount(CellCount::default()));
         let mut over = Vec::new();
         let mut place = Place::default();
-        let crowded = self.told.len() > CROWDED;
-        let mut looks = 0;
         loop {
             let read = maps::read_many(&self.map, &mut place, &mut self.keys, &mut self.values);
             let (count, ended) = read.map_err(access)?;
@@ -80,21 +116,7 @@ impl Cells {
                 let more = value.count.saturating_sub(told.count);
                 told.count = value.count;
                 told.idle = if more > 0 { 0 } else { told.idle.saturating_add(1) };
-                if more > 0 {
-                    grown(key, value.tgid, more);
-                } else if let Some(proc) = &self.proc
-                    && crowded
-                    && told.idle >= IDLE_READS
-                    && looks < MOST_LOOKS
-                {
-                    // Its end was not heard of: the record was lost, or it was no target any more.
-                    looks += 1;
-                    if !proc.join(format!("{}/task/{}", value.tgid, key.tid)).exists() {
-                        over.push(*key);
-                    }
-                    told.idle = 0;
-                }
-                if dead.get(&key.tid).is_some_and(|ended| key.start_ns <= *ended) {
+                if visit(key, value.tgid, more, told) {
                     over.push(*key);
                 }
             }

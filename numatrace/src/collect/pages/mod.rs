@@ -541,15 +541,11 @@ impl Pages {
     }
 
     /// Where only processes are counted: gives `grown` each cell that grew since the last time, and looks whether CPUs or memory
-    /// came or went. Cells of processes that are `dead`, by id and when that was noticed, are read for the last time.
+    /// came or went.
     ///
     /// # Errors
     /// When a map of the probes cannot be read.
-    pub(super) fn counts(
-        &mut self,
-        dead: &StdMap<u32, u64>,
-        mut grown: impl FnMut(&CellKey, u64),
-    ) -> Result<(), LoadError> {
+    pub(super) fn counts(&mut self, grown: impl FnMut(&CellKey, u64)) -> Result<(), LoadError> {
         self.look_at_cpus(&mut |_| {});
         let now = monotonic_ns();
         let told = self.events.as_mut().is_some_and(Events::memory_changed);
@@ -560,7 +556,7 @@ impl Pages {
         if !self.choice.needs_cells() {
             return Ok(());
         }
-        self.cells.read(dead, |key, _, more| grown(key, more))
+        self.cells.read_of_processes(grown)
     }
 
     /// One in how many of `touches` in `passed` ns gives half of the samples that are allowed.
