@@ -81,6 +81,15 @@ pub const FILE_IDS: &str =
 /// Inode number of the first pid namespace, which is fixed (`PROC_PID_INIT_INO`).
 const FIRST: &str = "pid:[4026531836]";
 
+/// A folder's path without links and dots, since mount points are compared with it. Where that would be another folder
+/// (/proc/PID/root leads into another mount namespace) it stays as it is.
+fn plain(path: &Path) -> PathBuf {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let real = fs::canonicalize(path).ok().filter(|real| folder(real) == folder(path));
+    real.unwrap_or_else(|| path.to_owned())
+}
+
 impl Machine {
     /// This machine.
     pub fn this() -> Machine {
@@ -105,8 +114,7 @@ impl Machine {
                 return Err(RootError::NoFolder { option, path: shown(path), what });
             }
             match holds.iter().all(|file| path.join(file).exists()) {
-                // Mount points are compared with it.
-                true => Ok(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+                true => Ok(plain(path)),
                 false => Err(RootError::Another { option, path: shown(path), what }),
             }
         };
