@@ -4,6 +4,8 @@
 //! Every path is below the root of a [`Machine`], so that tests read fixture trees.
 
 mod cgroup;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod preflight;
 mod process;
 
