@@ -42,10 +42,8 @@ pub fn check() -> Result<()> {
 
 fn one(manifest: &str, checks: &[&str]) -> Result<()> {
     let mut check = deny();
-    check
-        .args(["--manifest-path", manifest, "--log-level", "error", "check", "--config"])
-        .arg(root().join("deny.toml"));
-    check.args(["--hide-inclusion-graph"]).args(checks);
+    check.args(["--manifest-path", manifest, "--log-level", "error", "--config"]).arg(root().join("deny.toml"));
+    check.args(["check", "--hide-inclusion-graph"]).args(checks);
     say(format!("`{}`", shown(&check)));
     run(&mut check)
 }
