@@ -19,6 +19,9 @@ pub mod demo;
 pub mod diff;
 pub mod export;
 pub mod findings;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod import;
 pub mod mempolicy;
 pub mod merge;

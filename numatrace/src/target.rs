@@ -5,6 +5,8 @@
 
 mod cgroup;
 mod container;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod machine;
 pub mod preflight;
 mod process;

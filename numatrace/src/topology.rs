@@ -3,6 +3,8 @@
 //! Read once when tracing begins: the model classes migrations with it, the collector groups rings by it, and
 //! reports show it. The root can be injected, so that tests read fixture trees.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub(crate) mod list;
 pub mod memory;
 mod sysfs;

@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    ebpf,
+    ebpf, fuzz,
     legs::{self, Leg},
-    run,
+    run, sanitize,
     setup::{self, Purpose},
     shell::say,
     vm,
@@ -54,6 +54,20 @@ enum Command {
         #[arg(long = "leg", value_name = "NAME")]
         legs: Vec<Leg>,
     },
+    /// Run the fuzz targets with AddressSanitizer, from the corpora in fuzz/corpus
+    ///
+    /// Needs a nightly toolchain; installs cargo-fuzz where it is missing. What is found is kept below target/fuzz.
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, value_name = "N", default_value_t = fuzz::SECONDS, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Instead, run the unit tests of unsafe code with AddressSanitizer, and with Miri where the toolchain has it
+        #[arg(long, conflicts_with_all = ["seconds", "targets"])]
+        asan: bool,
+        /// Targets [default: all]
+        #[arg(value_name = "TARGET")]
+        targets: Vec<String>,
+    },
     /// Boot a guest with NUMA nodes: a shell in it, or one command
     ///
     /// Leave the shell with `exit`, or at once with Ctrl-A X.
@@ -98,6 +112,10 @@ impl Cli {
             }
             Command::Run { args } => return run::numatrace(&args),
             Command::Test { legs } => return legs::run(&legs),
+            Command::Fuzz { seconds, asan, targets } => {
+                setup::setup(Purpose::Fuzz)?;
+                if asan { sanitize::run_all()? } else { fuzz::run(&targets, seconds)? }
+            }
             Command::Vm { kernel, topology, multi_thread, command } => {
                 return run::guest(&kernel, &topology, multi_thread, &command);
             }

@@ -10,7 +10,9 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    deny,
     ebpf::{self, Manifest},
+    fuzz,
     setup::{Purpose, setup},
     shell::{Privilege, command, in_ci, root, say, shown},
     source_hash::source_hash,
@@ -20,19 +22,21 @@ use crate::{
 /// A part of the tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Leg {
-    /// Format and clippy
+    /// Format, clippy, and cargo-deny
     Lint,
     /// Rebuild the eBPF objects and compare; legs after it use the rebuilt ones
     Ebpf,
     /// Every test that needs neither root nor a guest
     Unit,
+    /// Each fuzz target for 20 seconds
+    Fuzz,
     /// Tests on this machine's kernel, as root
     Live,
     /// Tests in guests with NUMA nodes
     Numa,
 }
 
-const ALL: [Leg; 5] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Live, Leg::Numa];
+const ALL: [Leg; 6] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Fuzz, Leg::Live, Leg::Numa];
 
 /// Tests that need root or a guest, which legs of their own run. nextest refuses names that nothing has, so a renamed binary is noticed.
 const NOT_UNIT: &str =
@@ -74,8 +78,10 @@ fn purposes(wanted: &[Leg]) -> Vec<Purpose> {
         return vec![Purpose::Test];
     }
     let build = wanted.contains(&Leg::Ebpf).then_some(Purpose::Build);
+    let lint = wanted.contains(&Leg::Lint).then_some(Purpose::Lint);
+    let fuzz = wanted.contains(&Leg::Fuzz).then_some(Purpose::Fuzz);
     let runner = if wanted.contains(&Leg::Live) { Purpose::Live } else { Purpose::Runner };
-    build.into_iter().chain([runner]).collect()
+    build.into_iter().chain(lint).chain(fuzz).chain([runner]).collect()
 }
 
 impl Leg {
@@ -84,6 +90,7 @@ impl Leg {
             Self::Lint => "lint",
             Self::Ebpf => "ebpf",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
             Self::Live => "live",
             Self::Numa => "numa",
         }
@@ -98,6 +105,7 @@ impl Leg {
             Self::Lint => lint(),
             Self::Ebpf => ebpf::check(),
             Self::Unit => unit(),
+            Self::Fuzz => fuzz::run(&[], fuzz::SECONDS),
             Self::Live => live(),
             Self::Numa => numa(),
         };
@@ -111,6 +119,7 @@ impl Leg {
     fn cannot_run(self) -> Option<String> {
         match self {
             Self::Lint | Self::Ebpf | Self::Unit => None,
+            Self::Fuzz => fuzz::cannot_run(),
             Self::Live => {
                 (Privilege::detect() == Privilege::None).then(|| "tests on this kernel need root or sudo".to_owned())
             }
@@ -143,6 +152,7 @@ fn lint() -> Result<()> {
         .into_iter()
         .filter_map(|mut command| step(&mut command).err())
         .map(|error| error.to_string())
+        .chain(deny::check().err().map(|error| format!("{error:#}")))
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(failed.join("; "))) }
 }

@@ -1,11 +1,14 @@
-//! The project's own tool: `cargo xtask setup|build-ebpf|run|test|vm|bench`.
+//! The project's own tool: `cargo xtask setup|build-ebpf|run|test|fuzz|vm|bench`.
 //!
 //! A library too, so that the tests boot guests through [`vm`] exactly as `cargo xtask vm` does.
 
 pub mod cli;
+pub mod deny;
 pub mod ebpf;
+pub mod fuzz;
 pub mod legs;
 pub mod run;
+pub mod sanitize;
 pub mod setup;
 pub mod shell;
 pub mod source_hash;

@@ -19,6 +19,8 @@ const KIND_FUNC: u32 = 12;
 const KIND_ENUM64: u32 = 19;
 /// Deepest nesting of anonymous members and qualifiers that is followed.
 const MAX_DEPTH: u32 = 32;
+/// Members that are looked at for one: some hundreds in a kernel's largest struct. Types that contain themselves have no end.
+const MAX_MEMBERS: u32 = 1 << 16;
 
 /// Why type information cannot be used.
 #[derive(Debug, Error)]
@@ -171,13 +173,15 @@ impl KernelBtf {
     }
 
     /// Offset in bits and type of a member, looked for in anonymous structs and unions as well.
-    fn member(&self, id: u32, wanted: &str, depth: u32) -> Option<(u32, u32)> {
+    /// `left` is how many members may still be looked at.
+    fn member(&self, id: u32, wanted: &str, depth: u32, left: &mut u32) -> Option<(u32, u32)> {
         let header = self.header(id)?;
         if depth == 0 || !matches!(header.kind, KIND_STRUCT | KIND_UNION) {
             return None;
         }
         let at = self.at(id)?;
         for i in 0..header.vlen {
+            *left = left.checked_sub(1)?;
             let entry = at + 12 + i * 12;
             let name = self.name(read_u32(&self.data, entry)?);
             let member_type = read_u32(&self.data, entry + 4)?;
@@ -188,7 +192,7 @@ impl KernelBtf {
             }
             if name.is_empty()
                 && let Some(inner) = self.resolve(member_type)
-                && let Some((more, found)) = self.member(inner, wanted, depth - 1)
+                && let Some((more, found)) = self.member(inner, wanted, depth - 1, left)
             {
                 return Some((bits.checked_add(more)?, found));
             }
@@ -205,7 +209,8 @@ impl KernelBtf {
         let mut bits = 0u32;
         for part in path.split('.') {
             id = self.resolve(id)?;
-            let (more, next) = self.member(id, part, MAX_DEPTH)?;
+            let mut left = MAX_MEMBERS;
+            let (more, next) = self.member(id, part, MAX_DEPTH, &mut left)?;
             bits = bits.checked_add(more)?;
             id = next;
         }
@@ -257,7 +262,7 @@ fn string(data: &[u8], start: usize, end: usize, offset: u32) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A tiny BTF: `struct a { int x; union { int y; struct b z; }; }`, `struct b { int p; int q; }`, an enum.
@@ -287,6 +292,10 @@ mod tests {
         types.extend([0, (KIND_UNION << 24) | 2, 8, y, 1, 0, z, 2, 0]); // 3: anonymous union
         types.extend([a, (KIND_STRUCT << 24) | 2, 12, x, 1, 0, 0, 3, 32]); // 4: struct a
         types.extend([e, (KIND_ENUM << 24) | 1, 4, e1, 7]); // 5: enum e
+        built(&types, &strings)
+    }
+
+    pub(in crate::collect) fn built(types: &[u32], strings: &[u8]) -> Vec<u8> {
         let type_len = (types.len() * 4) as u32;
         let mut out = vec![0x9f, 0xeb, 1, 0];
         for word in [24, 0, type_len, type_len, strings.len() as u32] {
@@ -295,7 +304,7 @@ mod tests {
         for word in types {
             out.extend_from_slice(&word.to_le_bytes());
         }
-        out.extend_from_slice(&strings);
+        out.extend_from_slice(strings);
         out
     }
 
@@ -309,6 +318,15 @@ mod tests {
         assert_eq!(btf.offset_of("nope", "x"), None);
         assert_eq!(btf.enumerator("e", "e1"), Some(7));
         assert!(btf.has("a") && !btf.has("c"));
+    }
+
+    #[test]
+    fn a_struct_that_contains_itself_has_an_end() {
+        // 1: an int; 2: `struct a { struct a; struct a; }`, both without a name.
+        let types = [1, 1 << 24, 4, 32, 5, (KIND_STRUCT << 24) | 2, 8, 0, 2, 0, 0, 2, 0];
+        let btf = KernelBtf::parse(built(&types, b"\0int\0a\0")).expect("valid");
+        assert!(btf.has("a"));
+        assert_eq!(btf.offset_of("a", "x"), None);
     }
 
     #[test]

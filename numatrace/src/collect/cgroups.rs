@@ -228,6 +228,19 @@ fn goes_on(stat: &[u8]) -> bool {
     flags.and_then(|flags| flags.parse::<u32>().ok()).is_some_and(|flags| flags & EXITING == 0)
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = goes_on(bytes);
+    let mut cgroups = Cgroups::default();
+    let number = cgroups.number(bytes);
+    let mut above = Some(number).filter(|number| *number != NOT_KNOWN);
+    while let Some(number) = above {
+        let path = cgroups.path(number).map(<[u8]>::to_vec).expect("it has a path");
+        above = cgroups.parent(number);
+        assert!(above.and_then(|above| cgroups.path(above)).is_none_or(|at| at.len() < path.len()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

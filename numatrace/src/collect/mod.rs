@@ -6,6 +6,8 @@ pub mod btf;
 mod cgroups;
 pub mod counting;
 pub mod drain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod hooks;
 pub mod lanes;
 pub mod live;

@@ -96,6 +96,13 @@ fn counted(text: &str, memory: NodeMemory) -> NodeMemory {
     NodeMemory { hit: count("numa_hit "), miss: count("numa_miss "), foreign: count("numa_foreign "), ..memory }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(text: &str) {
+    if let Some(memory) = memory(text) {
+        let _ = counted(text, memory);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

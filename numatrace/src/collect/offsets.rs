@@ -27,7 +27,9 @@ pub fn find(btf: &KernelBtf, cgroup_v1: bool) -> Result<(Offsets, Features), &'s
     let needed = |path: &'static str| btf.offset_of("task_struct", path).ok_or(path);
     let css = if cgroup_v1 {
         match (btf.offset_of("css_set", "subsys"), btf.enumerator("cgroup_subsys_id", "cpu_cgrp_id")) {
-            (Some(array), Some(index)) => array + 8 * index,
+            (Some(array), Some(index)) => {
+                index.checked_mul(8).and_then(|inside| array.checked_add(inside)).unwrap_or(MISSING)
+            }
             _ => MISSING,
         }
     } else {
@@ -130,5 +132,28 @@ fn throttling(offsets: &Offsets) -> u32 {
         () if by_queue => throttle::QUEUE,
         () if has(&by_load) && has(&[offsets.rq_clock_pelt, offsets.rq_lost_idle]) => throttle::LOAD,
         () => throttle::OFF,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::btf::tests::built;
+    use super::*;
+
+    #[test]
+    fn an_index_beyond_all_places_is_survived() {
+        const STRUCT: u32 = 4 << 24 | 1;
+        const ENUM: u32 = 6 << 24 | 1;
+        // 1: an int; 2: `struct css_set { int subsys; }`; 3: `enum cgroup_subsys_id { cpu_cgrp_id = 0x20000000 }`.
+        let strings = b"\0int\0css_set\0subsys\0cgroup_subsys_id\0cpu_cgrp_id\0";
+        let at = |name: &[u8]| strings.windows(name.len()).position(|here| here == name).expect("a name") as u32;
+        let css = [at(b"css_set"), STRUCT, 16, at(b"subsys"), 1, 64];
+        let ids = [at(b"cgroup_subsys_id"), ENUM, 4, at(b"cpu_cgrp_id"), 0x2000_0000];
+        let btf = KernelBtf::parse(built(&[&[1, 1 << 24, 4, 32][..], &css, &ids].concat(), strings)).expect("valid");
+        assert_eq!(
+            (btf.offset_of("css_set", "subsys"), btf.enumerator("cgroup_subsys_id", "cpu_cgrp_id")),
+            (Some(8), Some(0x2000_0000))
+        );
+        assert_eq!(find(&btf, true), Err("pid"));
     }
 }

@@ -177,6 +177,13 @@ fn tell(cgroup: u32, counts: &Counts, sink: &mut dyn FnMut(&[u8])) {
     sink(record.as_bytes());
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(text: &str) {
+    let v1 = stat(text, true);
+    assert_eq!(stat(text, false).periods, v1.periods);
+    let _ = quota_v2(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

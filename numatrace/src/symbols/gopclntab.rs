@@ -10,7 +10,7 @@ use super::bytes::Bytes;
 use super::elf::Stretch;
 
 /// Bytes of a name.
-const LONGEST_NAME: usize = 4_096;
+pub(super) const LONGEST_NAME: usize = 4_096;
 /// The most functions among which one is searched by its name.
 const MAX_SEARCH: u64 = 1 << 18;
 

@@ -14,6 +14,8 @@ mod cache;
 mod demangle;
 mod elf;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod golang;
 mod gopclntab;
 mod maps;

@@ -132,6 +132,13 @@ fn mounts(machine: &Machine) -> Result<Vec<Mount>, TargetError> {
     Ok(if hosts.is_empty() { all } else { hosts })
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(text: &str) {
+    for mount in text.lines().filter_map(mount) {
+        assert!(crate::text::visible(&shown(&mount.at)) == shown(&mount.at), "not safe to show");
+    }
+}
+
 fn mount(line: &str) -> Option<Mount> {
     let (place, source) = line.split_once(" - ")?;
     let mut place = place.split(' ').skip(3);
@@ -193,6 +200,12 @@ impl QuotaHierarchy {
     #[cfg(test)]
     pub(crate) fn at(path: &Path, v1: bool) -> QuotaHierarchy {
         QuotaHierarchy { at: path.to_owned(), root: "/".into(), v1 }
+    }
+
+    /// One for [`crate::fuzz`].
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn fuzzed() -> QuotaHierarchy {
+        QuotaHierarchy { at: "/sys/fs/cgroup".into(), root: "/".into(), v1: false }
     }
 
     /// Files are those of v1.

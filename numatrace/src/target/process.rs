@@ -26,17 +26,8 @@ impl Machine {
     /// The thread with this id; `None` when there is none.
     pub(super) fn task(&self, tid: u32) -> Option<Task> {
         let status = fs::read(self.path(format!("/proc/{tid}/status"))).ok()?;
-        let field = |name: &str| {
-            status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes())).map(<[u8]>::trim_ascii)
-        };
-        let number = |name: &str| field(name).and_then(first_number);
-        Some(Task {
-            tid,
-            tgid: number("Tgid:")?,
-            comm: self.comm(tid).or_else(|| field("Name:").map(display_bytes)).unwrap_or_default(),
-            uid: number("Uid:"),
-            dead: field("State:").is_some_and(|state| matches!(state.first(), Some(b'Z' | b'X'))),
-        })
+        let task = task(tid, &status)?;
+        Some(Task { comm: self.comm(tid).unwrap_or(task.comm), ..task })
     }
 
     /// The raw name from `comm`: that in `status` is escaped by the kernel.
@@ -78,6 +69,21 @@ impl Machine {
     }
 }
 
+/// What /proc/TID/status says.
+fn task(tid: u32, status: &[u8]) -> Option<Task> {
+    let field = |name: &str| {
+        status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes())).map(<[u8]>::trim_ascii)
+    };
+    let number = |name: &str| field(name).and_then(first_number);
+    Some(Task {
+        tid,
+        tgid: number("Tgid:")?,
+        comm: field("Name:").map(display_bytes).unwrap_or_default(),
+        uid: number("Uid:"),
+        dead: field("State:").is_some_and(|state| matches!(state.first(), Some(b'Z' | b'X'))),
+    })
+}
+
 /// The names in a directory that are numbers.
 fn numbers_in(dir: &Path) -> std::io::Result<Vec<u32>> {
     Ok(fs::read_dir(dir)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
@@ -92,4 +98,12 @@ fn first_number(text: &[u8]) -> Option<u32> {
 fn parent_of(stat: &[u8]) -> Option<u32> {
     let end = stat.iter().rposition(|b| *b == b')')?;
     std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Some(task) = task(7, bytes) {
+        assert_eq!(crate::text::visible(&task.comm), task.comm, "not safe to show");
+    }
+    let _ = parent_of(bytes);
 }

@@ -205,7 +205,10 @@ fn numbered(dir: &Path, prefix: &str) -> Result<Vec<u64>, TopologyError> {
 
 /// Spans of zones that have memory, as they come; none where the file is not there.
 fn read_zones(path: &Path) -> Result<Vec<Span>, TopologyError> {
-    let Some(text) = optional(path)? else { return Ok(Vec::new()) };
+    optional(path)?.map_or(Ok(Vec::new()), |text| zones(path, &text))
+}
+
+fn zones(path: &Path, text: &str) -> Result<Vec<Span>, TopologyError> {
     let mut zones = Vec::new();
     let mut zone: Option<Zone> = None;
     for line in text.lines() {
@@ -272,6 +275,15 @@ fn settle(block: &Span, zones: &[Span]) -> Vec<Span> {
     }
     let cut = |zone: &Span| Span { start: zone.start.max(block.start), end: zone.end.min(block.end), ..*zone };
     zones.iter().map(cut).filter(|piece| piece.start < piece.end).collect()
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(path: &Path, text: &str) {
+    let Ok(zones) = zones(path, text) else { return };
+    let pieces = disjoint(&zones);
+    assert!(pieces.windows(2).all(|two| two[0].end <= two[1].start), "they overlap");
+    let block = Span { start: 0, end: u64::MAX, node: None };
+    assert_eq!(settle(&block, &pieces), pieces);
 }
 
 /// Bytes of a page.

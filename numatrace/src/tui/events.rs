@@ -495,6 +495,13 @@ const fn page(lines: usize) -> usize {
     if page == 0 { 1 } else { page }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(text: &str) {
+    let filter = Filter::parse(text);
+    assert!(!filter.has_words() || !filter.terms.is_empty());
+    assert!(filter.wrong.is_none_or(|why| !why.is_empty()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

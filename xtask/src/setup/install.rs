@@ -64,6 +64,13 @@ impl Machine {
                 say_and_run(install)
             }
             Need::Nextest => say_and_run(cargo_install(&["cargo-nextest"])),
+            Need::Nightly => {
+                let mut install = command("rustup");
+                install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
+                say_and_run(install)
+            }
+            Need::CargoFuzz => say_and_run(cargo_install(&["cargo-fuzz"])),
+            Need::CargoDeny => say_and_run(cargo_install(&["cargo-deny"])),
             Need::Tmux => self.apt_install(&["tmux"]),
             Need::Qemu => self.qemu(dir),
             Need::Busybox => self.fetch("busybox-static", || fetch::busybox(dir)),

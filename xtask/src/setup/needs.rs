@@ -21,6 +21,12 @@ pub enum Purpose {
     /// The test runner, and readers of what is exported: all that `cargo xtask test --leg unit` uses
     #[value(skip)]
     Runner,
+    /// What `cargo xtask test --leg lint` uses
+    #[value(skip)]
+    Lint,
+    /// What `cargo xtask fuzz` uses
+    #[value(skip)]
+    Fuzz,
     /// What `cargo xtask test --leg live` uses
     #[value(skip)]
     Live,
@@ -34,6 +40,8 @@ impl Purpose {
             Self::Test => "test",
             Self::Bench => "bench",
             Self::Runner => "unit tests",
+            Self::Lint => "lint",
+            Self::Fuzz => "fuzzing",
             Self::Live => "tests on this kernel",
         }
     }
@@ -52,6 +60,10 @@ pub enum Need {
         found: Option<String>,
     },
     Nextest,
+    /// The compiler that libFuzzer and sanitizers need.
+    Nightly,
+    CargoFuzz,
+    CargoDeny,
     Tmux,
     Qemu,
     Busybox,
@@ -95,6 +107,9 @@ pub struct Facts {
     pub llvm_dev: bool,
     pub llvm_strip: bool,
     pub nextest: bool,
+    pub nightly: bool,
+    pub cargo_fuzz: bool,
+    pub cargo_deny: bool,
     pub tmux: bool,
     /// Guests are x86-64, and run what this machine compiles.
     pub can_build_for_guests: bool,
@@ -120,7 +135,10 @@ impl Facts {
             bpf_linker: toolchain::bpf_linker_version(),
             llvm_dev: std::path::Path::new(LLVM_PREFIX).join("bin/llvm-config").is_file(),
             llvm_strip: toolchain::llvm_strip().is_some(),
-            nextest: which("cargo-nextest").is_some() || toolchain::cargo_home().join("bin/cargo-nextest").is_file(),
+            nextest: has_cargo_program("cargo-nextest"),
+            nightly: crate::fuzz::has_nightly(),
+            cargo_fuzz: has_cargo_program("cargo-fuzz"),
+            cargo_deny: has_cargo_program("cargo-deny"),
             tmux: which("tmux").is_some(),
             can_build_for_guests: cfg!(target_arch = "x86_64"),
             qemu: dir.qemu().is_ok(),
@@ -134,6 +152,11 @@ impl Facts {
             peers: PEERS.iter().filter(peer_there).map(|peer| peer.package).collect(),
         }
     }
+}
+
+/// Whether a program that cargo installs is there, on PATH or not.
+fn has_cargo_program(name: &str) -> bool {
+    which(name).is_some() || toolchain::cargo_home().join("bin").join(name).is_file()
 }
 
 fn is_installed(package: &str) -> bool {
@@ -159,6 +182,13 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
         need(!facts.nextest, Need::Nextest);
         need(!facts.readers, Need::Readers);
         need(!facts.prometheus, Need::Prometheus);
+    }
+    if matches!(purpose, Purpose::Lint | Purpose::Test) {
+        need(!facts.cargo_deny, Need::CargoDeny);
+    }
+    if matches!(purpose, Purpose::Fuzz | Purpose::Test) {
+        need(!facts.nightly, Need::Nightly);
+        need(!facts.cargo_fuzz, Need::CargoFuzz);
     }
     if matches!(purpose, Purpose::Live | Purpose::Test) {
         need(!facts.tmux, Need::Tmux);
@@ -190,6 +220,9 @@ impl Need {
             Self::BpfLinker { found: None } => format!("bpf-linker {BPF_LINKER_VERSION}"),
             Self::BpfLinker { found: Some(other) } => format!("bpf-linker {BPF_LINKER_VERSION} (instead of {other})"),
             Self::Nextest => "cargo-nextest".to_owned(),
+            Self::Nightly => "a nightly Rust toolchain".to_owned(),
+            Self::CargoFuzz => "cargo-fuzz".to_owned(),
+            Self::CargoDeny => "cargo-deny".to_owned(),
             Self::Tmux => "tmux".to_owned(),
             Self::Qemu => "qemu-system-x86_64".to_owned(),
             Self::Busybox => "a static busybox".to_owned(),
@@ -212,6 +245,9 @@ impl Need {
             Self::BpfCompiler { .. } => "compiles the eBPF object; bpf-linker reads no other LLVM's bitcode",
             Self::BpfLinker { .. } => "links the eBPF object; another version would give other bytes",
             Self::Nextest => "runs the tests",
+            Self::Nightly => "compiles fuzz targets and sanitized tests, nothing else",
+            Self::CargoFuzz => "builds the fuzz targets",
+            Self::CargoDeny => "checks licences and sources of dependencies",
             Self::Tmux => "is the terminal in which tests drive the dashboard and read its screen",
             Self::Qemu => "boots the guests with NUMA nodes that tests run in",
             Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
@@ -240,6 +276,9 @@ impl Need {
                 "`LLVM_PREFIX=<LLVM {LLVM_MAJOR}> cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked --no-default-features --features llvm-{LLVM_MAJOR}`"
             ),
             Self::Nextest => "`cargo install cargo-nextest --locked`".to_owned(),
+            Self::Nightly => "`rustup toolchain install nightly --profile minimal`".to_owned(),
+            Self::CargoFuzz => "`cargo install cargo-fuzz --locked`".to_owned(),
+            Self::CargoDeny => "`cargo install cargo-deny --locked`".to_owned(),
             Self::Tmux => "your distribution's package `tmux`".to_owned(),
             Self::Qemu => "your distribution's package with qemu-system-x86_64".to_owned(),
             Self::Busybox => format!("a statically linked busybox at {}", VmDir::open().busybox().display()),
@@ -272,7 +311,7 @@ impl Need {
 
     /// True where it comes through apt, whose package lists must then be there and new.
     pub fn wants_apt(&self) -> bool {
-        !matches!(self, Self::BpfLinker { .. } | Self::Nextest)
+        !matches!(self, Self::BpfLinker { .. } | Self::Nextest | Self::Nightly | Self::CargoFuzz | Self::CargoDeny)
     }
 }
 
@@ -288,6 +327,9 @@ mod tests {
             llvm_dev: true,
             llvm_strip: true,
             nextest: true,
+            nightly: true,
+            cargo_fuzz: true,
+            cargo_deny: true,
             tmux: true,
             can_build_for_guests: true,
             qemu: true,
@@ -304,7 +346,9 @@ mod tests {
 
     #[test]
     fn a_complete_machine_needs_nothing() {
-        for purpose in [Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench, Purpose::Live] {
+        for purpose in
+            [Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench, Purpose::Lint, Purpose::Fuzz, Purpose::Live]
+        {
             assert_eq!(missing(purpose, &complete()), []);
         }
     }
@@ -337,6 +381,12 @@ mod tests {
     #[test]
     fn unit_tests_need_the_runner_and_who_reads_what_is_written() {
         assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest, Need::Readers, Need::Prometheus]);
+    }
+
+    #[test]
+    fn fuzzing_needs_its_compiler_before_its_program_and_unit_tests_need_neither() {
+        assert_eq!(missing(Purpose::Fuzz, &Facts::default()), [Need::Nightly, Need::CargoFuzz]);
+        assert_eq!(missing(Purpose::Test, &Facts { cargo_fuzz: false, ..complete() }), [Need::CargoFuzz]);
     }
 
     #[test]

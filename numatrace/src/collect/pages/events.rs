@@ -196,6 +196,14 @@ impl Heard {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let mut heard = Heard::default();
+    heard.take(bytes);
+    assert!(heard.went.len() <= 1 && !heard.missed);
+    let _ = cpus(bytes);
+}
+
 fn cpus(online: &[u8]) -> Vec<u32> {
     std::str::from_utf8(online).ok().and_then(|text| list::parse(text.trim())).unwrap_or_default()
 }

@@ -47,6 +47,12 @@ impl Symbols {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let found = Symbols::find(bytes);
+    assert!(bytes.contains(&b'_') || found == Symbols::default());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -691,3 +691,9 @@ fn attach_hints(ebpf: &mut Ebpf, flavour: Flavour, types: &Btf, choice: &mut Cho
 fn numa_balancing() -> Option<u32> {
     fs::read_to_string("/proc/sys/kernel/numa_balancing").ok()?.trim().parse().ok()
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    kallsyms::fuzz(bytes);
+    events::fuzz(bytes);
+}

@@ -131,6 +131,18 @@ fn parse(line: &[u8], page_bytes: u64) -> Option<Option<Range>> {
     Some(Some(Range { start, end, kind }))
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let mut maps = Maps::new(bytes, 4_096);
+    let mut told = 0;
+    while let Ok(next @ (Next::Read | Next::Mapping(_))) = maps.next() {
+        if let Next::Mapping(Range { start, end, .. }) = next {
+            assert!(told <= start && start < end, "twice, or backwards");
+            told = end;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

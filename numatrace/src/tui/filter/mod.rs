@@ -7,6 +7,8 @@
 //! A filter is parsed once, by [`Filter::parse`]; to match a thread takes no memory. What is printed is understood again as the
 //! same filter.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub(super) mod parse;
 mod print;
 
