@@ -10,6 +10,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    dist,
     ebpf::{self, Manifest},
     setup::{Purpose, setup},
     shell::{Privilege, command, in_ci, root, say, shown},
@@ -28,11 +29,13 @@ pub enum Leg {
     Unit,
     /// Tests on this machine's kernel, as root
     Live,
+    /// Packages: made, installed and purged in a bare Debian, as root; crates built alone
+    Dist,
     /// Tests in guests with NUMA nodes
     Numa,
 }
 
-const ALL: [Leg; 5] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Live, Leg::Numa];
+const ALL: [Leg; 6] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Live, Leg::Dist, Leg::Numa];
 
 /// Tests that need root or a guest, which legs of their own run. nextest refuses names that nothing has, so a renamed binary is noticed.
 const NOT_UNIT: &str =
@@ -74,8 +77,11 @@ fn purposes(wanted: &[Leg]) -> Vec<Purpose> {
         return vec![Purpose::Test];
     }
     let build = wanted.contains(&Leg::Ebpf).then_some(Purpose::Build);
+    let packages = wanted.contains(&Leg::Dist).then_some(Purpose::Packages);
     let runner = if wanted.contains(&Leg::Live) { Purpose::Live } else { Purpose::Runner };
-    build.into_iter().chain([runner]).collect()
+    // Packages alone need no runner: no test of Rust's has a part in them.
+    let runner = (wanted != [Leg::Dist]).then_some(runner);
+    build.into_iter().chain(packages).chain(runner).collect()
 }
 
 impl Leg {
@@ -85,6 +91,7 @@ impl Leg {
             Self::Ebpf => "ebpf",
             Self::Unit => "unit",
             Self::Live => "live",
+            Self::Dist => "dist",
             Self::Numa => "numa",
         }
     }
@@ -99,6 +106,7 @@ impl Leg {
             Self::Ebpf => ebpf::check(),
             Self::Unit => unit(),
             Self::Live => live(),
+            Self::Dist => dist::check::run_all(),
             Self::Numa => numa(),
         };
         match done {
@@ -114,6 +122,7 @@ impl Leg {
             Self::Live => {
                 (Privilege::detect() == Privilege::None).then(|| "tests on this kernel need root or sudo".to_owned())
             }
+            Self::Dist => dist::check::cannot_run(),
             Self::Numa if !cfg!(target_arch = "x86_64") => {
                 Some("guests are x86-64, and run what an x86-64 machine compiles".to_owned())
             }

@@ -1,8 +1,9 @@
-//! The project's own tool: `cargo xtask setup|build-ebpf|run|test|vm|bench`.
+//! The project's own tool: `cargo xtask setup|build-ebpf|run|test|vm|bench|dist`.
 //!
 //! A library too, so that the tests boot guests through [`vm`] exactly as `cargo xtask vm` does.
 
 pub mod cli;
+pub mod dist;
 pub mod ebpf;
 pub mod legs;
 pub mod run;
