@@ -68,6 +68,11 @@ pub mod kind {
     pub const NODE_MEMORY: u16 = 0x10d;
     /// A [`super::Throttled`] that belongs to a [`TOTALS_BASE`].
     pub const THROTTLED_BASE: u16 = 0x10e;
+    /// A [`super::CgroupPath`] whose text is not the path of the cgroup but what the container in it is called: its name, its pod,
+    /// the pod's namespace and UID, one a line, each empty where it is not known.
+    pub const CONTAINER_NAMES: u16 = 0x10f;
+    /// [`super::NamespaceIds`]
+    pub const NAMESPACE_IDS: u16 = 0x110;
 }
 
 /// Kinds of page touches, and what is counted beside them in the same way: positions in [`Touches::counts`].
@@ -487,6 +492,21 @@ record! {
         total: u16,
         /// Any bytes.
         piece: [u8; PATH_PIECE],
+    }
+}
+
+record! {
+    /// What a thread is called in its own pid namespace, where that is not the one whose ids records have. Made by user space
+    /// after a tick.
+    NamespaceIds, kind::NAMESPACE_IDS, 32, {
+        /// The thread.
+        tid: u32,
+        /// Its id in its namespace.
+        own_tid: u32,
+        /// The id of its process there.
+        own_tgid: u32,
+        /// Always 0.
+        reserved: u32,
     }
 }
 

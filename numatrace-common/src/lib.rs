@@ -10,6 +10,7 @@ pub mod buckets;
 pub mod cause;
 pub mod clock;
 pub mod config;
+pub mod pids;
 pub mod sums;
 pub mod touch;
 pub mod wait;

@@ -17,6 +17,7 @@ mod clock;
 mod emit;
 mod empty;
 mod filter;
+mod iter_pids;
 mod iter_task;
 mod kernel;
 mod mm_migrate_pages;

@@ -54,6 +54,7 @@ Examples:
   sudo numatrace -p 4711 --tree -d 30s       its existing children as well, for 30 seconds
   sudo numatrace -- ./server --port 80       start a command, traced from its first instruction
   sudo numatrace --cgroup system.slice/nginx.service --sort p99
+  sudo numatrace --container web             a container by its name, or by the beginning of its id
   sudo numatrace --all --slower-than 10ms    each such wait as a line, with who ran instead
   sudo numatrace -p 4711 -d 10s -f json -o report.json
                                              one report for a program to read
@@ -80,7 +81,7 @@ own exit code.
 Rights: root, or CAP_BPF and CAP_PERFMON (and CAP_SYS_PTRACE for processes of other users):
   sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_nice+ep \"$(command -v numatrace)\"";
 
-const TARGET_NEEDED: &str = "no target was given: name one with --pid, --tid, --comm, --cgroup or --all, or put a \
+const TARGET_NEEDED: &str = "no target was given: name one with --pid, --tid, --comm, --cgroup, --container, --pod or --all, or put a \
                              command to start after --";
 
 /// What the command line asks for.
@@ -123,7 +124,7 @@ pub enum Command {
     after_help = "Run 'numatrace --help' for examples and details.",
     after_long_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
-    override_usage = "numatrace [live] [OPTIONS] <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--all>\n       \
+    override_usage = "numatrace [live] [OPTIONS] <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--container <ID>|--pod <UID>|--all>\n       \
                       numatrace [live] [OPTIONS] -- <CMD> [ARG]...\n       \
                       numatrace <COMMAND>"
 )]
@@ -139,7 +140,7 @@ enum Subcommands {
     /// Trace a target and show it live: a table on a terminal, a report each interval elsewhere (the default)
     #[command(
         after_long_help = EXAMPLES,
-        override_usage = "numatrace live [OPTIONS] <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--all>\n       \
+        override_usage = "numatrace live [OPTIONS] <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--container <ID>|--pod <UID>|--all>\n       \
                           numatrace live [OPTIONS] -- <CMD> [ARG]..."
     )]
     Live(Box<LiveArgs>),
@@ -148,7 +149,7 @@ enum Subcommands {
     /// Ctrl-C, the end of every target, --duration or --max-size ends the recording in order; also after a crash all but
     /// its last seconds can be read.
     #[command(
-        override_usage = "numatrace record [OPTIONS] -o <FILE> <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--all>\n       \
+        override_usage = "numatrace record [OPTIONS] -o <FILE> <--pid <PID>|--tid <TID>|--comm <NAME>|--cgroup <PATH>|--container <ID>|--pod <UID>|--all>\n       \
                           numatrace record [OPTIONS] -o <FILE> -- <CMD> [ARG]..."
     )]
     Record(Box<RecordArgs>),
@@ -210,6 +211,9 @@ pub struct LiveArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// Where /proc and /sys are.
+    #[command(flatten)]
+    pub roots: RootArgs,
     /// From which numbers on there are findings.
     #[command(flatten)]
     pub findings: FindingArgs,
@@ -236,6 +240,9 @@ pub struct RecordArgs {
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
+    /// Where /proc and /sys are.
+    #[command(flatten)]
+    pub roots: RootArgs,
 }
 
 /// What `record` writes.
@@ -415,6 +422,9 @@ pub struct DoctorArgs {
     /// When to use colour; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: ColorChoice,
+    /// Where /proc and /sys are.
+    #[command(flatten)]
+    pub roots: RootArgs,
 }
 
 /// Arguments of `config`.
@@ -478,7 +488,7 @@ pub struct FilterArgs {
     #[arg(value_delimiter = ',', allow_hyphen_values = true)]
     pub pid: Vec<u32>,
     /// With --pid: also the children, and theirs, that it has already
-    #[arg(long, requires = "pid", conflicts_with_all = ["tid", "comm", "cgroup", "all", "command"])]
+    #[arg(long, requires = "pid", conflicts_with_all = ["tid", "comm", "cgroup", "container", "pod", "all", "command"])]
     pub tree: bool,
     /// One thread, and nothing that it forks (repeatable, or 1,2,3)
     #[arg(short, long, group = "target", value_name = "TID", value_parser = values::tid)]
@@ -491,6 +501,13 @@ pub struct FilterArgs {
     /// /proc/PID/cgroup
     #[arg(long, group = "target", value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
+    /// Every thread of a container of Docker, containerd, CRI-O or Podman: its id, a unique beginning of it (at least 4 digits),
+    /// or its name
+    #[arg(long, group = "target", value_name = "ID|NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub container: Option<String>,
+    /// Every thread of a Kubernetes pod: its UID, its name, or NAMESPACE/NAME
+    #[arg(long, group = "target", value_name = "UID|NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub pod: Option<String>,
     /// Every thread of the machine but numatrace's own
     #[arg(short, long, group = "target")]
     pub all: bool,
@@ -509,6 +526,8 @@ impl FilterArgs {
             && self.tid.is_empty()
             && self.comm.is_none()
             && self.cgroup.is_none()
+            && self.container.is_none()
+            && self.pod.is_none()
             && !self.all
             && self.command.is_empty()
     }
@@ -581,6 +600,19 @@ pub struct TraceArgs {
     /// Say also who called the places that page touches come from; needs programs built with frame pointers
     #[arg(long)]
     pub stacks: bool,
+}
+
+/// Where the machine's /proc and /sys are.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "In a container")]
+pub struct RootArgs {
+    /// The host's /proc, where it is mounted elsewhere, as with docker run -v /proc:/host/proc:ro; ids are then those of the host
+    /// [default: /proc]
+    #[arg(long, value_name = "DIR")]
+    pub proc_root: Option<PathBuf>,
+    /// The host's /sys, as with docker run -v /sys:/host/sys:ro [default: /sys]
+    #[arg(long, value_name = "DIR")]
+    pub sys_root: Option<PathBuf>,
 }
 
 /// Form of a report.

@@ -1,8 +1,8 @@
 //! Bytes to events: total, no transmute. Place in the flow: after `collect`, before `model`.
 
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NodeMemory, Placement, Quota, Slice, Task,
-    Throttled, Tick, Totals, Touches, Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NamespaceIds, NodeMemory, Placement, Quota, Slice,
+    Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 use thiserror::Error;
 use zerocopy::FromBytes;
@@ -50,6 +50,10 @@ pub enum Event {
     Quota(Quota),
     /// Memory of a node.
     NodeMemory(NodeMemory),
+    /// A piece of what the container in a cgroup is called.
+    ContainerNames(CgroupPath),
+    /// What a thread is called in its own pid namespace.
+    NamespaceIds(NamespaceIds),
 }
 
 impl Event {
@@ -64,7 +68,8 @@ impl Event {
             Event::Counters(r) => r.header.ts,
             Event::Attributes(r) => r.header.ts,
             Event::Cgroup(r) => r.header.ts,
-            Event::CgroupPath(r) => r.header.ts,
+            Event::CgroupPath(r) | Event::ContainerNames(r) => r.header.ts,
+            Event::NamespaceIds(r) => r.header.ts,
             Event::TotalsBase(r) => r.header.ts,
             Event::CountersBase(r) => r.header.ts,
             Event::Touches(r) => r.header.ts,
@@ -153,6 +158,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         kind::THROTTLED_BASE => read!(ThrottledBase, Throttled),
         Quota::KIND => read!(Quota, Quota),
         NodeMemory::KIND => read!(NodeMemory, NodeMemory),
+        kind::CONTAINER_NAMES => read!(ContainerNames, CgroupPath),
+        NamespaceIds::KIND => read!(NamespaceIds, NamespaceIds),
         _ => Err(DecodeError::UnknownKind { kind }),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::events::{Event, Interval, MAX_EVENTS, Seen, What, Who};
+use crate::container::Container;
 use crate::units::{NodeId, Pid, Tid, sum};
 
 /// Version of the report JSON.
@@ -245,13 +246,16 @@ impl Groups {
         match self.by {
             GroupBy::Comm if group.comm.is_empty() => "(name not known)",
             GroupBy::Comm => &group.comm,
-            GroupBy::Cgroup => group.cgroup.as_deref().unwrap_or("(cgroup not known)"),
+            GroupBy::Cgroup => {
+                let Some(path) = group.cgroup.as_deref() else { return "(cgroup not known)" };
+                group.container.as_deref().and_then(|container| container.title_of(path)).unwrap_or(path)
+            }
         }
     }
 }
 
 impl Serialize for Groups {
-    /// An array of groups: `comm` or `cgroup`, `threads`, `exited`, and all sums.
+    /// An array of groups: `comm` or `cgroup` and its container, `threads`, `exited`, and all sums.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "lowercase")]
@@ -263,6 +267,8 @@ impl Serialize for Groups {
         struct Group<'a> {
             #[serde(flatten)]
             common: Common<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            container: Option<&'a Container>,
             threads: u32,
             exited: bool,
             #[serde(flatten)]
@@ -273,6 +279,7 @@ impl Serialize for Groups {
                 GroupBy::Comm => Common::Comm(&group.comm),
                 GroupBy::Cgroup => Common::Cgroup(group.cgroup.as_deref()),
             },
+            container: group.container.as_deref(),
             threads: group.members,
             exited: group.exited,
             stats: &group.stats,
@@ -385,6 +392,9 @@ pub struct Thread {
     pub sched: Option<Sched>,
     /// Path of its cgroup, as in /proc/PID/cgroup; `None` until it was read, or where there is none.
     pub cgroup: Option<String>,
+    /// The container that the cgroup belongs to; absent where there is none.
+    #[serde(serialize_with = "container", skip_serializing_if = "Option::is_none")]
+    pub container: Option<Arc<Container>>,
     /// On which CPUs it ran in the last ten seconds: slots in order of time, those in which it did not run left out; not
     /// part of schema 1.
     #[serde(skip)]
@@ -392,6 +402,10 @@ pub struct Thread {
     /// Its numbers.
     #[serde(flatten)]
     pub stats: ThreadStats,
+}
+
+fn container<S: Serializer>(container: &Option<Arc<Container>>, serializer: S) -> Result<S::Ok, S::Error> {
+    container.as_deref().serialize(serializer)
 }
 
 /// How the kernel may schedule a thread, as it said last.

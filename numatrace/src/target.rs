@@ -4,6 +4,8 @@
 //! Every path is below the root of a [`Machine`], so that tests read fixture trees.
 
 mod cgroup;
+mod container;
+mod machine;
 pub mod preflight;
 mod process;
 
@@ -16,7 +18,7 @@ use crate::cli::FilterArgs;
 use crate::snapshot;
 use crate::text::{display_bytes, display_comm};
 pub(crate) use cgroup::{QuotaHierarchy, quota_path};
-pub use process::Machine;
+pub use machine::{FILE_IDS, Ids, Machine, OWN_IDS, RootError};
 
 /// What the probes let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +114,9 @@ pub enum TargetError {
         /// Why not, and what to do.
         why: String,
     },
+    /// No container, or more than one.
+    #[error("{0}")]
+    Container(String),
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -146,6 +151,12 @@ pub fn resolve(args: &FilterArgs, machine: &Machine) -> Result<TargetSpec, Targe
             label,
             ids: Vec::new(),
         });
+    }
+    if let Some(wanted) = &args.container {
+        return container::resolve(wanted, machine);
+    }
+    if let Some(wanted) = &args.pod {
+        return container::resolve_pod(wanted, machine);
     }
     if !args.pid.is_empty() {
         return processes(&args.pid, args.tree, machine);

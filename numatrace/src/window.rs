@@ -107,6 +107,7 @@ fn with_stats(thread: &Thread, stats: ThreadStats, depth: Depth) -> Thread {
         born_ns: thread.born_ns,
         sched: thread.sched.clone().filter(|_| all),
         cgroup: thread.cgroup.clone(),
+        container: thread.container.clone(),
         track: if all { thread.track.clone() } else { Default::default() },
         stats,
     }

@@ -13,6 +13,7 @@ pub mod live;
 pub mod made_sums;
 pub mod middle;
 pub mod perf_script;
+pub mod prometheus;
 pub mod screens;
 pub mod service;
 pub mod serving;

@@ -82,12 +82,8 @@ pub fn sums() -> Sums {
 
 /// The container of [`POD`].
 pub fn container(path: &[u8]) -> Option<Container> {
-    (path == POD).then(|| Container {
-        runtime: "containerd",
-        id: "aa11".into(),
-        name: Some("web".into()),
-        pod_uid: Some("0b1c-2d".into()),
-        pod: Some("shop-7f9c".into()),
-        namespace: Some("prod".into()),
+    (path == POD).then(|| {
+        let container = Container::new("containerd", "aa11", Some("0b1c-2d".into()));
+        container.called(Some("web".into()), Some("shop-7f9c".into()), Some("prod".into()))
     })
 }

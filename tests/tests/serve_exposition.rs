@@ -168,12 +168,7 @@ fn hostile_names_stay_in_their_labels() {
     sums.sources[0].name = "a\nb".into();
     sums.sources[0].reason = Some("\x1b]0;title\x07".repeat(1_000));
     fn hostile(_: &[u8]) -> Option<Container> {
-        Some(Container {
-            runtime: "docker",
-            name: Some("x\ny\"".into()),
-            pod: Some("p".repeat(9_999)),
-            ..Container::default()
-        })
+        Some(Container::new("docker", "", None).called(Some("x\ny\"".into()), Some("p".repeat(9_999)), None))
     }
     let text = String::from_utf8(told(&sums, Format::OpenMetrics, hostile)).expect("UTF-8");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'));

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    process::Command,
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -10,6 +11,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use numatrace::serve::{exposition::schema::MetricFamily, http::Limits, web_config::WebConfig};
 use numatrace_tests::{
+    live::program,
     made_sums,
     serving::{Serving, ask, is_closed, read_reply},
 };
@@ -226,4 +228,27 @@ fn only_users_see_numbers() {
     thread::sleep(Duration::from_millis(1_100));
     assert_eq!(serving.get("/metrics", "").status, 401);
     assert_eq!(serving.get("/metrics", &basic("alice:other")).status, 200);
+}
+
+#[test]
+fn the_command_says_what_is_wrong_before_it_does_anything() {
+    let serve = |args: &[&str]| {
+        let output =
+            Command::new(program("numatrace").expect("it is built")).arg("serve").args(args).output().expect("it runs");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("web.yml");
+    std::fs::write(&file, "tls_server_config: {cert_file: gone, key_file: gone}").expect("written");
+    let (code, said) = serve(&["--web.config.file", file.to_str().expect("UTF-8")]);
+    assert_eq!((code, said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("tls_server_config.cert_file gone cannot be read: No such file"), "{said}");
+    let serving = Serving::plain();
+    let (code, said) = serve(&["--listen", &serving.address.to_string()]);
+    assert_eq!((code, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with(&format!("numatrace: cannot listen at {}: ", serving.address)), "{said}");
+    let bad = ["--listen=localhost:9925", "--max-processes=2001", "--max-cgroups=-1", "--max-thread-groups=5"];
+    for arg in bad {
+        assert_eq!(serve(&[arg]).0, Some(2), "{arg}");
+    }
 }

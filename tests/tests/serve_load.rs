@@ -73,8 +73,9 @@ fn a_thousand_connections_that_say_nothing_cost_little() {
     thread::sleep(Duration::from_millis(1_100));
     let metrics = serving.get("/metrics", "");
     assert_eq!((reply.status, metrics.status), (200, 200));
-    assert!(refused(metrics.text(), "limit") >= 900, "{}", refused(metrics.text(), "limit"));
-    assert!(refused(metrics.text(), "slow") >= 64);
+    // Each of them was refused at once, or was taken in and said nothing for too long.
+    let (limit, slow) = (refused(metrics.text(), "limit"), refused(metrics.text(), "slow"));
+    assert!(limit > 0 && slow >= 64 && limit + slow >= 900, "{limit} {slow}");
     drop(held);
 }
 
@@ -106,7 +107,7 @@ fn a_request_that_does_not_end_is_not_waited_for() {
     let mut second = serving.connect();
     ask(&mut second, "GET", "/-/healthy", "");
     assert_eq!(read_reply(&mut second, true).expect("an answer").status, 200);
-    for mut stream in [&mut first, &mut second] {
+    for stream in [&mut first, &mut second] {
         let begin = Instant::now();
         // A byte at a time does not make it longer.
         for byte in b"GET /metrics HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x')) {
@@ -117,23 +118,23 @@ fn a_request_that_does_not_end_is_not_waited_for() {
             thread::sleep(Duration::from_millis(20));
         }
         assert!(begin.elapsed() >= Duration::from_millis(900));
-        assert!(is_closed(&mut stream));
+        assert!(is_closed(stream));
     }
 }
 
 #[test]
 fn answers_that_are_not_read_are_not_kept() {
     let _alone = alone();
-    let limits = Limits { answer: Duration::from_secs(4), answer_bytes: 30 << 20, ..Limits::default() };
+    let limits = Limits { answer_bytes: 30 << 20, ..Limits::default() };
     let serving = Serving::start(limits, WebConfig::default(), || Ok(large()));
     let length = serving.get("/metrics", "").body.len() as u64;
     assert!((8 << 20..20 << 20).contains(&length), "{length}");
     let before = resident();
     let mut most = 0;
-    // More clients than there can be, over several collections: each would hold an answer of its own.
+    // Over several collections: without a bound there would be as many answers, for the thirty seconds that each has.
     let mut slow = Vec::new();
-    for _ in 0..8 {
-        for _ in 0..10 {
+    for _ in 0..12 {
+        for _ in 0..4 {
             let mut stream = serving.connect();
             ask(&mut stream, "GET", "/metrics", "");
             slow.push(stream);
@@ -142,7 +143,7 @@ fn answers_that_are_not_read_are_not_kept() {
         most = most.max(resident().saturating_sub(before));
     }
     // What may be kept, the newest, one that is being made, and what the allocator holds back.
-    assert!(most < limits.answer_bytes as u64 + 6 * length, "{most}");
+    assert!(most < limits.answer_bytes as u64 + 4 * length, "{most}");
     let begin = Instant::now();
     let metrics = loop {
         let mut stream = serving.connect();

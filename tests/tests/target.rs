@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use numatrace::cli::{self, Command, FilterArgs};
 use numatrace::target::preflight::{check_access, check_kernel, check_privileges, kernel_can};
-use numatrace::target::{Filter, Machine, TargetSpec, resolve};
+use numatrace::target::{Filter, Ids, Machine, TargetSpec, resolve};
 use tempfile::TempDir;
 
 /// A machine made of files.
@@ -337,14 +337,59 @@ fn a_process_of_somebody_else_needs_ptrace_rights() {
 }
 
 #[test]
-fn ids_of_a_pid_namespace_are_refused_and_other_targets_are_not() {
+fn what_ids_are_good_for_depends_on_the_pid_namespace_and_on_proc() {
     let files = Files::new();
-    files.process(10, 1, "app");
+    assert_eq!(files.machine().ids(), Ids::Same);
     files.link("/proc/self/ns/pid", "pid:[4026532201]");
-    let check = |args: &[&str]| check_access(&files.resolve(args), &files.machine()).map_err(|e| sentence(&e));
-    assert!(check(&["-p", "10"]).expect_err("ids differ").contains("--pid=host"));
-    assert!(check(&["--", "sleep", "1"]).is_err(), "its id would be one of the namespace too");
-    assert_eq!(check(&["-c", "app"]), Ok(()));
+    assert_eq!(files.machine().ids(), Ids::Own);
+    files.process(10, 1, "app");
+    let own = files.resolve(&["-p", "10"]);
+    assert!(check_access(&own, &files.machine()).is_ok());
+    for file in ["stat", "1/stat", "sys/kernel/osrelease"] {
+        files.file(&format!("/host/proc/{file}"), "");
+    }
+    files.file("/host/proc/77/status", "Name:\tother\nTgid:\t77\nPid:\t77\n");
+    let proc = files.path("/host/proc");
+    let rooted = || files.machine().with_roots(Some(&proc), None);
+    assert!(sentence(&rooted().expect_err("it has no first process")).contains("the /proc of the host"));
+    files.link("/host/proc/1/ns/pid", "pid:[4026532201]");
+    assert!(sentence(&rooted().expect_err("it is a namespace's")).contains("a pid namespace"));
+    files.link("/host/proc/1/ns/pid", "pid:[4026531836]");
+    let machine = rooted().expect("it is the host's");
+    assert_eq!(machine.ids(), Ids::Files);
+    assert_eq!(resolve(&filter(&["-p", "77"]), &machine).expect("it is there").label, "pid 77 (other)");
+    assert!(resolve(&filter(&["-p", "10"]), &machine).is_err(), "it is in the other /proc");
+}
+
+#[test]
+fn wrong_roots_are_told_in_a_sentence() {
+    let files = Files::new();
+    let nowhere = files.path("/nowhere");
+    let refused = |proc, sys| sentence(&files.machine().with_roots(proc, sys).expect_err("it is wrong"));
+    assert!(refused(Some(&*nowhere), None).contains("there is no such folder; mount the host's /proc there"));
+    assert!(refused(None, Some(&*nowhere)).contains("--sys-root"));
+    files.file("/etc/passwd", "");
+    let other = files.path("/etc");
+    assert!(refused(Some(&*other), None).contains("there is no /proc there"));
+    assert!(refused(None, Some(&*other)).contains("there is no /sys there"));
+}
+
+#[test]
+fn cgroups_are_those_of_the_sys_that_was_named() {
+    let files = Files::new();
+    files.file(
+        "/proc/self/mountinfo",
+        "41 31 0:38 /../.. /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n51 31 0:38 / /host/sys/fs/cgroup ro - cgroup2 cgroup2 rw\n",
+    );
+    files.cgroup("/sys/fs/cgroup/a");
+    let id = files.cgroup("/host/sys/fs/cgroup/a");
+    files.file("/host/sys/devices/system/cpu/online", "0\n");
+    let sys = files.path("/host/sys");
+    // In a container the root folder is `/`, so that the mount's path is that of the option.
+    let machine = files.machine().with_roots(None, Some(&sys)).expect("it is there");
+    assert_eq!(machine.path("/sys/devices/system/cpu/online"), files.path("/host/sys/devices/system/cpu/online"));
+    let target = resolve(&filter(&["--cgroup", "/host/sys/fs/cgroup/a"]), &machine).expect("it is there");
+    assert!(matches!(target.filter, Filter::Cgroup { id: found, .. } if found == id), "{target:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::PageSource;
+use super::{PageSource, RootArgs};
 
 /// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
@@ -37,11 +37,14 @@ pub struct ServeArgs {
     /// No notes on standard error; errors are still told
     #[arg(short, long)]
     pub quiet: bool,
+    /// Where /proc and /sys are.
+    #[command(flatten)]
+    pub roots: RootArgs,
 }
 
-/// 10,000 of one kind are half a million series: what Prometheus would have to keep, for each machine.
+/// 2,000 of one kind are 80,000 series and 20 MB of text for Prometheus to keep, for each machine.
 fn most() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(0..=10_000)
+    clap::value_parser!(u32).range(0..=2_000)
 }
 
 /// Where to listen.

@@ -3,12 +3,14 @@
 //! Nothing tells user space that a thread changed its cgroup, so the file is read again and again, and what is told is
 //! what differs from what was told before.
 
-use std::{collections::HashMap, fs, sync::Arc};
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc};
 
-use numatrace_common::abi::{Cgroup, CgroupPath, PATH_PIECE};
+use numatrace_common::abi::{Cgroup, CgroupPath, PATH_PIECE, kind};
 use zerocopy::IntoBytes;
 
+use super::live::Thread;
 use super::system::monotonic_ns;
+use crate::container::{identify, names::Names};
 use crate::target::quota_path;
 
 /// Paths that are told. Threads of further cgroups are told to be in none that is known.
@@ -21,19 +23,34 @@ const MAX_THREADS: usize = 131_072;
 const NOT_KNOWN: u32 = 0;
 
 /// What was told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cgroups {
+    proc: PathBuf,
     paths: HashMap<Arc<[u8]>, Path>,
     /// The path with the number `n` is at `n - 1`.
     in_order: Vec<Arc<[u8]>>,
     threads: HashMap<u32, Told>,
+    names: Names,
 }
 
 #[derive(Debug)]
 struct Path {
     number: u32,
     told: bool,
+    called: Called,
 }
+
+/// What is known of the names of the container that a cgroup belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    /// It was not asked yet, or nothing was found: not before this time.
+    From(u64),
+    /// All of it, or there is no container.
+    Known,
+}
+
+/// Containers without a name are looked for again after this time.
+const NAMES_AGAIN_NS: u64 = 61_000_000_000;
 
 #[derive(Debug)]
 struct Told {
@@ -42,26 +59,70 @@ struct Told {
     cgroup: u32,
 }
 
+impl Default for Cgroups {
+    fn default() -> Self {
+        Cgroups::new("/proc", "/")
+    }
+}
+
 impl Cgroups {
+    /// Of the threads that this folder has, with names of containers below this root.
+    pub(super) fn new(proc: impl Into<PathBuf>, root: impl Into<PathBuf>) -> Cgroups {
+        Cgroups {
+            proc: proc.into(),
+            paths: HashMap::new(),
+            in_order: Vec::new(),
+            threads: HashMap::new(),
+            names: Names::new(root),
+        }
+    }
+
     /// Reads the cgroup of a thread and tells it where it is news. The file says nothing of a thread that is gone.
-    pub(super) fn read(&mut self, tid: u32, born_ns: u64, sink: &mut dyn FnMut(&[u8])) {
-        let Ok(lines) = fs::read(format!("/proc/{tid}/cgroup")) else { return };
+    pub(super) fn read(&mut self, Thread { tid, here }: Thread, born_ns: u64, sink: &mut dyn FnMut(&[u8])) {
+        let Ok(lines) = fs::read(self.proc.join(format!("{here}/cgroup"))) else { return };
         let Some((path, v1)) = quota_path(&lines) else { return };
         let cgroup = self.number(path);
         if self.knows(tid, born_ns, cgroup) {
+            self.tell_names(path, sink);
             return;
         }
         // v1 shows a thread that is about to end in the root.
-        if v1 && path == b"/" && !fs::read(format!("/proc/{tid}/stat")).is_ok_and(|stat| goes_on(&stat)) {
+        if v1 && path == b"/" && !fs::read(self.proc.join(format!("{here}/stat"))).is_ok_and(|stat| goes_on(&stat)) {
             return;
         }
         self.tell(path, (tid, born_ns), cgroup, sink);
+        self.tell_names(path, sink);
+    }
+
+    /// Tells what the container in a cgroup that was told is called, once that is known: it is looked for once, and again after
+    /// a minute.
+    fn tell_names(&mut self, path: &[u8], sink: &mut dyn FnMut(&[u8])) {
+        let Some(known) = self.paths.get_mut(path).filter(|known| known.told) else { return };
+        let now = monotonic_ns();
+        if !matches!(known.called, Called::From(then) if now >= then) {
+            return;
+        }
+        let Some(mut container) = identify(path) else {
+            known.called = Called::Known;
+            return;
+        };
+        self.names.look_up(&mut container, path);
+        known.called = if container.name.is_some() { Called::Known } else { Called::From(now + NAMES_AGAIN_NS) };
+        let all = [container.name, container.pod, container.namespace, container.pod_uid];
+        if all[..3].iter().all(Option::is_none) {
+            return;
+        }
+        let text = all.map(Option::unwrap_or_default).join("\n");
+        tell_text(now, known.number, text.as_bytes(), &mut |mut piece| {
+            piece.header.kind = kind::CONTAINER_NAMES;
+            sink(piece.as_bytes());
+        });
     }
 
     /// Everything is told again.
     pub(super) fn forget_told(&mut self) {
         self.threads.clear();
-        self.paths.values_mut().for_each(|path| path.told = false);
+        self.paths.values_mut().for_each(|path| (path.told, path.called) = (false, Called::From(0)));
     }
 
     pub(super) fn number(&mut self, path: &[u8]) -> u32 {
@@ -75,7 +136,7 @@ impl Cgroups {
         let number = self.paths.len() as u32 + 1;
         let path: Arc<[u8]> = path.into();
         self.in_order.push(Arc::clone(&path));
-        self.paths.insert(path, Path { number, told: false });
+        self.paths.insert(path, Path { number, told: false, called: Called::From(0) });
         number
     }
 
@@ -104,7 +165,7 @@ impl Cgroups {
 
     /// The cgroup of a thread now.
     pub(super) fn number_of(&mut self, tid: u32) -> Option<u32> {
-        let lines = fs::read(format!("/proc/{tid}/cgroup")).ok()?;
+        let lines = fs::read(self.proc.join(format!("{tid}/cgroup"))).ok()?;
         let number = self.number(quota_path(&lines)?.0);
         (number != NOT_KNOWN).then_some(number)
     }
@@ -145,12 +206,16 @@ pub(super) fn are_shown() -> bool {
 }
 
 fn tell_path(ts: u64, cgroup: u32, path: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    tell_text(ts, cgroup, path, &mut |piece| sink(piece.as_bytes()));
+}
+
+fn tell_text(ts: u64, cgroup: u32, path: &[u8], sink: &mut dyn FnMut(CgroupPath)) {
     for (nth, bytes) in path.chunks(PATH_PIECE).enumerate() {
         let mut piece = [0; PATH_PIECE];
         piece[..bytes.len()].copy_from_slice(bytes);
         // A path has at most `LONGEST_PATH` bytes.
         let (offset, total) = ((nth * PATH_PIECE) as u16, path.len() as u16);
-        sink(CgroupPath { header: CgroupPath::header(ts, 0, 0), cgroup, offset, total, piece }.as_bytes());
+        sink(CgroupPath { header: CgroupPath::header(ts, 0, 0), cgroup, offset, total, piece });
     }
 }
 

@@ -5,9 +5,9 @@
 //! recorded) like all others.
 
 use std::{
+    collections::HashMap,
     fs,
     ops::ControlFlow,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,13 +15,15 @@ use std::{
     time::Duration,
 };
 
-use numatrace_common::abi::{COMM_LEN, Counters, Task, Tick, kind, task_event};
+use numatrace_common::abi::{Attributes, COMM_LEN, Counters, Task, Tick, kind, task_event};
 use zerocopy::IntoBytes;
 
 use super::{
+    attributes,
     cgroups::{self, Cgroups},
     drain::Drains,
     load::{self, LoadError, Plan, Probes},
+    namespace_ids::NamespaceIds,
     node_memory::NodeMemories,
     pages::Pages,
     quotas::Quotas,
@@ -31,7 +33,7 @@ use crate::{
     merge::Merger,
     snapshot::{Source as SourceInfo, SourceState, sources},
     source::{Source, SourceError, SourceStatus},
-    target::{Filter, Machine, QuotaHierarchy, preflight},
+    target::{FILE_IDS, Filter, Ids, Machine, QuotaHierarchy},
     topology::Topology,
 };
 
@@ -84,6 +86,15 @@ pub enum End {
     TargetsGone,
 }
 
+/// A thread as the probes know it, and as files and system calls here do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thread {
+    /// In records.
+    pub(super) tid: u32,
+    /// In /proc.
+    pub(super) here: u32,
+}
+
 /// A running trace.
 pub struct Live {
     probes: Probes,
@@ -107,8 +118,10 @@ pub struct Live {
     /// The last records are in the merge.
     last_words_said: bool,
     end: Option<End>,
-    /// Ids of threads mean the same to the probes and to system calls.
-    same_ids: bool,
+    /// What the ids that the probes tell are good for here.
+    ids: Ids,
+    machine: Machine,
+    namespace_ids: NamespaceIds,
     cgroups: Cgroups,
     quotas: Option<Quotas>,
     node_memories: Option<NodeMemories>,
@@ -130,12 +143,13 @@ impl Live {
         let drains = Drains::start(rings, plan.ring_bytes).map_err(LoadError::Threads)?;
         let mut sources = probes.sources.clone();
         sources.push(drain_source(drains.realtime()));
-        let LookedUp { same_ids, mut quotas, node_memories, sources: looked_up } =
-            LookedUp::find(topology, &first_targets(&plan.filter));
+        let first = first_targets(&plan.filter, &plan.machine);
+        let LookedUp { ids, mut quotas, node_memories, sources: looked_up } =
+            LookedUp::find(topology, &plan.machine, &first);
         sources.extend(looked_up);
-        let mut cgroups = Cgroups::default();
+        let mut cgroups = Cgroups::new(plan.machine.proc(), plan.machine.host_root());
         if let Some(quotas) = &mut quotas {
-            first_targets(&plan.filter).iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
+            first.iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
         }
         let start_ns = monotonic_ns();
         probes.visit_tasks()?;
@@ -156,7 +170,9 @@ impl Live {
             ending: None,
             last_words_said: false,
             end: None,
-            same_ids,
+            ids,
+            machine: plan.machine.clone(),
+            namespace_ids: NamespaceIds::new(plan.machine.proc()),
             cgroups,
             quotas,
             node_memories,
@@ -216,17 +232,29 @@ impl Live {
         self.merger.late()
     }
 
+    /// Threads by the ids with which they can be looked up here, in /proc and, but for [`Ids::Files`], by system calls. Those
+    /// that cannot be are left out.
+    fn here(&mut self, tids: impl Iterator<Item = u32>) -> Vec<Thread> {
+        match self.probes.pids.as_mut().filter(|_| self.ids == Ids::Own) {
+            Some(pids) => {
+                pids.renew();
+                tids.filter_map(|tid| Some(Thread { tid, here: pids.here(tid)? })).collect()
+            }
+            None => tids.map(|tid| Thread { tid, here: tid }).collect(),
+        }
+    }
+
     /// Looks up the names of threads that are no targets, as records like any other, which are given out at once. A
     /// thread that is gone stays without a name.
-    pub fn look_up_names(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
-        for tid in tids {
-            let Ok(name) = fs::read(format!("/proc/{tid}/comm")) else { continue };
+    pub fn look_up_names(&mut self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
+        for Thread { tid, here } in self.here(tids.iter().copied()) {
+            let Ok(name) = fs::read(self.machine.path(format!("/proc/{here}/comm"))) else { continue };
             let mut comm = [0; COMM_LEN];
             let len = name.iter().position(|b| *b == b'\n').unwrap_or(name.len()).min(COMM_LEN - 1);
             comm[..len].copy_from_slice(&name[..len]);
             let record = Task {
                 header: Task::header(monotonic_ns(), 0, 0),
-                tid: *tid,
+                tid,
                 event: task_event::NAME,
                 comm,
                 ..Task::default()
@@ -235,19 +263,29 @@ impl Live {
         }
     }
 
-    /// Asks the kernel how it may schedule these threads, two system calls each, as records like any other, which are
+    /// Asks the kernel how it may schedule these threads, two system calls or files each, as records like any other, which are
     /// given out at once. A thread that is gone gives none.
-    pub fn read_attributes(&self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
-        if self.same_ids {
-            tids.iter().filter_map(|tid| system::attributes(*tid)).for_each(|record| sink(record.as_bytes()));
+    pub fn read_attributes(&mut self, tids: &[u32], sink: &mut dyn FnMut(&[u8])) {
+        if self.ids == Ids::Files {
+            attributes::read(&self.machine, tids, &mut |record| sink(record.as_bytes()));
+            return;
+        }
+        for Thread { tid, here } in self.here(tids.iter().copied()) {
+            if let Some(record) = system::attributes(here) {
+                sink(Attributes { tid, ..record }.as_bytes());
+            }
         }
     }
 
-    /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and tells those that are news, as
-    /// records like any other, which are given out at once. A thread that is gone gives none.
+    /// Reads the cgroups of these threads, which are `Model::cgroups_due`, one file each, and once for each thread what it is called
+    /// in its own pid namespace, and tells those that are news, as records like any other, which are given out at once. A thread that
+    /// is gone gives none.
     pub fn read_cgroups(&mut self, threads: &[(u32, u64)], sink: &mut dyn FnMut(&[u8])) {
-        if self.same_ids {
-            threads.iter().for_each(|(tid, born_ns)| self.cgroups.read(*tid, *born_ns, sink));
+        let born: HashMap<u32, u64> = threads.iter().copied().collect();
+        for thread in self.here(threads.iter().map(|(tid, _)| *tid)) {
+            let born_ns = born.get(&thread.tid).copied().unwrap_or_default();
+            self.cgroups.read(thread, born_ns, sink);
+            self.namespace_ids.read(thread, born_ns, sink);
         }
     }
 
@@ -266,6 +304,7 @@ impl Live {
     /// From now on everything that is told once is told again: a recording that begins now hears all of it.
     pub fn forget_told(&mut self) {
         self.cgroups.forget_told();
+        self.namespace_ids.forget_told();
         if let Some(quotas) = &mut self.quotas {
             quotas.forget_told();
         }
@@ -531,82 +570,68 @@ fn drain_source(realtime: bool) -> SourceInfo {
     }
 }
 
-fn attributes_source(same_ids: bool) -> SourceInfo {
-    let reason = "numatrace runs in a pid namespace of its own, where ids are not the kernel's: policies, nice values and allowed CPUs are not known";
-    SourceInfo {
-        name: "sched_getattr".into(),
-        state: if same_ids { SourceState::On } else { SourceState::Off },
-        reason: (!same_ids).then(|| reason.into()),
-    }
+fn attributes_source(ids: Ids) -> SourceInfo {
+    let reason = (ids == Ids::Files).then(|| format!("{FILE_IDS}: they are read from /proc/TID/status and stat"));
+    SourceInfo { name: "sched_getattr".into(), state: SourceState::On, reason }
 }
 
-fn cgroups_source(same_ids: bool) -> SourceInfo {
-    let reason = if !same_ids {
-        Some(
-            "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the cgroups of threads are not known",
-        )
-    } else if !cgroups::are_shown() {
-        Some(
-            "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known",
-        )
-    } else {
-        None
-    };
+fn cgroups_source() -> SourceInfo {
+    let reason = (!cgroups::are_shown()).then_some(
+        "/proc/PID/cgroup names neither a cgroup of v2 nor one of the v1 cpu controller: the cgroups of threads are not known",
+    );
     let state = if reason.is_none() { SourceState::On } else { SourceState::Off };
     SourceInfo { name: "/proc/PID/cgroup".into(), state, reason: reason.map(Into::into) }
 }
 
 /// What is read from files of this machine, not told by hooks.
 struct LookedUp {
-    same_ids: bool,
+    ids: Ids,
     quotas: Option<Quotas>,
     node_memories: Option<NodeMemories>,
     sources: Vec<SourceInfo>,
 }
 
 impl LookedUp {
-    fn find(topology: &Topology, targets: &[u32]) -> LookedUp {
-        let same_ids = !preflight::in_pid_namespace(&Machine::this());
-        let mounted = QuotaHierarchy::find(&Machine::this());
+    fn find(topology: &Topology, machine: &Machine, targets: &[u32]) -> LookedUp {
+        let ids = machine.ids();
+        let mounted = QuotaHierarchy::find(machine);
         let is_mounted = mounted.is_some();
         // Whoever the targets are, the first process is in the root of all cgroups, or of what is shown here.
         let targets: Vec<u32> = targets.iter().copied().chain([1]).collect();
-        let quotas = mounted.filter(|_| same_ids).map(Quotas::new);
-        let quotas = quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::default()));
-        let node_memories = NodeMemories::new(Path::new("/sys"), topology);
+        let quotas = mounted.map(Quotas::new);
+        let quotas =
+            quotas.filter(|quotas| quotas.shows(&targets, &mut Cgroups::new(machine.proc(), machine.host_root())));
+        let node_memories = NodeMemories::new(machine.sys(), topology);
         let sources = vec![
-            attributes_source(same_ids),
-            cgroups_source(same_ids),
-            quota_source(quotas.is_some(), same_ids, is_mounted),
+            attributes_source(ids),
+            cgroups_source(),
+            quota_source(quotas.is_some(), is_mounted),
             node_memory_source(node_memories.is_some()),
         ];
-        LookedUp { same_ids, quotas, node_memories, sources }
+        LookedUp { ids, quotas, node_memories, sources }
     }
 }
 
 /// Sources that are files of this machine, and whether each works.
-pub fn looked_up_sources(topology: &Topology) -> Vec<SourceInfo> {
-    LookedUp::find(topology, &[]).sources
+pub fn looked_up_sources(topology: &Topology, machine: &Machine) -> Vec<SourceInfo> {
+    LookedUp::find(topology, machine, &[]).sources
 }
 
 /// Threads that are targets from the start, as far as the filter names them: one that is started is in our own cgroup. Of
 /// all others it is known later.
-fn first_targets(filter: &Filter) -> Vec<u32> {
+fn first_targets(filter: &Filter, machine: &Machine) -> Vec<u32> {
     match filter {
         Filter::Processes(ids) | Filter::Threads(ids) => ids.clone(),
-        Filter::Command(_) => vec![std::process::id()],
+        Filter::Command(_) => vec![machine.own_id().unwrap_or_else(std::process::id)],
         Filter::All | Filter::Comm(_) | Filter::Cgroup { .. } => Vec::new(),
     }
 }
 
-fn quota_source(shown: bool, same_ids: bool, is_mounted: bool) -> SourceInfo {
-    let reason = match (shown, same_ids, is_mounted) {
-        (true, ..) => None,
-        (_, true, true) => Some(
+fn quota_source(shown: bool, is_mounted: bool) -> SourceInfo {
+    let reason = match (shown, is_mounted) {
+        (true, _) => None,
+        (_, true) => Some(
             "numatrace runs in a cgroup namespace of its own, or sees a part of the hierarchy: CPU quotas of targets outside of it, and what they count, are not known",
-        ),
-        (_, false, _) => Some(
-            "numatrace runs in a pid namespace of its own, where ids are not the kernel's: the CPU quotas of threads are not known",
         ),
         _ => {
             Some("neither cgroup v2 nor the v1 cpu controller is mounted: CPU quotas and what they count are not known")

@@ -20,17 +20,18 @@ use super::{
     lanes::{self, Ends, Lane},
     maps, offsets,
     pages::{self, PagePlan, Pages},
+    pids::Pids,
     rings::{self, Ring, RingError},
     system,
 };
 use crate::{
     snapshot::{Source, SourceState, sources},
-    target::{Filter, Machine, preflight},
+    target::{Filter, Ids, Machine},
     topology::Topology,
 };
 
 /// The object of this architecture: the committed one, or what `NUMATRACE_EBPF_OBJECT` named at build time.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/numatrace.bpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/numatrace.bpf.o"));
 
 /// The filter as the probes know it. A command is the process that it was started as: by itself it names none.
 const fn kind(filter: &Filter) -> u32 {
@@ -48,6 +49,10 @@ const fn kind(filter: &Filter) -> u32 {
 pub struct Plan {
     /// Targets.
     pub filter: Filter,
+    /// Whose ids the filter has: [`Ids::Own`] for those of this process's own pid namespace.
+    pub filter_ids: Ids,
+    /// Where /proc and /sys are.
+    pub machine: Machine,
     /// Bytes of each ring, a power of two and a multiple of the page size.
     pub ring_bytes: u32,
     /// Most threads tracked at one time.
@@ -103,6 +108,11 @@ pub enum LoadError {
     /// A map is not what it should be: the object does not belong to this program.
     #[error("the eBPF object has no usable map {0}: it does not belong to this build of numatrace")]
     Map(&'static str),
+    /// The kernel shows the iterator only threads of this process's own pid namespace.
+    #[error(
+        "process or thread {0} has ended, or is outside of the pid namespace that numatrace runs in, where the kernel lets no iterator go: run numatrace on the host, or in a container with --pid=host (hostPID: true in Kubernetes)"
+    )]
+    Outside(u32),
     /// A map could not be filled or read.
     #[error("cannot use the eBPF map {map}: {}", chain(.cause))]
     MapAccess {
@@ -170,6 +180,8 @@ pub struct Probes {
     counted: RefCell<Box<PodShared>>,
     iterator: &'static str,
     flavour: Flavour,
+    /// What tells ids, where those of the probes are others than ours.
+    pub(super) pids: Option<Pids>,
     /// Page touches.
     pub pages: Pages,
     /// What works, and what does not.
@@ -193,20 +205,53 @@ pub struct KernelCounters {
 /// [`LoadError`]; whatever was attached by then is detached.
 pub fn load(plan: &Plan, topology: &Topology) -> Result<(Probes, Vec<Ring>), LoadError> {
     let kernel = KernelBtf::load(Path::new(btf::VMLINUX))?;
+    let known = known_to_probes(plan, &kernel)?;
     // Sums are kept in task storage alone.
     let flavour = if plan.counting == counting::OFF { plan.flavour } else { Some(Flavour::TpBtf) };
-    match flavour {
-        Some(flavour) => with_hints(plan, topology, &kernel, flavour),
-        None => with_hints(plan, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
-            LoadError::Program { .. } => with_hints(plan, topology, &kernel, Flavour::RawTp).map_err(|_| first),
+    let (mut probes, rings) = match flavour {
+        Some(flavour) => with_hints(&known, topology, &kernel, flavour)?,
+        None => with_hints(&known, topology, &kernel, Flavour::TpBtf).or_else(|first| match first {
+            LoadError::Program { .. } => with_hints(&known, topology, &kernel, Flavour::RawTp).map_err(|_| first),
             other => Err(other),
-        }),
+        })?,
+    };
+    probes.pids = known.pids;
+    Ok((probes, rings))
+}
+
+/// The plan with ids as the probes know them, and this process's own.
+fn known_to_probes(plan: &Plan, kernel: &KernelBtf) -> Result<Known, LoadError> {
+    if plan.machine.ids() == Ids::Same {
+        return Ok(Known { plan: plan.clone(), own_tgid: std::process::id(), pids: None });
+    }
+    let types = Btf::parse(kernel.bytes(), Endianness::default())
+        .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
+    let pids = Pids::begin(kernel, &types)?;
+    let own_tgid = pids.own().ok_or(LoadError::Outside(std::process::id()))?;
+    let filter = pids.translate(&plan.filter, plan.filter_ids)?;
+    Ok(Known { plan: Plan { filter, ..plan.clone() }, own_tgid, pids: Some(pids) })
+}
+
+/// A plan in the probes' terms.
+struct Known {
+    plan: Plan,
+    /// This process, as the probes know it.
+    own_tgid: u32,
+    /// What tells ids, where those of the probes are others than ours.
+    pids: Option<Pids>,
+}
+
+impl std::ops::Deref for Known {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
     }
 }
 
 /// Where the hook for hint faults is refused, the probes have to know: they are loaded anew.
 fn with_hints(
-    plan: &Plan,
+    plan: &Known,
     topology: &Topology,
     kernel: &KernelBtf,
     flavour: Flavour,
@@ -223,7 +268,7 @@ fn with_hints(
 }
 
 fn attempt(
-    plan: &Plan,
+    plan: &Known,
     topology: &Topology,
     kernel: &KernelBtf,
     flavour: Flavour,
@@ -270,15 +315,14 @@ fn attempt(
         Flavour::RawTp => "raw_iter_task",
     };
     load_iterator(&mut ebpf, iterator, &types)?;
-    sources.push(on(ITERATOR));
+    sources.push(iterator_source(plan));
     sources.extend(feature_sources(plan, features));
-    let same_ids = !preflight::in_pid_namespace(&Machine::this());
-    let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, same_ids)?;
+    let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, &plan.machine)?;
     sources.extend(pages.sources.iter().cloned());
-    Ok((Probes { ebpf, shared, counted, iterator, flavour, pages, sources }, rings))
+    Ok((Probes { ebpf, shared, counted, iterator, flavour, pids: None, pages, sources }, rings))
 }
 
-fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
+fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
     let v1 = matches!(plan.filter, Filter::Cgroup { v1: true, .. }) || plan.cgroups_v1;
     let (found, features) = offsets::find(kernel, v1).map_err(LoadError::Member)?;
     let (cgroup, comm) = match &plan.filter {
@@ -290,7 +334,7 @@ fn configuration(plan: &Plan, kernel: &KernelBtf, lane_slots: u32) -> Result<(Co
     let config = Config {
         offsets: found,
         filter: kind(&plan.filter),
-        own_tgid: std::process::id(),
+        own_tgid: plan.own_tgid,
         max_tasks: plan.max_tasks,
         culprits: u32::from(plan.culprits && features.culprits),
         cgroup_v1: u32::from(v1),
@@ -467,6 +511,12 @@ fn load_iterator(ebpf: &mut Ebpf, name: &str, types: &Btf) -> Result<(), LoadErr
     let program = ebpf.program_mut(name).ok_or_else(|| failed(format!("the eBPF object has no program {name}")))?;
     let program: &mut Iter = program.try_into().map_err(|error| failed(refusal(&error)))?;
     program.load("task", types).map_err(|error| failed(refusal(&error)))
+}
+
+fn iterator_source(plan: &Plan) -> Source {
+    let reason = "numatrace runs in a pid namespace of its own, and the kernel lets the iterator visit only what is inside: threads outside of it that were there before are not traced; run numatrace with --pid=host";
+    let state = if plan.machine.ids() == Ids::Same { SourceState::On } else { SourceState::BestEffort };
+    Source { name: ITERATOR.into(), state, reason: (state != SourceState::On).then(|| reason.into()) }
 }
 
 fn on(name: &str) -> Source {

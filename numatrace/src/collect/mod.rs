@@ -1,6 +1,7 @@
 //! The kernel side from user space: what this kernel offers, loading and attaching the probes, draining the rings.
 //! The only code that imports aya. Place in the flow: between the rings and `merge`.
 
+mod attributes;
 pub mod btf;
 mod cgroups;
 pub mod counting;
@@ -10,9 +11,11 @@ pub mod lanes;
 pub mod live;
 pub mod load;
 mod maps;
+mod namespace_ids;
 mod node_memory;
 pub mod offsets;
 pub mod pages;
+mod pids;
 pub mod placement;
 mod quotas;
 pub mod rings;

@@ -8,7 +8,7 @@ use crate::{
     cli::DemoArgs,
     demo,
     snapshot::Target,
-    target::{Filter, Machine, preflight},
+    target::{Filter, Ids, Machine, preflight},
 };
 
 use super::{
@@ -38,6 +38,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         setup: Setup {
             target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
             filter: Filter::Processes(vec![pid]),
+            filter_ids: Ids::Own,
+            machine,
             linger: false,
             run: &args.run,
             trace: &args.trace,

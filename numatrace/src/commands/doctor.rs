@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
@@ -44,7 +43,8 @@ struct Diagnosis {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let diagnosis = examine();
+    let machine = super::traced::machine(&args.roots)?;
+    let diagnosis = examine(&machine);
     let mut out = io::stdout().lock();
     match args.format {
         Format::Json => {
@@ -57,27 +57,26 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if diagnosis.problem.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn examine() -> Diagnosis {
+fn examine(machine: &Machine) -> Diagnosis {
     let (release, machine_name) = system::uname();
-    let topology = Topology::read(Path::new("/sys"));
+    let topology = Topology::read(machine.sys());
     let host = topology.as_ref().ok().map(|topology| topology.host(&release, &machine_name));
     let mut diagnosis = Diagnosis { host, problem: None, flavour: None, sources: Vec::new() };
-    let machine = Machine::this();
-    let ready = preflight::check_kernel(&machine)
+    let ready = preflight::check_kernel(machine)
         .map_err(|error| error.to_string())
-        .and_then(|()| preflight::check_privileges(&machine).map_err(|error| error.to_string()));
+        .and_then(|()| preflight::check_privileges(machine).map_err(|error| error.to_string()));
     let topology = match (ready, topology) {
         (Err(problem), _) => return diagnosis.failed(problem),
         (_, Err(error)) => return diagnosis.failed(error.to_string()),
         (Ok(()), Ok(topology)) => topology,
     };
-    match attach(&topology) {
+    match attach(&topology, machine) {
         Ok((flavour, sources)) => {
             diagnosis.flavour = Some(flavour.name());
             diagnosis.sources = sources;
-            diagnosis.sources.extend(live::looked_up_sources(&topology));
+            diagnosis.sources.extend(live::looked_up_sources(&topology, machine));
             diagnosis.sources.push(drain());
-            diagnosis.sources.push(balancing(&machine));
+            diagnosis.sources.push(balancing(machine));
             diagnosis
         }
         Err(problem) => diagnosis.failed(problem),
@@ -101,11 +100,13 @@ impl Diagnosis {
 }
 
 /// Attaches all hooks to no target and detaches them again.
-fn attach(topology: &Topology) -> Result<(Flavour, Vec<Source>), String> {
+fn attach(topology: &Topology, machine: &Machine) -> Result<(Flavour, Vec<Source>), String> {
     let mut first = None;
     for flavour in [Flavour::TpBtf, Flavour::RawTp] {
         let plan = Plan {
             filter: Filter::Threads(Vec::new()),
+            filter_ids: machine.ids(),
+            machine: machine.clone(),
             ring_bytes: RING_BYTES,
             max_tasks: 1,
             wakers: true,

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64},
@@ -29,7 +29,7 @@ use crate::{
     recording::{Head, flight::Flight, roster::Roster, writer::Options},
     snapshot::{SourceState, Target},
     source::{Source, SourceStatus},
-    target::Filter,
+    target::{Filter, Ids, Machine},
     topology::Topology,
 };
 
@@ -55,6 +55,10 @@ pub struct Setup<'a> {
     pub target: Target,
     /// What the probes take.
     pub filter: Filter,
+    /// Whose ids the filter has.
+    pub filter_ids: Ids,
+    /// Where /proc and /sys are.
+    pub machine: Machine,
     /// The target is a command that we started: when told to stop, see it end first.
     pub linger: bool,
     /// How long and how often.
@@ -87,6 +91,8 @@ impl Setup<'_> {
         };
         Plan {
             filter: self.filter.clone(),
+            filter_ids: self.filter_ids,
+            machine: self.machine.clone(),
             ring_bytes,
             max_tasks: DEFAULT_MAX_TASKS,
             wakers: !self.trace.no_wakers,
@@ -116,7 +122,7 @@ impl Setup<'_> {
     /// The target was there, and the probes found no thread of it.
     fn nothing_found(&self) -> anyhow::Error {
         let label = &self.target.label;
-        if self.target.ids.iter().any(|id| Path::new(&format!("/proc/{id}/stat")).exists()) {
+        if self.target.ids.iter().any(|id| self.machine.path(format!("/proc/{id}/stat")).exists()) {
             anyhow!(
                 "the kernel does not show {label} to BPF (some virtual machines protect their own agents): trace another target"
             )
@@ -259,7 +265,7 @@ impl<F: Follower> Engine<F> {
     /// # Errors
     /// One sentence about what could not be done; nothing stays attached.
     pub fn start(setup: &Setup<'_>, pace: Pace, stop: &Arc<AtomicBool>) -> anyhow::Result<Engine<F>> {
-        let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
+        let topology = Topology::read(setup.machine.sys()).context("cannot learn the machine's CPUs and nodes")?;
         let live = Live::start(&setup.plan(), &topology, pace, Arc::clone(stop))?;
         if setup.filter.ends() && live.targets()? == 0 {
             return Err(setup.nothing_found());

@@ -43,7 +43,7 @@ use super::{
 /// # Errors
 /// One sentence about what stands in the way.
 pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
-    let mut traced = Traced::find(&args.filter, Stdio::Inherited)?;
+    let mut traced = Traced::find(&args.filter, &args.roots, Stdio::Inherited)?;
     // That no file can be made there is better known now than when one is wanted.
     let place = Place::of(&args.file.output);
     drop(new_file(&place.named(&format!("test-{}", std::process::id())), false)?);

@@ -31,7 +31,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         Ok(found) => found,
         Err(refused) => return Ok(refuse(&refused.to_string())),
     };
-    let mut traced = Traced::find(&args.filter, stdio(args))?;
+    let mut traced = Traced::find(&args.filter, &args.roots, stdio(args))?;
     let session = Session {
         setup: traced.setup(&args.run, &args.trace),
         output: &args.output,

@@ -35,7 +35,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         return flight::run(args, last);
     }
     // A file that is in the way is found before a command is started, and rights are looked at before a file is made.
-    let mut traced = Traced::find(&args.filter, Stdio::Inherited)?;
+    let mut traced = Traced::find(&args.filter, &args.roots, Stdio::Inherited)?;
     let file = new_file(&args.file.output, args.file.force)?;
     let stop = interrupt::catch()?;
     let setup = traced.setup(&args.run, &args.trace);

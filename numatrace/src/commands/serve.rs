@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
@@ -15,6 +14,7 @@ use crate::{
         counting::{CountPlan, Counting},
         pages::PagePlan,
     },
+    container::names::Names,
     serve::{
         Collect,
         collector::Collector,
@@ -23,7 +23,7 @@ use crate::{
         table,
         web_config::WebConfig,
     },
-    target::{Machine, preflight},
+    target::preflight,
     topology::Topology,
 };
 
@@ -58,11 +58,12 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// What collects from the kernel.
 fn collector(args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
-    let machine = Machine::this();
+    let machine = super::traced::machine(&args.roots)?;
     preflight::check_privileges(&machine)?;
     preflight::check_kernel(&machine)?;
-    let topology = Topology::read(Path::new("/sys")).context("cannot learn the machine's CPUs and nodes")?;
-    let look = MachineLook::new(machine);
+    let topology = Topology::read(machine.sys()).context("cannot learn the machine's CPUs and nodes")?;
+    let look = MachineLook::new(machine.clone());
+    let names = Names::new(machine.host_root());
     let plan = CountPlan {
         limits: table::Limits {
             processes: args.max_processes as usize,
@@ -71,7 +72,8 @@ fn collector(args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
         },
         pages: PagePlan { source: args.page_source.into(), ..PagePlan::OFF },
         cgroups_v1: look.is_v1(),
+        machine,
     };
     let counting = Counting::start(&plan, &topology, Box::new(look))?;
-    Ok(Box::new(Collector::start(counting).context("cannot start a thread")?))
+    Ok(Box::new(Collector::start(counting, names).context("cannot start a thread")?))
 }

@@ -88,7 +88,7 @@ impl Session<'_> {
         }
         let interval_ns = Arc::clone(&pace.interval_ns);
         let json = self.output.format == Some(Format::Json);
-        let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json));
+        let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json, &self.setup.machine));
         let mut engine: Engine = Engine::start(&self.setup, pace, &stop)?;
         engine.slow = slow;
         (self.started)()?;

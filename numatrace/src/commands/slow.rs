@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, Write},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -11,7 +12,12 @@ use numatrace_common::{
     wait::phase,
 };
 
-use crate::{decode::Event, model::Model, text};
+use crate::{
+    decode::Event,
+    model::Model,
+    target::{Ids, Machine},
+    text,
+};
 
 /// Waits told before their turn ended that are remembered, so that they are not told twice.
 const REMEMBERED: usize = 65_536;
@@ -21,6 +27,8 @@ pub struct SlowWaits {
     threshold_ns: u64,
     /// One JSON object a line instead of text.
     json: bool,
+    /// Where threads are by their ids, if anywhere: for names.
+    proc: Option<PathBuf>,
     /// Threads whose current turn was told already, with the number that its record will have.
     told: HashMap<u32, u32>,
 }
@@ -38,10 +46,11 @@ struct SlowWait {
 }
 
 impl SlowWaits {
-    /// Waits of `threshold` and longer.
-    pub fn new(threshold: Duration, json: bool) -> SlowWaits {
+    /// Waits of `threshold` and longer, on this machine.
+    pub fn new(threshold: Duration, json: bool, machine: &Machine) -> SlowWaits {
         let threshold_ns = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
-        SlowWaits { threshold_ns, json, told: HashMap::new() }
+        let proc = (machine.ids() != Ids::Own).then(|| machine.proc().to_owned());
+        SlowWaits { threshold_ns, json, proc, told: HashMap::new() }
     }
 
     /// The heading of the lines; JSON has none.
@@ -68,7 +77,8 @@ impl SlowWaits {
             _ => None,
         };
         if let Some(wait) = found {
-            line(&if self.json { to_json(&wait, model) } else { describe(&wait, model) });
+            let names = Names { model, proc: self.proc.as_deref() };
+            line(&if self.json { to_json(&wait, &names) } else { describe(&wait, &names) });
         }
     }
 
@@ -107,9 +117,18 @@ impl SlowWaits {
     }
 }
 
-/// A name that is known, or that /proc tells now.
-fn name_of(tid: u32, model: &Model) -> Option<String> {
-    model.name_of(tid).filter(|name| !name.is_empty()).map(str::to_owned).or_else(|| name_now(tid))
+/// What threads are called.
+struct Names<'a> {
+    model: &'a Model,
+    proc: Option<&'a Path>,
+}
+
+impl Names<'_> {
+    /// A name that is known, or that /proc tells now.
+    fn of(&self, tid: u32) -> Option<String> {
+        let known = self.model.name_of(tid).filter(|name| !name.is_empty()).map(str::to_owned);
+        known.or_else(|| name_now(self.proc?, tid))
+    }
 }
 
 /// How the wait began.
@@ -122,12 +141,12 @@ fn after(wait: &SlowWait) -> &'static str {
 }
 
 /// One wait as a JSON object: durations and times in ns, `time_ns` since the epoch; who is not known is null.
-fn to_json(wait: &SlowWait, model: &Model) -> String {
-    let who = |tid: u32| (tid != NO_TID).then(|| serde_json::json!({"tid": tid, "comm": name_of(tid, model)}));
+fn to_json(wait: &SlowWait, names: &Names<'_>) -> String {
+    let who = |tid: u32| (tid != NO_TID).then(|| serde_json::json!({"tid": tid, "comm": names.of(tid)}));
     serde_json::json!({
-        "time_ns": model.wall_ns(wait.ended),
+        "time_ns": names.model.wall_ns(wait.ended),
         "tid": wait.tid,
-        "comm": name_of(wait.tid, model),
+        "comm": names.of(wait.tid),
         "wait_ns": wait.wait_ns,
         "after": after(wait),
         "cpu": wait.cpu,
@@ -137,11 +156,11 @@ fn to_json(wait: &SlowWait, model: &Model) -> String {
     .to_string()
 }
 
-fn describe(wait: &SlowWait, model: &Model) -> String {
+fn describe(wait: &SlowWait, names: &Names<'_>) -> String {
     let name = |tid: u32| match tid {
         NO_TID => "?".to_owned(),
         0 => "idle".to_owned(),
-        tid => match name_of(tid, model) {
+        tid => match names.of(tid) {
             Some(name) => format!("{name}/{tid}"),
             None => tid.to_string(),
         },
@@ -151,10 +170,10 @@ fn describe(wait: &SlowWait, model: &Model) -> String {
     if wait.holder != NO_TID && wait.holder != wait.prev {
         instead = format!("{instead}, {}", name(wait.holder));
     }
-    let who = model.name_of(wait.tid).unwrap_or("?");
+    let who = names.model.name_of(wait.tid).unwrap_or("?");
     format!(
         "{} {} {:>8} {:>9}  {after:<9} {:>4}  {instead}",
-        clock(model.wall_ns(wait.ended)),
+        clock(names.model.wall_ns(wait.ended)),
         text::left(who, 16),
         wait.tid,
         text::duration(wait.wait_ns),
@@ -163,8 +182,8 @@ fn describe(wait: &SlowWait, model: &Model) -> String {
 }
 
 /// A name that the model does not have yet: it learns names of threads that are no targets at ticks only.
-fn name_now(tid: u32) -> Option<String> {
-    let comm = std::fs::read(format!("/proc/{tid}/comm")).ok()?;
+fn name_now(proc: &Path, tid: u32) -> Option<String> {
+    let comm = std::fs::read(proc.join(format!("{tid}/comm"))).ok()?;
     Some(text::display_bytes(comm.strip_suffix(b"\n").unwrap_or(&comm)))
 }
 

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use crate::{
-    cli::{FilterArgs, RunArgs, TraceArgs},
-    target::{self, Filter, Machine, TargetSpec, preflight},
+    cli::{FilterArgs, RootArgs, RunArgs, TraceArgs},
+    target::{self, Filter, Ids, Machine, TargetSpec, preflight},
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
 pub struct Traced {
     spec: TargetSpec,
     command: Option<Launched>,
+    machine: Machine,
 }
 
 impl Traced {
@@ -25,8 +26,8 @@ impl Traced {
     ///
     /// # Errors
     /// One sentence about what stands in the way.
-    pub fn find(filter: &FilterArgs, stdio: Stdio) -> anyhow::Result<Traced> {
-        let machine = Machine::this();
+    pub fn find(filter: &FilterArgs, roots: &RootArgs, stdio: Stdio) -> anyhow::Result<Traced> {
+        let machine = machine(roots)?;
         let mut spec = target::resolve(filter, &machine)?;
         preflight::check_privileges(&machine)?;
         preflight::check_kernel(&machine)?;
@@ -39,7 +40,7 @@ impl Traced {
             spec.ids = vec![command.pid()];
         }
         interrupt::pass_on_to(command.as_ref().map(Launched::pid));
-        Ok(Traced { spec, command })
+        Ok(Traced { spec, command, machine })
     }
 
     /// What to trace.
@@ -48,7 +49,17 @@ impl Traced {
             Some(command) => Filter::Processes(vec![command.pid()]),
             None => self.spec.filter.clone(),
         };
-        Setup { target: self.spec.describe(), filter, linger: self.command.is_some(), run, trace }
+        // What we started has an id of our own namespace, what was asked for one of the /proc that was named.
+        let filter_ids = if self.command.is_some() { Ids::Own } else { self.machine.ids() };
+        Setup {
+            target: self.spec.describe(),
+            filter,
+            filter_ids,
+            machine: self.machine.clone(),
+            linger: self.command.is_some(),
+            run,
+            trace,
+        }
     }
 
     /// Lets a command go, now that it is traced.
@@ -64,6 +75,19 @@ impl Traced {
         interrupt::pass_on_to(None);
         self.command.take().map_or(ExitCode::SUCCESS, |mut command| ExitCode::from(command.end()))
     }
+}
+
+/// The machine whose /proc and /sys are there. Where another /proc was named, cgroups are looked at as its first process does.
+///
+/// # Errors
+/// One sentence, where they are not there.
+pub fn machine(roots: &RootArgs) -> anyhow::Result<Machine> {
+    let machine = Machine::this().with_roots(roots.proc_root.as_deref(), roots.sys_root.as_deref())?;
+    if machine.has_given_proc() {
+        // Without the right to it, sources say which cgroups are not seen.
+        machine.enter_cgroup_namespace();
+    }
+    Ok(machine)
 }
 
 impl Drop for Traced {

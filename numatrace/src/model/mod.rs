@@ -18,6 +18,7 @@
 mod active;
 mod attributes;
 mod cgroups;
+mod containers;
 mod latency;
 mod loss;
 mod names;
@@ -43,6 +44,7 @@ use numatrace_common::abi::{self, Migrate, Slice, Task, Throttled, Totals, slice
 
 pub use self::active::Active;
 use self::attributes::{Attributes, CpuLists};
+use self::containers::Containers;
 pub use self::latency::LONGEST_NS;
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
@@ -199,6 +201,7 @@ pub struct Model {
     migrations: Vec<u64>,
     cpu_lists: CpuLists,
     cgroups: Texts,
+    containers: Containers,
     words: Texts,
     placements: Placements,
     quotas: Quotas,
@@ -239,6 +242,7 @@ impl Model {
             migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
             cpu_lists: CpuLists::default(),
             cgroups: Texts::new(limits.max_cgroups),
+            containers: Containers::new(limits.max_cgroups),
             words: Texts::new(limits.max_words),
             placements: Placements::new(limits.max_placements),
             quotas: Quotas::new(limits.max_quotas),
@@ -269,6 +273,12 @@ impl Model {
             Event::Attributes(attributes) => self.attributes(attributes),
             Event::CgroupPath(piece) => self.cgroups.piece(piece),
             Event::Cgroup(record) => self.cgroup(record),
+            Event::ContainerNames(piece) => self.containers.piece(piece, self.cgroups.get(piece.cgroup)),
+            Event::NamespaceIds(ids) => {
+                if let Some(thread) = self.table.living(ids.tid, ids.header.ts) {
+                    thread.ns_pid = Some(ids.own_tid);
+                }
+            }
             Event::TotalsBase(totals) => {
                 if let Some(thread) = self.table.living_now(totals.tid) {
                     thread.begin_with(totals);
@@ -407,8 +417,10 @@ impl Model {
 
     /// A number without a path says that the thread's cgroup is not known any more.
     fn cgroup(&mut self, record: &abi::Cgroup) {
+        let path = self.cgroups.get(record.cgroup);
         if let Some(thread) = self.table.living(record.tid, record.header.ts) {
-            thread.cgroup(self.cgroups.get(record.cgroup), record.header.ts);
+            path.inspect(|path| self.containers.meet(path));
+            thread.cgroup(path, record.header.ts);
         }
     }
 

@@ -100,6 +100,11 @@ impl Texts {
         }
     }
 
+    /// The same, of a text whose lines are told apart.
+    pub(super) fn lines(&mut self, record: &abi::CgroupPath) {
+        self.piece(Piece { escaped: true, ..Piece::from(record) });
+    }
+
     /// A text that is told again is the same. With another one the number stands for that from now on; who has the old one
     /// keeps it.
     fn complete(&mut self, coming: &Coming, escaped: bool) {

@@ -103,6 +103,8 @@ pub(super) struct Tracked {
     pub(super) attributes: Option<Box<Attributes>>,
     /// Its cgroup; `None` until it was told.
     pub(super) cgroup: Option<Membership>,
+    /// Its id in its own pid namespace, where that is another.
+    pub(super) ns_pid: Option<u32>,
     /// By [`Question`], number of the round in which it was asked last; 0: never.
     pub(super) asked: [u32; 2],
     pub(super) numbers: Numbers,
@@ -140,6 +142,7 @@ impl Tracked {
             cpu: NO_CPU,
             attributes: None,
             cgroup: None,
+            ns_pid: None,
             asked: [0; 2],
             numbers: Numbers::default(),
             track: Track::new(trace_ns),

@@ -91,10 +91,11 @@ impl Model {
         Thread {
             tid: Tid(thread.tid),
             pid: Pid(thread.tgid),
-            ns_pid: None,
+            ns_pid: thread.ns_pid,
             comm: thread.comm.shown().to_owned(),
             exited: matches!(thread.end, Some((End::Exited, _))),
             cgroup: thread.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
+            container: thread.cgroup.as_ref().and_then(|cgroup| self.containers.get(&cgroup.path)),
             sched: thread.attributes.as_ref().map(|attributes| attributes.view()),
             state: state(thread, self.now_ns, self.before_ns),
             members: 0,

@@ -38,6 +38,8 @@ impl Anonymizer {
                     sink(CgroupPath { piece, total, ..path }.as_bytes());
                 }
             }
+            // A container has no other word than that of its cgroup.
+            kind::CONTAINER_NAMES => {}
             kind::WORDS => {
                 // Mappings and places in the code, as one short piece.
                 if let Ok(words) = Words::read_from_bytes(record)

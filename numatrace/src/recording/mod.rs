@@ -36,7 +36,14 @@ pub const PIECE: u16 = u16::MAX;
 pub fn belongs_to_tick(record: &[u8]) -> bool {
     let Some(bytes) = record.get(..2) else { return false };
     match u16::from_le_bytes([bytes[0], bytes[1]]) {
-        kind::ATTRIBUTES | kind::CGROUP | kind::CGROUP_PATH | kind::QUOTA | kind::NODE_MEMORY | PIECE => true,
+        kind::ATTRIBUTES
+        | kind::CGROUP
+        | kind::CGROUP_PATH
+        | kind::CONTAINER_NAMES
+        | kind::NAMESPACE_IDS
+        | kind::QUOTA
+        | kind::NODE_MEMORY
+        | PIECE => true,
         kind::TASK => Task::read_from_bytes(record).is_ok_and(|task| task.event == task_event::NAME),
         _ => false,
     }

@@ -140,6 +140,11 @@ impl<'a> Cells<'a> {
         self.push("sched.nice", Value::Signed(sched.and_then(|sched| sched.nice)));
         self.push("sched.rt_priority", Value::Small(sched.and_then(|sched| sched.rt_priority)));
         self.push("sched.allowed_cpus", Value::Text(sched.map(|sched| &*sched.allowed_cpus)));
+        let container = thread.container.as_deref();
+        self.push("container_id", Value::Text(container.map(|container| &*container.id)));
+        self.push("container", Value::Text(container.and_then(|container| container.name.as_deref())));
+        self.push("pod", Value::Text(container.and_then(|container| container.pod.as_deref())));
+        self.push("namespace", Value::Text(container.and_then(|container| container.namespace.as_deref())));
         self.stats(thread, snapshot);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     io::Write,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -55,6 +55,7 @@ pub(super) struct Answers {
     questions: mpsc::Sender<Question>,
     /// Bytes of answers that are kept, or still being sent.
     alive: Arc<AtomicUsize>,
+    newest: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
@@ -62,11 +63,17 @@ impl Answers {
     /// Starts the thread. `most` questions can wait.
     pub(super) fn start(collector: Box<dyn Collect>, refusals: Arc<Refusals>, most: usize) -> std::io::Result<Answers> {
         let (questions, waiting) = mpsc::channel(most.max(1));
-        let alive = Arc::new(AtomicUsize::new(0));
-        let mut maker =
-            Maker { collector, refusals, alive: Arc::clone(&alive), generation: 0, failure: None, kept: None };
+        let (alive, newest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut maker = Maker {
+            collector,
+            refusals,
+            alive: Arc::clone(&alive),
+            generation: Arc::clone(&newest),
+            failure: None,
+            kept: None,
+        };
         let thread = thread::Builder::new().name("numatrace-sums".into()).spawn(move || maker.run(waiting))?;
-        Ok(Answers { questions, alive, thread })
+        Ok(Answers { questions, alive, newest, thread })
     }
 
     /// The newest numbers in a form.
@@ -79,6 +86,11 @@ impl Answers {
 
     pub(super) fn alive_bytes(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// The number of the newest collection.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
     }
 
     /// Whether the thread has ended, which it does not by itself: it panicked.
@@ -99,7 +111,7 @@ struct Maker {
     collector: Box<dyn Collect>,
     refusals: Arc<Refusals>,
     alive: Arc<AtomicUsize>,
-    generation: u64,
+    generation: Arc<AtomicU64>,
     /// What went wrong and was told.
     failure: Option<String>,
     kept: Option<Kept>,
@@ -123,16 +135,17 @@ impl Maker {
         let Maker { kept: Some(kept), collector, refusals, alive, generation, .. } = self else {
             return Err("nothing was collected".into());
         };
+        let generation = generation.load(Ordering::Relaxed);
         let sums = kept.sums.as_ref().map_err(Clone::clone)?;
         if let Some(bytes) = kept.made.get(&form) {
-            return Ok(Answer { bytes: bytes.clone(), generation: *generation });
+            return Ok(Answer { bytes: bytes.clone(), generation });
         }
         let served = Served { collect_ns: kept.collect_ns, refused: refusals.counts() };
         let families = families(sums, &served, &mut |path| collector.container(path));
         let plain = encode(&families, form.format, sums.started_ns);
-        let bytes = Counted::new(if form.gzip { gzip(&plain)? } else { plain }, alive);
+        let bytes = Counted::bytes(if form.gzip { gzip(&plain)? } else { plain }, alive);
         kept.made.insert(form, bytes.clone());
-        Ok(Answer { bytes, generation: *generation })
+        Ok(Answer { bytes, generation })
     }
 
     fn collect(&mut self) {
@@ -149,7 +162,7 @@ impl Maker {
             let _ = writeln!(std::io::stderr(), "numatrace: {failure}");
         }
         self.failure = failure;
-        self.generation += 1;
+        self.generation.fetch_add(1, Ordering::Relaxed);
         self.kept = Some(Kept { at: Instant::now(), sums, collect_ns, made: HashMap::new() });
     }
 }
@@ -166,7 +179,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn new(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Bytes {
+    fn bytes(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Bytes {
         // Without what it grew too large.
         let bytes = bytes.into_boxed_slice();
         alive.fetch_add(bytes.len(), Ordering::Relaxed);

@@ -9,7 +9,7 @@ use std::{
 use super::{Collect, sums::Sums};
 use crate::{
     collect::counting::Counting,
-    container::{self, Container},
+    container::{self, Container, names::Names},
 };
 
 /// Time between two reads at most: 8,192 processes can come and go in it.
@@ -25,19 +25,20 @@ struct Shared {
 pub struct Collector {
     shared: Arc<(Mutex<Shared>, Condvar)>,
     thread: Option<thread::JoinHandle<()>>,
+    names: Names,
 }
 
 impl Collector {
-    /// Takes over what counts.
+    /// Takes over what counts, and what containers are called.
     ///
     /// # Errors
     /// When there can be no thread more.
-    pub fn start(counting: Counting) -> std::io::Result<Collector> {
+    pub fn start(counting: Counting, names: Names) -> std::io::Result<Collector> {
         let shared = Shared { counting, read: Instant::now(), over: false };
         let shared = Arc::new((Mutex::new(shared), Condvar::new()));
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new().name("numatrace-count".into()).spawn(move || keep_reading(&own))?;
-        Ok(Collector { shared, thread: Some(thread) })
+        Ok(Collector { shared, thread: Some(thread), names })
     }
 }
 
@@ -65,7 +66,9 @@ impl Collect for Collector {
     }
 
     fn container(&mut self, path: &[u8]) -> Option<Container> {
-        container::identify(path)
+        let mut container = container::identify(path)?;
+        self.names.look_up(&mut container, path);
+        Some(container)
     }
 }
 

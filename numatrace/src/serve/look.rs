@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::table::Look;
-use crate::target::{Machine, QuotaHierarchy, quota_path};
+use crate::target::{Ids, Machine, QuotaHierarchy, quota_path};
 
 /// Cgroups that are remembered.
 const MOST_CGROUPS: usize = 65_536;
@@ -22,6 +22,8 @@ const WALK_PAUSE: Duration = Duration::from_secs(10);
 /// Looks at a machine.
 pub struct MachineLook {
     machine: Machine,
+    /// What the ids that the probes tell are good for here.
+    ids: Ids,
     hierarchy: Option<QuotaHierarchy>,
     paths: HashMap<u64, Vec<u8>>,
     walked: Option<Instant>,
@@ -30,8 +32,8 @@ pub struct MachineLook {
 impl MachineLook {
     /// Nothing is looked at yet.
     pub fn new(machine: Machine) -> MachineLook {
-        let hierarchy = QuotaHierarchy::find(&machine);
-        MachineLook { machine, hierarchy, paths: HashMap::new(), walked: None }
+        let (ids, hierarchy) = (machine.ids(), QuotaHierarchy::find(&machine));
+        MachineLook { machine, ids, hierarchy, paths: HashMap::new(), walked: None }
     }
 
     /// The probes have to look at the v1 hierarchy of the cpu controller.
@@ -92,7 +94,8 @@ fn walk(directory: &Path, path: &Path, depth: usize, found: &mut HashMap<u64, Ve
 
 impl Look for MachineLook {
     fn lives(&mut self, pid: u32) -> bool {
-        self.machine.path(format!("/proc/{pid}")).exists()
+        // Where ids mean others here, the probes alone tell of ends.
+        self.ids == Ids::Own || self.machine.path(format!("/proc/{pid}")).exists()
     }
 
     fn cgroup_path(&mut self, id: u64, pid: u32) -> Option<Vec<u8>> {

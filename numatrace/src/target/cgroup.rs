@@ -123,7 +123,13 @@ fn is_cgroup(directory: &Path) -> bool {
 fn mounts(machine: &Machine) -> Result<Vec<Mount>, TargetError> {
     let path = machine.path("/proc/self/mountinfo");
     let text = fs::read_to_string(&path).map_err(|source| TargetError::Read { path, source })?;
-    Ok(text.lines().filter_map(mount).collect())
+    let all: Vec<Mount> = text.lines().filter_map(mount).collect();
+    // Of the host's and our own, where its /sys is mounted as well, those of the host.
+    let hosts: Vec<Mount> = match machine.given_sys() {
+        Some(sys) => all.iter().filter(|mount| mount.at.starts_with(sys)).cloned().collect(),
+        None => Vec::new(),
+    };
+    Ok(if hosts.is_empty() { all } else { hosts })
 }
 
 fn mount(line: &str) -> Option<Mount> {
@@ -224,6 +230,50 @@ fn unescape(field: &str) -> PathBuf {
     }
     use std::os::unix::ffi::OsStringExt;
     std::ffi::OsString::from_vec(out).into()
+}
+
+/// Cgroups of a hierarchy that are looked at, and how deep.
+const MAX_WALKED: usize = 131_072;
+const MAX_DEPTH: usize = 32;
+
+/// Goes through the cgroups of each hierarchy that the probes can follow, v2 first: `visit` gets each one's path, as in
+/// /proc/PID/cgroup, those above one before it, and whether it is one of v1. When it wants no more hierarchies, no other follows.
+pub(super) fn walk(
+    machine: &Machine,
+    visit: &mut dyn FnMut(&Path, bool),
+    enough: &mut dyn FnMut() -> bool,
+) -> Result<(), TargetError> {
+    let mounts = mounts(machine)?;
+    for kind in [Kind::V2, Kind::V1Cpu] {
+        let Some(mount) = mounts.iter().find(|mount| mount.kind == kind) else { continue };
+        let mut todo = vec![(PathBuf::new(), 0)];
+        let mut walked = 0;
+        while let Some((inside, depth)) = todo.pop() {
+            visit(&mount.root.join(&inside), kind == Kind::V1Cpu);
+            walked += 1;
+            if depth == MAX_DEPTH || walked + todo.len() >= MAX_WALKED {
+                continue;
+            }
+            // A cgroup that was removed meanwhile has none below it.
+            let below = fs::read_dir(machine.path(mount.at.join(&inside))).into_iter().flatten().flatten();
+            let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            todo.extend(below.map(|entry| (inside.join(entry.file_name()), depth + 1)));
+        }
+        if enough() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The cgroup with this path inside its hierarchy, as [`walk`] told it.
+pub(super) fn at(name: &Path, v1: bool, machine: &Machine) -> Result<Found, TargetError> {
+    let kind = if v1 { Kind::V1Cpu } else { Kind::V2 };
+    let gone = || TargetError::NoCgroup { path: shown(name), why: "it was removed just now: try again".into() };
+    let mounts = mounts(machine)?;
+    let mount = mounts.iter().find(|mount| mount.kind == kind).ok_or_else(gone)?;
+    let inside = name.strip_prefix(&mount.root).map_err(|_| gone())?;
+    found(mount, &mount.at.join(inside), machine).map_err(|_| gone())
 }
 
 fn shown(path: &Path) -> String {

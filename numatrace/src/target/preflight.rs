@@ -52,11 +52,6 @@ pub enum PrivilegeError {
         /// Path of this program.
         program: PathBuf,
     },
-    /// Process ids of a pid namespace mean nothing to the probes.
-    #[error(
-        "numatrace runs in a pid namespace of its own, where ids are not the kernel's: run it on the host, or in a container with --pid=host"
-    )]
-    PidNamespace,
 }
 
 /// Checks the rights to load and attach programs. CAP_SYS_ADMIN, which root has, includes both others. (CAP_SYS_RESOURCE
@@ -84,17 +79,13 @@ pub fn check_privileges(machine: &Machine) -> Result<(), PrivilegeError> {
 /// Checks that the target may be watched: one's own processes, or any with CAP_SYS_PTRACE, as for a debugger.
 ///
 /// # Errors
-/// [`PrivilegeError::NotYours`] for the first process that may not, [`PrivilegeError::PidNamespace`] where ids cannot be told
-/// to the probes.
+/// [`PrivilegeError::NotYours`] for the first process that may not.
 pub fn check_access(target: &TargetSpec, machine: &Machine) -> Result<(), PrivilegeError> {
     let ids = match &target.filter {
         Filter::Processes(ids) | Filter::Threads(ids) => ids.as_slice(),
         Filter::Command(_) => &[],
         Filter::All | Filter::Comm(_) | Filter::Cgroup { .. } => return Ok(()),
     };
-    if in_pid_namespace(machine) {
-        return Err(PrivilegeError::PidNamespace);
-    }
     let Some(own) = Own::read(machine) else { return Ok(()) };
     if own.has(CAP_SYS_PTRACE) {
         return Ok(());
@@ -146,12 +137,6 @@ impl Own {
 fn is_mapped(uid_map: &str) -> bool {
     let fields: Vec<&str> = uid_map.split_whitespace().collect();
     !fields.is_empty() && fields != ["0", "0", "4294967295"]
-}
-
-/// Whether this process is in another pid namespace than the first, whose inode number is fixed (`PROC_PID_INIT_INO`):
-/// then the ids that the probes tell mean nothing, or somebody else, to system calls.
-pub fn in_pid_namespace(machine: &Machine) -> bool {
-    fs::read_link(machine.path("/proc/self/ns/pid")).is_ok_and(|link| link.to_str() != Some("pid:[4026531836]"))
 }
 
 /// Why this kernel cannot be traced.

@@ -2,16 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::TargetError;
+use super::{Machine, TargetError};
 use crate::text::display_bytes;
-
-/// Where /proc and /sys are.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    root: PathBuf,
-}
 
 /// One thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,22 +23,6 @@ pub(super) struct Task {
 }
 
 impl Machine {
-    /// This machine.
-    pub fn this() -> Machine {
-        Machine::at("/")
-    }
-
-    /// A tree of files that looks like one.
-    pub fn at(root: impl Into<PathBuf>) -> Machine {
-        Machine { root: root.into() }
-    }
-
-    /// An absolute path of the machine as a path that can be opened here.
-    pub fn path(&self, absolute: impl AsRef<Path>) -> PathBuf {
-        let path = absolute.as_ref();
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
-    }
-
     /// The thread with this id; `None` when there is none.
     pub(super) fn task(&self, tid: u32) -> Option<Task> {
         let status = fs::read(self.path(format!("/proc/{tid}/status"))).ok()?;

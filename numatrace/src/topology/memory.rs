@@ -67,9 +67,17 @@ impl NodeMap {
     /// # Errors
     /// When a file is malformed, when several nodes have neither blocks nor zones, and beyond [`MAX_STARTS`].
     pub fn read(root: &Path, topology: &Topology) -> Result<NodeMap, NodeMapError> {
-        let nodes = root.join("sys/devices/system/node");
-        let zoneinfo = root.join("proc/zoneinfo");
-        let mut spans = read_blocks(root, &nodes)?;
+        NodeMap::read_from(&root.join("sys"), &root.join("proc"), topology)
+    }
+
+    /// The same where /sys and /proc are in these folders.
+    ///
+    /// # Errors
+    /// As [`NodeMap::read`].
+    pub fn read_from(sys: &Path, proc: &Path, topology: &Topology) -> Result<NodeMap, NodeMapError> {
+        let nodes = sys.join("devices/system/node");
+        let zoneinfo = proc.join("zoneinfo");
+        let mut spans = read_blocks(sys, &nodes)?;
         if spans.iter().any(|span| span.node.is_none()) {
             let zones = disjoint(&read_zones(&zoneinfo)?);
             spans = spans.iter().flat_map(|span| settle(span, &zones)).collect();
@@ -142,8 +150,8 @@ struct Span {
 }
 
 /// The memory blocks that are online, in order. None where the kernel has no memory hotplug.
-fn read_blocks(root: &Path, nodes: &Path) -> Result<Vec<Span>, TopologyError> {
-    let memory = root.join("sys/devices/system/memory");
+fn read_blocks(sys: &Path, nodes: &Path) -> Result<Vec<Span>, TopologyError> {
+    let memory = sys.join("devices/system/memory");
     let path = memory.join("block_size_bytes");
     let Some(text) = optional(&path)? else { return Ok(Vec::new()) };
     let wrong = || malformed(&path, "a block size in hexadecimal", &text);

@@ -209,6 +209,11 @@ pub const fn explain(column: Column) -> Explained {
             "/proc/PID/task/TID/cgroup, read at each tick",
             "Of 64 threads a tick in turn; threads that live for less than an interval have none.",
         ),
+        Column::Container => of_scheduler(
+            "The container that its cgroup belongs to: POD/NAME, the name, or the beginning of its id.",
+            "/proc/PID/task/TID/cgroup, names from files of the kubelet and of runtimes",
+            "Of Docker, containerd, CRI-O and Podman; docs/containers.md. A name is looked for once, and again after a minute.",
+        ),
         Column::Throttled => Explained {
             counts: "Time that a CPU quota kept it waiting / (running + waiting + blocked): a part of `wait`.",
             from: "sched_switch and the run queue of its cgroup (throttled_clock_self_time)",

@@ -111,6 +111,7 @@ pub enum Column {
     Allowed,
     /// Path of its cgroup.
     Cgroup,
+    Container,
     /// Share of its time that a CPU quota kept it waiting.
     Throttled,
     /// Share of its time that it waited while others than its own process ran.
@@ -217,7 +218,7 @@ const fn words(
 const EXTRA: u8 = 20;
 
 /// Every column, in the order of display.
-pub const COLUMNS: [Spec; 39] = [
+pub const COLUMNS: [Spec; 40] = [
     id(Column::Tid, "tid", "tid", 7, 0, "thread id"),
     words(Column::Name, "name", "name", [15, 20], 1, "command name of the thread"),
     words(Column::State, "state", "state", [8, 8], 7, "running, waiting for a CPU, blocked, or exited"),
@@ -270,6 +271,14 @@ pub const COLUMNS: [Spec; 39] = [
     words(Column::Allowed, "allowed", "allowed", [12, 24], 36, "CPUs that it may use"),
     id(Column::Pid, "pid", "pid", 7, 28, "process id"),
     words(Column::Cgroup, "cgroup", "cgroup", [14, 60], 24, "path of its cgroup; the end of a long one"),
+    words(
+        Column::Container,
+        "container",
+        "container",
+        [14, 40],
+        39,
+        "container: its name with that of its pod, or its id",
+    ),
     share(Column::Throttled, "throttled", "throttl%", 9, 37, "share of its time that a CPU quota kept it waiting"),
     share(Column::Strangers, "strangers", "strang%", 8, 38, "share of its time waiting while strangers ran"),
 ];

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::cells::ratio;
 use super::layout::Column;
 use super::page::Role;
+use crate::container::Container;
 use crate::snapshot::{Host, Latency, Snapshot, Thread, ThreadState, ThreadStats};
 use crate::units::sum;
 use crate::window::{ThreadKey, keyed};
@@ -239,6 +240,7 @@ pub fn value<'a>(column: Column, thread: &'a Thread, row: &Row) -> Value<'a> {
         Column::Policy => Value::Text(sched.map_or("", |sched| &sched.policy)),
         Column::Allowed => Value::Text(sched.map_or("", |sched| &sched.allowed_cpus)),
         Column::Cgroup => Value::Text(thread.cgroup.as_deref().unwrap_or_default()),
+        Column::Container => Value::Text(thread.container.as_deref().map_or("", Container::title)),
         Column::Throttled => Value::Number(throttled(stats)),
         Column::Strangers => Value::Number(strangers(stats)),
     }

@@ -43,7 +43,7 @@ pub fn group(members: &[&Thread], by: GroupBy, distances: &[Vec<u32>]) -> Option
     sum.members = members.len() as u32;
     (sum.sched, sum.track, sum.cpu, sum.ns_pid) = (None, Vec::new(), None, None);
     match by {
-        GroupBy::Comm => sum.cgroup = None,
+        GroupBy::Comm => (sum.cgroup, sum.container) = (None, None),
         GroupBy::Cgroup => sum.comm = String::new(),
     }
     sum.exited = members.iter().all(|thread| thread.exited);

@@ -30,6 +30,7 @@ pub fn start(thread_groups: bool) -> Result<Counting> {
         limits: Limits { processes: 500, cgroups: 500, thread_groups: thread_groups.then_some(500) },
         pages: PagePlan { source: PageSource::Auto, ..PagePlan::OFF },
         cgroups_v1: look.is_v1(),
+        machine: Machine::this(),
     };
     Ok(Counting::start(&plan, &topology, Box::new(look))?)
 }

@@ -9,6 +9,7 @@ pub mod counting;
 pub mod perf;
 pub mod quota;
 mod report;
+pub mod serve;
 pub mod touches;
 mod tracer;
 mod workload;

@@ -72,6 +72,11 @@ impl Workload {
         Ok(workload)
     }
 
+    /// The process that was started, which can be another than the workload.
+    pub fn started(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A thread's id by its name.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use numatrace::{
     commands::engine::{Engine, Setup},
     recording::{Reason, flight::Flight},
     snapshot::{Snapshot, Target, Thread},
-    target::Filter,
+    target::{Filter, Ids, Machine},
     window,
 };
 use numatrace_tests::live::{PATIENCE, Workload, eventually, program, within};
@@ -43,7 +43,15 @@ fn numbers() -> Result<()> {
     let run = RunArgs { duration: None, interval: Some(Duration::from_millis(100)) };
     let trace = TraceArgs::default();
     let target = Target { kind: "all".into(), label: "all threads".into(), ids: Vec::new() };
-    let setup = Setup { target, filter: Filter::All, linger: false, run: &run, trace: &trace };
+    let setup = Setup {
+        target,
+        filter: Filter::All,
+        filter_ids: Ids::Same,
+        machine: Machine::this(),
+        linger: false,
+        run: &run,
+        trace: &trace,
+    };
     let pace = Pace { interval_ns: setup.interval_ns(), duration: run.duration, end_with_targets: false, linger: None };
     let stop = Arc::new(AtomicBool::new(false));
     let mut engine: Engine = Engine::start(&setup, pace, &stop)?;

@@ -6,6 +6,7 @@
 mod attributes;
 mod behind;
 mod cgroups;
+mod containers;
 mod counting;
 mod counts;
 mod diff;
@@ -20,6 +21,7 @@ mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
+mod serve;
 mod throttled;
 mod touches;
 mod waits;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,
+        containers::CASES,
         waits::CASES,
         throttled::CASES,
         touches::CASES,
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         flight::CASES,
         behind::CASES,
         second_opinion::CASES,
+        serve::CASES,
         imports::CASES,
     ];
     run_cases("live tests", &cases.concat(), cannot_trace().as_deref())

@@ -24,7 +24,7 @@ use numatrace::{
     recording::{Reason, Timeline, reader::Reader, writer::Options},
     snapshot::{Snapshot, Target},
     source::{Source, SourceStatus, apply},
-    target::Filter,
+    target::{Filter, Ids, Machine},
 };
 use numatrace_tests::live::{Ended, PATIENCE, Workload, eventually, numatrace, perf, program, within};
 use serde_json::Value;
@@ -85,7 +85,15 @@ fn every_tick() -> Result<()> {
     let run = RunArgs { duration: None, interval: Some(Duration::from_millis(100)) };
     let trace = TraceArgs::default();
     let target = Target { kind: "all".into(), label: "all threads".into(), ids: Vec::new() };
-    let setup = Setup { target, filter: Filter::All, linger: false, run: &run, trace: &trace };
+    let setup = Setup {
+        target,
+        filter: Filter::All,
+        filter_ids: Ids::Same,
+        machine: Machine::this(),
+        linger: false,
+        run: &run,
+        trace: &trace,
+    };
     let pace = Pace { interval_ns: setup.interval_ns(), duration: run.duration, end_with_targets: false, linger: None };
     let stop = Arc::new(AtomicBool::new(false));
     let mut engine: Engine = Engine::start(&setup, pace, &stop)?;

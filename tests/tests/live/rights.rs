@@ -27,7 +27,7 @@ const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// numatrace as somebody without rights but these capabilities. It is copied to where such a one can read it.
-fn as_nobody(scratch: &Scratch, capabilities: &'static [u32]) -> Result<Command> {
+pub fn as_nobody(scratch: &Scratch, capabilities: &'static [u32]) -> Result<Command> {
     let copy = scratch.0.join("numatrace");
     fs::copy(program("numatrace")?, &copy)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;

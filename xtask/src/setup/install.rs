@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{needs::Need, readers};
+use super::{needs::Need, prometheus, readers};
 use crate::{
     shell::{Privilege, command, output, run, say, shown, which},
     toolchain::{BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
@@ -73,6 +73,7 @@ impl Machine {
             Need::Lintian => self.apt_install(&["lintian"]),
             Need::Readers => self.readers(),
             Need::Perf => self.apt_install(&["linux-perf"]),
+            Need::Prometheus => self.fetch("prometheus", || fetch::prometheus(&prometheus::folder())),
             Need::Kernel(series) => {
                 self.fetch(&format!("the newest {series} cloud kernel"), || fetch::kernel(dir, series))
             }
@@ -117,7 +118,7 @@ impl Machine {
 
     fn fetch(&self, what: &str, fetch: impl FnOnce() -> Result<()>) -> Result<()> {
         self.need_apt()?;
-        say(format!("downloading {what} and unpacking it below target/vm"));
+        say(format!("downloading {what} and unpacking it below target"));
         fetch()
     }
 

@@ -4,6 +4,7 @@
 
 mod install;
 pub mod needs;
+pub mod prometheus;
 pub mod readers;
 
 use anyhow::{Result, bail};

@@ -1,6 +1,6 @@
 //! What each purpose needs, and which of it is missing: a pure decision over [`Facts`].
 
-use super::readers;
+use super::{prometheus, readers};
 use crate::{
     shell::{command, output, which},
     toolchain::{self, BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
@@ -70,6 +70,8 @@ pub enum Need {
     Readers,
     /// perf, which makes the files that `numatrace import` reads.
     Perf,
+    /// Prometheus and promtool.
+    Prometheus,
     /// A tool to compare with.
     Peer(&'static Peer),
 }
@@ -112,6 +114,7 @@ pub struct Facts {
     pub lintian: bool,
     pub readers: bool,
     pub perf: bool,
+    pub prometheus: bool,
     pub kernels: Vec<String>,
     /// Packages of [`PEERS`] that are there.
     pub peers: Vec<&'static str>,
@@ -138,6 +141,7 @@ impl Facts {
             lintian: which("lintian").is_some(),
             readers: readers::are_there(),
             perf: which("perf").is_some(),
+            prometheus: prometheus::programs().is_some(),
             kernels: dir.kernels().into_iter().map(|kernel| kernel.series).collect(),
             peers: PEERS.iter().filter(peer_there).map(|peer| peer.package).collect(),
         }
@@ -166,6 +170,7 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
     if matches!(purpose, Purpose::Runner | Purpose::Live | Purpose::Test) {
         need(!facts.nextest, Need::Nextest);
         need(!facts.readers, Need::Readers);
+        need(!facts.prometheus, Need::Prometheus);
     }
     if matches!(purpose, Purpose::Live | Purpose::Test) {
         need(!facts.tmux, Need::Tmux);
@@ -208,8 +213,11 @@ impl Need {
             Self::Go => "Go".to_owned(),
             Self::Debootstrap => "debootstrap".to_owned(),
             Self::Lintian => "lintian".to_owned(),
-            Self::Readers => "readers of exported files (DuckDB, HdrHistogram, Perfetto's schema)".to_owned(),
+            Self::Readers => {
+                "readers of exported files (DuckDB, HdrHistogram, Perfetto's schema) and Kubernetes' schemas".to_owned()
+            }
             Self::Perf => "perf".to_owned(),
+            Self::Prometheus => "Prometheus and promtool".to_owned(),
             Self::Kernel(series) => format!("a {series} kernel for guests"),
             Self::Peer(peer) => peer.package.to_owned(),
         }
@@ -229,8 +237,13 @@ impl Need {
             Self::Go => "compiles the program in which a test looks for Go's functions",
             Self::Debootstrap => "makes the bare Debian below target/dist in which the package is installed and purged",
             Self::Lintian => "holds the package against Debian's policy",
-            Self::Readers => "read what numatrace exports, in tests; an environment of Python below target/readers",
+            Self::Readers => {
+                "read what numatrace exports and what is in deploy/, in tests; an environment of Python below target/readers"
+            }
             Self::Perf => "records the files that tests import, and tells what is in them",
+            Self::Prometheus => {
+                "scrapes numatrace serve and reads rules, in tests; unpacked below target/prometheus, not installed"
+            }
             Self::Kernel(_) => "guests boot it; unpacked below target/vm, not installed",
             Self::Peer(peer) => peer.why,
         }
@@ -263,6 +276,9 @@ impl Need {
                 readers::PACKAGES.join(" ")
             ),
             Self::Perf => "your distribution's package with `perf`".to_owned(),
+            Self::Prometheus => {
+                "your distribution's package with `prometheus` and `promtool`, 2.40 or later".to_owned()
+            }
             Self::Kernel(series) => format!(
                 "a distribution's vmlinuz at {}/kernels/{series}/boot/vmlinuz-VERSION",
                 VmDir::open().path().display()
@@ -304,6 +320,7 @@ mod tests {
             lintian: true,
             readers: true,
             perf: true,
+            prometheus: true,
             kernels: KERNEL_SERIES.map(ToOwned::to_owned).to_vec(),
             peers: PEERS.iter().map(|peer| peer.package).collect(),
         }
@@ -342,8 +359,8 @@ mod tests {
     }
 
     #[test]
-    fn unit_tests_need_the_runner_and_who_reads_exports() {
-        assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest, Need::Readers]);
+    fn unit_tests_need_the_runner_and_who_reads_what_is_written() {
+        assert_eq!(missing(Purpose::Runner, &Facts::default()), [Need::Nextest, Need::Readers, Need::Prometheus]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Programs of others that read what `numatrace export` writes: an environment of Python with fixed versions, below `target/`.
+//! Programs of others that read what `numatrace export` writes, and what is in `deploy/`: an environment of Python with fixed versions, below `target/`.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,8 +7,10 @@ use std::{
 
 use crate::shell::{command, output, root};
 
-/// What is in the environment: DuckDB reads Parquet, hdrhistogram `.hlog` files, perfetto and protobuf traces.
-pub const PACKAGES: [&str; 4] = ["duckdb==2.0.1", "hdrhistogram==0.10.8", "perfetto==0.59.1", "protobuf==7.36.2"];
+/// What is in the environment: DuckDB reads Parquet, hdrhistogram `.hlog` files, perfetto and protobuf traces, kubernetes-validate
+/// has Kubernetes' schemas and reads YAML.
+pub const PACKAGES: [&str; 5] =
+    ["duckdb==2.0.1", "hdrhistogram==0.10.8", "perfetto==0.59.1", "protobuf==7.36.2", "kubernetes_validate==1.37.0"];
 
 /// Where the environment is.
 pub fn folder() -> PathBuf {

@@ -1,5 +1,6 @@
-//! Gets kernels, busybox, numactl and, where it cannot be installed, QEMU from the distribution's packages, unpacked into the vm folder and never
-//! installed: a guest's kernel is none of the machine's business, and busybox-static would push out an installed busybox.
+//! Gets kernels, busybox, numactl, Prometheus and, where it cannot be installed, QEMU from the distribution's packages, unpacked below `target` and never
+//! installed: a guest's kernel is none of the machine's business, busybox-static would push out an installed busybox, and
+//! Prometheus would start to listen.
 
 use std::{
     fs,
@@ -65,6 +66,11 @@ pub fn numactl(dir: &VmDir) -> Result<()> {
 pub fn qemu(dir: &VmDir) -> Result<()> {
     let simulated = output(command("apt-get").args(["install", "-s", "--no-install-recommends", "qemu-system-x86"]))?;
     unpack(&packages_to_install(&simulated), &dir.path().join("qemu"), &["usr", "lib"])
+}
+
+/// Unpacks the programs of Prometheus to `to`; they need the C library alone.
+pub fn prometheus(to: &Path) -> Result<()> {
+    unpack(&["prometheus".to_owned()], to, &["usr"])
 }
 
 /// Packages that an `apt-get install -s` would install or upgrade.

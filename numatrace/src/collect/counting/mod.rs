@@ -35,12 +35,12 @@ use crate::{
         table::{Delta, Id, Limits, Look, Shape, Table},
     },
     snapshot::{Source, SourceState, sources},
-    target::Filter,
+    target::{Filter, Ids, Machine},
     topology::Topology,
 };
 
 /// How to count.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CountPlan {
     /// What has series, at most.
     pub limits: Limits,
@@ -48,6 +48,8 @@ pub struct CountPlan {
     pub pages: PagePlan,
     /// Cgroups are those of the v1 hierarchy of the cpu controller, else of v2.
     pub cgroups_v1: bool,
+    /// Where /proc and /sys are.
+    pub machine: Machine,
 }
 
 /// Counts since it was started; dropping it detaches and frees everything.
@@ -81,6 +83,8 @@ impl Counting {
         let grouped = plan.limits.thread_groups.is_some();
         let plan_of_probes = Plan {
             filter: Filter::All,
+            filter_ids: Ids::Same,
+            machine: plan.machine.clone(),
             ring_bytes: 4_096,
             max_tasks: DEFAULT_MAX_TASKS,
             wakers: false,

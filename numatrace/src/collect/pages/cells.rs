@@ -1,6 +1,6 @@
 //! Reads what the probes counted: the hash of cells, many at a time, and how much each has grown.
 
-use std::{collections::HashMap, io, path::Path};
+use std::{collections::HashMap, io, path::PathBuf};
 
 use aya::{
     Pod,
@@ -49,13 +49,13 @@ pub(super) struct Cells {
     told: HashMap<CellKey, Told>,
     keys: Vec<PodKey>,
     values: Vec<PodCount>,
-    /// Ids of threads mean the same here as to the probes.
-    same_ids: bool,
+    /// Where threads are by the ids that the probes tell, if anywhere.
+    proc: Option<PathBuf>,
 }
 
 impl Cells {
-    pub(super) fn new(map: MapData, same_ids: bool) -> Cells {
-        Cells { map, told: HashMap::new(), keys: Vec::new(), values: Vec::new(), same_ids }
+    pub(super) fn new(map: MapData, proc: Option<PathBuf>) -> Cells {
+        Cells { map, told: HashMap::new(), keys: Vec::new(), values: Vec::new(), proc }
     }
 
     /// Gives `grown` each cell that grew since the last time: key, process, and by how much. Cells of threads that are
@@ -70,7 +70,7 @@ impl Cells {
         self.values.resize(BATCH, PodCount(CellCount::default()));
         let mut over = Vec::new();
         let mut place = Place::default();
-        let crowded = self.same_ids && self.told.len() > CROWDED;
+        let crowded = self.told.len() > CROWDED;
         let mut looks = 0;
         loop {
             let read = maps::read_many(&self.map, &mut place, &mut self.keys, &mut self.values);
@@ -82,10 +82,14 @@ impl Cells {
                 told.idle = if more > 0 { 0 } else { told.idle.saturating_add(1) };
                 if more > 0 {
                     grown(key, value.tgid, more);
-                } else if crowded && told.idle >= IDLE_READS && looks < MOST_LOOKS {
+                } else if let Some(proc) = &self.proc
+                    && crowded
+                    && told.idle >= IDLE_READS
+                    && looks < MOST_LOOKS
+                {
                     // Its end was not heard of: the record was lost, or it was no target any more.
                     looks += 1;
-                    if !Path::new(&format!("/proc/{}/task/{}", value.tgid, key.tid)).exists() {
+                    if !proc.join(format!("{}/task/{}", value.tgid, key.tid)).exists() {
                         over.push(*key);
                     }
                     told.idle = 0;

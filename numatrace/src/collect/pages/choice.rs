@@ -6,6 +6,7 @@ use super::{kallsyms, numa_balancing};
 use crate::{
     collect::btf::KernelBtf,
     snapshot::{Source, SourceState, sources},
+    target::{FILE_IDS, Ids, OWN_IDS},
     topology::Topology,
 };
 
@@ -101,7 +102,7 @@ pub struct Choice {
     by_event: bool,
     /// Why no hook tells when a page fault begins.
     no_begin: Option<String>,
-    same_ids: bool,
+    ids: Ids,
     symbols: kallsyms::Symbols,
     /// Arguments of the tracepoint: its program is named by their number.
     pub(super) migrate_args: u32,
@@ -136,7 +137,7 @@ impl Choice {
             can_use_deltas: offsets.numa_faults_locality != MISSING,
             by_event: false,
             no_begin: None,
-            same_ids: true,
+            ids: Ids::Same,
             symbols: kallsyms::Symbols::default(),
             migrate_args: kernel.tracepoint_args("mm_migrate_pages").unwrap_or(0) as u32,
             numa_misplaced: kernel.enumerator("migrate_reason", "MR_NUMA_MISPLACED").unwrap_or(u32::MAX),
@@ -282,11 +283,12 @@ impl Choice {
         }
     }
 
-    /// Ids of processes mean others here than to the probes: none can be asked about.
-    pub(super) fn leave_out_processes(&mut self) {
-        self.same_ids = false;
-        if self.resolve == resolve::ENTRY {
-            self.give_up("numatrace runs in a pid namespace of its own, where ids are not the kernel's".into());
+    /// Takes into account what ids of processes are good for: where they mean others here than to the probes, none can be asked
+    /// about.
+    pub(super) fn know_ids(&mut self, ids: Ids) {
+        self.ids = ids;
+        if self.resolve == resolve::ENTRY && ids != Ids::Same {
+            self.give_up(if ids == Ids::Own { OWN_IDS } else { FILE_IDS }.into());
         }
     }
 
@@ -299,7 +301,7 @@ impl Choice {
 
     /// Samples are taken and named.
     pub(super) const fn names_places(&self) -> bool {
-        self.same_ids && self.plan.samples_per_second > 0
+        !matches!(self.ids, Ids::Own) && self.plan.samples_per_second > 0
     }
 
     /// Nobody tells what a fault was for.
@@ -354,11 +356,8 @@ impl Choice {
             (SourceState::Off, "there is no source of page touches".to_owned())
         } else if rate == 0 {
             (SourceState::Off, "switched off with --fault-samples 0".to_owned())
-        } else if !self.same_ids {
-            (
-                SourceState::Off,
-                "numatrace runs in a pid namespace of its own, where ids are not the kernel's".to_owned(),
-            )
+        } else if self.ids == Ids::Own {
+            (SourceState::Off, OWN_IDS.to_owned())
         } else {
             let most = format!("at most {rate} page touches a second, each standing for those since the one before it");
             (SourceState::Sampled, most)

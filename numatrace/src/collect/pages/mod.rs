@@ -18,7 +18,6 @@ use std::{
     collections::HashMap as StdMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-    path::Path,
     time::Duration,
 };
 
@@ -53,6 +52,7 @@ use super::{
 use crate::{
     model::Pages as Measured,
     snapshot::{Source, SourceState, sources},
+    target::{Ids, Machine, OWN_IDS},
     topology::{Topology, memory::NodeMap},
 };
 
@@ -141,6 +141,7 @@ pub struct Pages {
     steps: Array<MapData, PodSteps>,
     memory: NodeMap,
     topology: Topology,
+    machine: Machine,
     memory_looked_ns: u64,
     places: Option<Places>,
     unresolved: Unresolved,
@@ -178,11 +179,12 @@ impl Pages {
         flavour: Flavour,
         types: &Btf,
         topology: &Topology,
-        same_ids: bool,
+        machine: &Machine,
     ) -> Result<Pages, LoadError> {
-        let memory = NodeMap::read(Path::new("/"), topology).map_err(|error| error.to_string());
+        let ids = machine.ids();
+        let memory = NodeMap::read_from(machine.sys(), machine.proc(), topology).map_err(|error| error.to_string());
         let cells = match ebpf.take_map("CELLS") {
-            Some(Map::HashMap(map)) => Cells::new(map, same_ids),
+            Some(Map::HashMap(map)) => Cells::new(map, (ids != Ids::Own).then(|| machine.proc().to_owned())),
             _ => return Err(LoadError::Map("CELLS")),
         };
         let access = |map| move |cause| LoadError::MapAccess { map, cause };
@@ -192,9 +194,7 @@ impl Pages {
         let steps = Array::try_from(steps).map_err(access("NODE_MAP"))?;
         let mut sources = Vec::new();
         let mut events = None;
-        if !same_ids {
-            choice.leave_out_processes();
-        }
+        choice.know_ids(ids);
         if choice.plan.counts_only {
             choice.leave_out_unresolved();
         }
@@ -254,10 +254,10 @@ impl Pages {
             Err("switched off with --page-source off".to_owned())
         } else if choice.plan.counts_only {
             Err("not asked for".to_owned())
-        } else if !same_ids {
-            Err("numatrace runs in a pid namespace of its own, where ids are not the kernel's".to_owned())
+        } else if ids == Ids::Own {
+            Err(OWN_IDS.to_owned())
         } else {
-            Scanner::new(Path::new("/proc"), memory.clone(), topology.nodes.len())
+            Scanner::new(machine.proc(), memory.clone(), topology.nodes.len())
         };
         sources.push(match &scanner {
             Ok(_) => on(sources::PLACEMENT[0], SourceState::On, None),
@@ -274,8 +274,9 @@ impl Pages {
             places: samples,
             placement: scanner.is_ok(),
         };
-        let needs_places = samples || same_ids && choice.resolve == resolve::ENTRY;
-        let places = needs_places.then(|| Places::start(choice.plan.samples_per_second, topology.nodes.clone()));
+        let needs_places = samples || ids == Ids::Same && choice.resolve == resolve::ENTRY;
+        let places =
+            needs_places.then(|| Places::start(machine.proc(), choice.plan.samples_per_second, topology.nodes.clone()));
         let mut pages = Pages {
             choice,
             events,
@@ -284,6 +285,7 @@ impl Pages {
             steps,
             memory,
             topology: topology.clone(),
+            machine: machine.clone(),
             memory_looked_ns: monotonic_ns(),
             places: places.transpose().map_err(LoadError::Threads)?,
             unresolved: Unresolved::default(),
@@ -448,9 +450,9 @@ impl Pages {
         if !self.choice.is_on() && !self.measured.hints {
             return Ok(());
         }
-        let processes = &mut self.processes;
+        let (processes, proc) = (&mut self.processes, self.machine.proc());
         self.leaders_gone.retain(|tgid| {
-            let lives = Path::new(&format!("/proc/{tgid}")).exists();
+            let lives = proc.join(tgid.to_string()).exists();
             if !lives {
                 processes.remove(tgid);
             }
@@ -570,7 +572,7 @@ impl Pages {
 
     /// Memory may have come or gone.
     fn look_at_memory(&mut self) -> Result<(), LoadError> {
-        match NodeMap::read(Path::new("/"), &self.topology) {
+        match NodeMap::read_from(self.machine.sys(), self.machine.proc(), &self.topology) {
             Ok(memory) if memory != self.memory => {
                 if let Some(scanner) = &mut self.scanner {
                     scanner.set_map(memory.clone());

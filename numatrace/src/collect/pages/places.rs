@@ -117,15 +117,16 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Starts it. It names at most `a_second` samples.
-    pub(super) fn start(a_second: u32, nodes: Vec<HostNode>) -> io::Result<Places> {
+    /// Starts it. It names at most `a_second` samples of the processes that `proc` has.
+    pub(super) fn start(proc: &Path, a_second: u32, nodes: Vec<HostNode>) -> io::Result<Places> {
         let (to, jobs) = sync_channel(BATCHES);
         let (answers, from) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let proc = proc.to_owned();
         let thread = thread::Builder::new().name("numatrace-where".into()).spawn(move || {
             let mut worker = Worker {
-                resolver: Resolver::new(Path::new("/proc")),
+                resolver: Resolver::new(&proc),
                 nodes,
                 a_second,
                 named_since: Instant::now(),
@@ -476,7 +477,7 @@ mod tests {
             flags: sample_flags::HEAP | sample_flags::MAPPING,
             ..TouchSample::default()
         };
-        let mut places = Places::start(100, vec![HostNode::default()]).expect("a thread");
+        let mut places = Places::start(Path::new("/proc"), 100, vec![HostNode::default()]).expect("a thread");
         places.sample(sample);
         places.sample(TouchSample { weight: 3, cpu_node: 1, ..sample });
         let answer = places.tick(Some(Duration::from_secs(60)));

@@ -3,17 +3,27 @@
 
 use std::collections::BTreeMap;
 
-use numatrace_common::abi::{Attributes, Cgroup, CgroupPath, Header, NodeMemory, Quota, Task, Words, kind, task_event};
+use numatrace_common::abi::{
+    Attributes, Cgroup, CgroupPath, Header, NamespaceIds, NodeMemory, Quota, Task, Words, kind, task_event,
+};
 use zerocopy::FromBytes;
 
 use crate::recording::columns::first_record;
 
 /// Records of these kinds are kept, in this order: paths come before who names them.
-const KINDS: [u16; 6] =
-    [kind::CGROUP_PATH, kind::WORDS, kind::QUOTA, kind::NODE_MEMORY, kind::ATTRIBUTES, kind::CGROUP];
+const KINDS: [u16; 8] = [
+    kind::CGROUP_PATH,
+    kind::CONTAINER_NAMES,
+    kind::WORDS,
+    kind::QUOTA,
+    kind::NODE_MEMORY,
+    kind::ATTRIBUTES,
+    kind::CGROUP,
+    kind::NAMESPACE_IDS,
+];
 
 /// Kinds that speak of a thread, which are of no use after it.
-const OF_THREADS: [u16; 2] = [kind::ATTRIBUTES, kind::CGROUP];
+const OF_THREADS: [u16; 3] = [kind::ATTRIBUTES, kind::CGROUP, kind::NAMESPACE_IDS];
 
 /// Records of threads, beyond which all are forgotten: threads whose end was not heard of, for its record was lost.
 const MOST_OF_THREADS: usize = 4 * 131_072;
@@ -34,7 +44,7 @@ fn about(record: &[u8]) -> Option<About> {
     let kind = u16::from_le_bytes(*record.first_chunk()?);
     let newest = |key| Some(About::Newest { kind, key });
     match kind {
-        kind::CGROUP_PATH => {
+        kind::CGROUP_PATH | kind::CONTAINER_NAMES => {
             let path = CgroupPath::read_from_bytes(record).ok()?;
             Some(About::Piece { kind, key: path.cgroup, offset: path.offset })
         }
@@ -46,6 +56,7 @@ fn about(record: &[u8]) -> Option<About> {
         kind::NODE_MEMORY => newest(u32::from(NodeMemory::read_from_bytes(record).ok()?.node)),
         kind::ATTRIBUTES => newest(Attributes::read_from_bytes(record).ok()?.tid),
         kind::CGROUP => newest(Cgroup::read_from_bytes(record).ok()?.tid),
+        kind::NAMESPACE_IDS => newest(NamespaceIds::read_from_bytes(record).ok()?.tid),
         kind::TASK => {
             let task = Task::read_from_bytes(record).ok()?;
             // One that is no target any more can become one again, and is not told again.

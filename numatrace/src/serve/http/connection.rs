@@ -31,7 +31,7 @@ async fn speak(stream: TcpStream, watch: &Arc<Watch>, shared: &Arc<Shared>) {
         watch.ready();
         return requests(stream, watch, shared).await;
     };
-    match TlsAcceptor::from(tls).accept(stream).await {
+    match TlsAcceptor::from(tls.config).accept(stream).await {
         Ok(stream) => {
             watch.ready();
             requests(stream, watch, shared).await;

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::task::JoinSet;
 
 use super::{Collect, answers::Answers, web_config::WebConfig};
@@ -24,6 +25,8 @@ use watch::Connections;
 
 /// Between two looks at who is too slow, and at whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// Connections that the kernel holds until they are accepted: many at once are told that there are too many, not left waiting.
+const BACKLOG: i32 = 1_024;
 /// When accepting fails (no file descriptor is free), this long passes before the next try.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -188,7 +191,7 @@ impl Server {
 fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServeError> {
     let mut failure = None;
     for address in addresses {
-        match TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)) {
+        match listen_at(*address) {
             Ok(listener) => return Ok(listener),
             Err(error) => {
                 // Another address is tried where this machine has no IPv6, not where the port is taken.
@@ -203,6 +206,14 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServeError> {
     Err(failure.unwrap_or_else(|| ServeError::Start(io::Error::other("no address was given"))))
 }
 
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    // The standard library's backlog is 128; Linux takes a new one at any time.
+    SockRef::from(&listener).listen(BACKLOG)?;
+    Ok(listener)
+}
+
 async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicBool) -> Result<(), ServeError> {
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -213,7 +224,10 @@ async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicB
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
         look.tick().await;
-        shared.connections.close_late(&shared.limits, &shared.refusals, shared.answers.alive_bytes());
+        shared.connections.close_late(&shared.limits, &shared.refusals);
+        if shared.answers.alive_bytes() > shared.limits.answer_bytes {
+            shared.connections.close_slowest(shared.answers.newest(), &shared.refusals);
+        }
         if shared.answers.has_ended() {
             return Err(ServeError::Ended);
         }

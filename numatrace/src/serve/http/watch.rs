@@ -142,11 +142,10 @@ impl Connections {
         self.all().retain(|known| !Arc::ptr_eq(known, watch));
     }
 
-    /// Closes what is late, and, where answers take too much memory, the one that still sends the oldest.
-    pub(super) fn close_late(&self, limits: &Limits, refusals: &Refusals, answer_bytes: usize) {
-        let all = self.all();
+    /// Closes what is late.
+    pub(super) fn close_late(&self, limits: &Limits, refusals: &Refusals) {
         let now = Instant::now();
-        for watch in all.iter() {
+        for watch in self.all().iter() {
             if let Some(slow) = watch.is_late(limits, now) {
                 if slow {
                     count(&refusals.slow);
@@ -154,15 +153,18 @@ impl Connections {
                 watch.tell_to_go();
             }
         }
-        if answer_bytes > limits.answer_bytes {
-            let sending = all.iter().filter_map(|watch| match watch.state().0 {
-                Phase::Answer { generation, .. } if generation < u64::MAX => Some((generation, watch)),
-                _ => None,
-            });
-            if let Some((_, watch)) = sending.min_by_key(|(generation, _)| *generation) {
-                count(&refusals.slow);
-                watch.tell_to_go();
-            }
+    }
+
+    /// Closes the one that still sends the oldest answer, if that is older than the newest collection.
+    pub(super) fn close_slowest(&self, newest: u64, refusals: &Refusals) {
+        let all = self.all();
+        let sending = all.iter().filter_map(|watch| match watch.state().0 {
+            Phase::Answer { generation, .. } if generation < newest => Some((generation, watch)),
+            _ => None,
+        });
+        if let Some((_, watch)) = sending.min_by_key(|(generation, _)| *generation) {
+            count(&refusals.slow);
+            watch.tell_to_go();
         }
     }
 }

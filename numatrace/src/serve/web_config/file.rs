@@ -66,7 +66,7 @@ impl File {
                 "rate_limit is not supported: leave it out; scrapes within a second share one collection".into()
             );
         }
-        let tls = self.tls_server_config.map(|section| section.load(folder)).transpose()?.flatten();
+        let tls = self.tls_server_config.map(|section| section.load(folder)).transpose()?;
         let auth = users(self.basic_auth_users.unwrap_or_default())?;
         let http = self.http_server_config.unwrap_or_default();
         if http.http2 == Some(true) {

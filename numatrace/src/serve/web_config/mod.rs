@@ -17,7 +17,6 @@ use std::{
 };
 
 use hyper::header::{HeaderName, HeaderValue};
-use tokio_rustls::rustls::ServerConfig;
 
 use super::auth::Auth;
 use crate::text::{display_str, visible};
@@ -39,7 +38,7 @@ pub struct WebConfigError {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     /// `None`: plain HTTP.
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<tls::Tls>,
     /// `None`: anyone may ask.
     pub(super) auth: Option<Auth>,
     /// Headers that each answer has.
@@ -58,12 +57,15 @@ pub struct WebConfig {
 struct State {
     loaded: Arc<Loaded>,
     /// The files as they were when they were last read, readable or not.
-    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    stamps: Stamps,
     looked: Option<Instant>,
 }
 
 /// By what a file is known to be as it was.
 type Stamp = (u64, u64, u64, i64, i64, i64, i64);
+
+/// Files as they were; `None`: there was none that could be read.
+type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 impl WebConfig {
     /// Reads the file and those that it names.
@@ -72,7 +74,7 @@ impl WebConfig {
     /// When one cannot be read, or says what is not known or not supported.
     pub fn open(path: &Path) -> Result<WebConfig, WebConfigError> {
         let (outcome, stamps) = load(path);
-        let loaded = Arc::new(outcome.map_err(|what| error(path, what))?);
+        let loaded = Arc::new(outcome.map_err(|what| error(path, &what))?);
         let state = State { loaded, stamps, looked: Some(Instant::now()) };
         Ok(WebConfig { path: Some(path.to_owned()), state: Mutex::new(state) })
     }
@@ -102,6 +104,9 @@ impl State {
         let (outcome, stamps) = load(path);
         let outcome = outcome.and_then(|new| match (&*self.loaded, &new) {
             (Loaded { tls: Some(_), .. }, Loaded { tls: None, .. }) => Err("tls_server_config is gone".to_owned()),
+            (Loaded { tls: Some(old), .. }, Loaded { tls: Some(new), .. }) if new.client_auth < old.client_auth => {
+                Err(format!("client_auth_type asks for less than {:?}", old.client_auth))
+            }
             (Loaded { auth: Some(_), .. }, Loaded { auth: None, .. }) => Err("basic_auth_users is gone".to_owned()),
             _ => Ok(new),
         });
@@ -110,22 +115,25 @@ impl State {
         match outcome {
             Ok(loaded) => self.loaded = Arc::new(loaded),
             Err(what) => {
-                let error = error(path, what);
+                let error = error(path, &what);
                 // A closed standard error is no reason to end.
-                let _ = writeln!(io::stderr(), "numatrace: {error}; what was read before stays in force");
+                let _ = writeln!(
+                    io::stderr(),
+                    "numatrace: {error}; what was read before stays in force until it is mended or serve is started anew"
+                );
             }
         }
     }
 }
 
-fn error(path: &Path, what: String) -> WebConfigError {
+fn error(path: &Path, what: &str) -> WebConfigError {
     // What YAML's and TLS's errors say is one line each, and repeats what is in the files.
     let what = visible(&what.split_whitespace().collect::<Vec<_>>().join(" "));
     WebConfigError { path: display_str(&path.to_string_lossy()), what }
 }
 
 /// What the files say, and how they were before they were read.
-fn load(path: &Path) -> (Result<Loaded, String>, Vec<(PathBuf, Option<Stamp>)>) {
+fn load(path: &Path) -> (Result<Loaded, String>, Stamps) {
     let mut stamps = vec![(path.to_owned(), stamp(path))];
     let parsed = read(path).map_err(|why| format!("it {why}")).and_then(|bytes| file::parse(&bytes));
     let outcome = parsed.and_then(|parsed| {

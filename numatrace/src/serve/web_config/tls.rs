@@ -40,15 +40,22 @@ pub(super) struct Section {
     curve_preferences: Option<Vec<String>>,
 }
 
-/// Go's names of what is asked of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-enum ClientAuth {
+/// Go's names of what is asked of a client; later ones ask for more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(in crate::serve) enum ClientAuth {
     #[default]
     NoClientCert,
     RequestClientCert,
-    RequireAnyClientCert,
     VerifyClientCertIfGiven,
+    RequireAnyClientCert,
     RequireAndVerifyClientCert,
+}
+
+/// TLS as it is configured.
+#[derive(Clone, Debug)]
+pub(in crate::serve) struct Tls {
+    pub(in crate::serve) config: Arc<ServerConfig>,
+    pub(super) client_auth: ClientAuth,
 }
 
 /// TLS 1.0 and 1.1 are not supported, by anyone.
@@ -66,8 +73,8 @@ impl Section {
         [&self.cert_file, &self.key_file, &self.client_ca_file].into_iter().filter_map(|file| file.as_deref())
     }
 
-    /// What it comes to; `None` where it says nothing of certificates. Relative paths are meant from `folder`.
-    pub(super) fn load(self, folder: &Path) -> Result<Option<Arc<ServerConfig>>, String> {
+    /// What it comes to. Relative paths are meant from `folder`.
+    pub(super) fn load(self, folder: &Path) -> Result<Tls, String> {
         if self.client_allowed_sans.is_some() {
             return Err("tls_server_config.client_allowed_sans is not supported".into());
         }
@@ -84,7 +91,8 @@ impl Section {
         let key = PrivateKeyDer::from_pem_slice(&key)
             .map_err(|_| "tls_server_config: there is no private key in key_file".to_owned())?;
         let provider = Arc::new(self.provider()?);
-        let client = client_verifier(self.client_auth_type.unwrap_or_default(), client_ca.as_deref(), &provider)?;
+        let client_auth = self.client_auth_type.unwrap_or_default();
+        let client = client_verifier(client_auth, client_ca.as_deref(), &provider)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions()?)
             .map_err(|error| format!("tls_server_config: {error}"))?;
@@ -97,7 +105,7 @@ impl Section {
             .map_err(|error| format!("tls_server_config: cert_file and key_file cannot be used: {error}"))?;
         config.ignore_client_order = self.prefer_server_cipher_suites.unwrap_or(true);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Some(Arc::new(config)))
+        Ok(Tls { config: Arc::new(config), client_auth })
     }
 
     fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, String> {

@@ -12,6 +12,7 @@ mod print;
 
 use super::layout::{Column, Kind};
 use super::rows::{Row, state_name, value};
+use crate::container::Container;
 use crate::snapshot::Thread;
 
 /// What threads must have to be listed. The empty one matches all.
@@ -188,6 +189,7 @@ fn text_of(column: Column, thread: &Thread) -> Option<&str> {
         Column::Name => Some(&thread.comm),
         Column::State => Some(state_name(thread)),
         Column::Cgroup => thread.cgroup.as_deref(),
+        Column::Container => thread.container.as_deref().map(Container::title),
         Column::Policy => sched().map(|sched| &*sched.policy),
         Column::Allowed => sched().map(|sched| sched.allowed_cpus.as_str()),
         _ => None,

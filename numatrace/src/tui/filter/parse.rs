@@ -140,6 +140,7 @@ const fn example(column: Column) -> &'static str {
     match column {
         Column::State => "waiting",
         Column::Cgroup => "web.slice",
+        Column::Container => "web",
         Column::Policy => "fifo",
         Column::Allowed => "0-3",
         _ => "worker",

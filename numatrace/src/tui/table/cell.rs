@@ -64,6 +64,10 @@ pub fn cell(placed: Placed, host: &Host, entry: &Entry<'_>) -> (String, Role) {
             Some(path) => cells::end_of(path, usize::from(placed.width)),
             None => ABSENT.into(),
         }),
+        Column::Container => plain(match &thread.container {
+            Some(container) => cells::end_of(container.title(), usize::from(placed.width)),
+            None => ABSENT.into(),
+        }),
     }
 }
 

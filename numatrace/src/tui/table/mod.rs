@@ -542,7 +542,10 @@ fn widen_name(placed: &mut [Placed], width: u16) {
     let mut spare = (width + 1).saturating_sub(taken);
     let mut wanted =
         placed.iter().find(|placed| placed.column == Column::Name).map_or(0, |name| MOST - name.width.min(MOST));
-    for other in placed.iter_mut().filter(|placed| matches!(placed.column, Column::Residency | Column::Cgroup)) {
+    for other in placed
+        .iter_mut()
+        .filter(|placed| matches!(placed.column, Column::Residency | Column::Cgroup | Column::Container))
+    {
         let least = other.column.spec().width;
         let given = other.width.saturating_sub(least).min(wanted.saturating_sub(spare));
         other.width -= given;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::container::{Container, identify};
 use crate::snapshot::{GroupBy, Snapshot, Thread, ThreadStats};
 use crate::window::{self, ThreadKey};
 
@@ -65,7 +66,12 @@ impl Tree {
             let mut thread = window::group(&threads, by, distances).unwrap_or_default();
             match by {
                 GroupBy::Comm => {}
-                GroupBy::Cgroup => thread.cgroup = plan.common.map(Into::into),
+                GroupBy::Cgroup => {
+                    thread.cgroup = plan.common.map(Into::into);
+                    // Of the first member: a cgroup above that of a container is none.
+                    let own = plan.common.and_then(|path| identify(path.as_bytes())).map(|container| container.id);
+                    thread.container.take_if(|first| own.as_ref() != Some(&first.id));
+                }
             }
             let rates = if same {
                 thread.stats.clone()
@@ -160,6 +166,12 @@ const MAX_DEPTH: usize = 32;
 /// A tree by path. A cgroup with nothing but one other below it has no row of its own: that one has both names.
 fn by_cgroup(threads: &[Thread]) -> Vec<Plan<'_>> {
     let mut paths: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let containers: HashMap<&str, &Container> =
+        threads.iter().filter_map(|thread| thread.container.as_deref()).map(|known| (&*known.id, known)).collect();
+    let called = |path: &str| {
+        let id = identify(path.as_bytes()).filter(|_| !containers.is_empty())?.id;
+        containers.get(&*id)?.title_of(path)
+    };
     let mut unknown = Vec::new();
     for (at, thread) in threads.iter().enumerate() {
         match thread.cgroup.as_deref() {
@@ -192,7 +204,8 @@ fn by_cgroup(threads: &[Thread]) -> Vec<Plan<'_>> {
         {
             (path, at) = (*below, *next);
         }
-        let label = path[above..].trim_start_matches(if above > 0 { "/" } else { "" });
+        let below = path[above..].trim_start_matches(if above > 0 { "/" } else { "" });
+        let label = called(path).unwrap_or(below);
         let group = plans.len();
         plans.push(Plan {
             common: Some(path),
@@ -210,6 +223,8 @@ fn by_cgroup(threads: &[Thread]) -> Vec<Plan<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::units::Tid;
 
@@ -264,6 +279,38 @@ mod tests {
         below.sort_unstable();
         assert_eq!(below, [0, 1, 2, 6]);
         assert_eq!(tree.group_of, [4, 2, 1, 5, 6, 0, 3]);
+    }
+
+    #[test]
+    fn a_container_that_is_known_is_called_by_its_name() {
+        let id = "3f4a9c1be07d52846f0a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcd";
+        let paths = [
+            format!("/system.slice/docker-{id}.scope/init.scope"),
+            format!("/system.slice/docker-{id}.scope/web.service"),
+            format!("/system.slice/docker-{}.scope", id.replace('3', "4")),
+            "/system.slice/db.service".to_owned(),
+        ];
+        let threads: Vec<_> = paths.iter().zip(1..).map(|(path, tid)| (tid, "a", Some(path.as_str()))).collect();
+        let mut numbers = snapshot(&threads);
+        for (thread, path) in numbers.threads.iter_mut().zip(&paths) {
+            thread.container = identify(path.as_bytes()).map(Arc::new);
+        }
+        let nameless = Tree::new(&numbers, &numbers, GroupBy::Cgroup);
+        assert!(
+            nameless.groups.iter().any(|group| group.label == format!("docker-{id}.scope")),
+            "{:?}",
+            told(&nameless)
+        );
+        for thread in &mut numbers.threads[..2] {
+            let known = thread.container.as_deref().cloned().unwrap_or_default();
+            thread.container = Some(Arc::new(known.called(Some("web".into()), None, None)));
+        }
+        let tree = Tree::new(&numbers, &numbers, GroupBy::Cgroup);
+        let labels: Vec<&str> = tree.groups.iter().map(|group| group.label.as_str()).collect();
+        let other = paths[2].trim_start_matches("/system.slice/");
+        assert_eq!(labels, ["/system.slice", "db.service", "web", "init.scope", "web.service", other]);
+        let containers: Vec<_> = tree.groups.iter().map(|group| group.thread.container.is_some()).collect();
+        assert_eq!(containers, [false, false, true, true, true, true]);
     }
 
     #[test]
