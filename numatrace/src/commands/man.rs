@@ -80,7 +80,7 @@ fn page(command: clap::Command, name: &str) -> io::Result<Vec<u8>> {
 /// What the help says behind the options, as sections of a page. A paragraph there begins with its heading and a colon; an indented
 /// line is a command, with what it does behind it or below it.
 fn sections(after_help: &str, roff: &mut Roff) {
-    for paragraph in after_help.split("\n\n") {
+    for paragraph in after_help.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
         let (heading, text) = paragraph.split_once(':').unwrap_or(("Notes", paragraph));
         roff.control("SH", [heading.trim().to_uppercase().as_str()]);
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -130,6 +130,17 @@ mod tests {
         assert!(page.starts_with(".ie") || page.contains(".TH NUMATRACE 1"), "{page}");
         assert!(page.contains(".SH \"EXIT CODES\""), "{page}");
         assert!(text("numatrace-record").contains("SEE ALSO"));
+    }
+
+    #[test]
+    fn no_heading_stands_above_nothing() {
+        for (name, page) in pages().expect("memory takes every write") {
+            let page = String::from_utf8(page).expect("a page is text");
+            let lines: Vec<&str> = page.lines().collect();
+            let empty = lines.windows(2).find(|pair| pair.iter().all(|line| line.starts_with(".SH")));
+            assert_eq!(empty, None, "{name}");
+            assert!(!lines.last().expect("a page has lines").starts_with(".SH"), "{name}");
+        }
     }
 
     #[test]

@@ -151,10 +151,17 @@ fn runs(root: &DebianRoot, release: &Release) -> Result<()> {
     ensure!(version.trim() == format!("numatrace {}", release.version), "the wrong version runs: {version}");
     let doctor = root.ok(&["numatrace", "doctor"])?;
     say(doctor.lines().find(|line| line.starts_with("Can")).unwrap_or("doctor ended well"));
-    let report = root.ok(&["numatrace", "-d", "1s", "-o", "-", "--", "sleep", "1"])?;
-    let Some(line) = report.lines().find(|line| line.contains("sleep")) else {
-        bail!("the report of `sleep 1` has no thread of that name:\n{report}");
+    let report = root.ok(&["numatrace", "-d", "1s", "-f", "json", "-o", "-", "--", "sleep", "1"])?;
+    let report: serde_json::Value = serde_json::from_str(&report).context("the report is not JSON")?;
+    let threads = report["threads"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(sleep) = threads.iter().find(|thread| thread["comm"] == "sleep") else {
+        bail!("the report of `sleep 1` has no thread of that name: {report}");
     };
-    say(line.trim());
+    let (blocked, waits) = (&sleep["blocked_ns"], &sleep["runq"]["all"]["count"]);
+    ensure!(
+        blocked.as_u64().is_some_and(|ns| ns > 500_000_000) && waits.as_u64() > Some(0),
+        "`sleep 1` was blocked for {blocked} ns and waited {waits} times for a CPU, as the report has it"
+    );
+    say(format!("traced `sleep 1`: blocked for {blocked} ns, waited {waits} times for a CPU"));
     Ok(())
 }
