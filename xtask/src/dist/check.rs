@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Profile, Release, binary, crates, debian_root::DebianRoot, empty_folder, folder, pack};
-use crate::shell::{Privilege, command, run, say, which};
+use crate::shell::{Privilege, command, run, say, which, which_for_root};
 
 /// Tests of packages need no fast program.
 const PROFILE: Profile = Profile::Dev;
@@ -19,8 +19,9 @@ pub fn cannot_run() -> Option<String> {
     if Privilege::detect() == Privilege::None {
         return Some("the package is installed in a root of its own, which needs root or sudo".to_owned());
     }
-    let absent =
-        ["dpkg-deb", "debootstrap", "apt-get", "unshare"].into_iter().find(|program| which(program).is_none())?;
+    let absent = ["dpkg-deb", "debootstrap", "apt-get", "unshare"]
+        .into_iter()
+        .find(|program| which_for_root(program).is_none())?;
     Some(format!("there is no {absent} here, which a bare Debian to install in is made with"))
 }
 

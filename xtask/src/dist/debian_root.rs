@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::folder;
-use crate::shell::{Privilege, command, output, run, say, shown};
+use crate::shell::{Privilege, command, output, run, say, shown, which_for_root};
 
 /// What is mounted in it while something runs there, in a mount namespace that ends with it: nothing is left to unmount.
 const ENTER: &str = "\
@@ -112,7 +112,8 @@ fn bootstrap(privilege: Privilege, suite: &str, base: &Path) -> Result<()> {
     if let Some(proxy) = proxy() {
         debootstrap.arg(format!("http_proxy={proxy}"));
     }
-    debootstrap.args(["debootstrap", "--variant=minbase", "--include=man-db", suite]).arg(&unfinished).arg(&mirror);
+    let program = which_for_root("debootstrap").context("there is no debootstrap here")?;
+    debootstrap.arg(program).args(["--variant=minbase", "--include=man-db", suite]).arg(&unfinished).arg(&mirror);
     say(format!("making a bare Debian {suite} below target/dist, once"));
     output(&mut debootstrap)?;
     run(privilege.command("mv")?.arg(&unfinished).arg(base))

@@ -2,7 +2,7 @@
 
 use super::{prometheus, readers};
 use crate::{
-    shell::{command, output, which},
+    shell::{command, output, which, which_for_root},
     toolchain::{self, BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
     vm::{KERNEL_SERIES, VmDir},
 };
@@ -137,7 +137,7 @@ impl Facts {
             busybox: dir.busybox().is_file(),
             numactl: dir.numactl().is_some(),
             go: which("go").is_some(),
-            debootstrap: which("debootstrap").is_some(),
+            debootstrap: which_for_root("debootstrap").is_some(),
             lintian: which("lintian").is_some(),
             readers: readers::are_there(),
             perf: which("perf").is_some(),
