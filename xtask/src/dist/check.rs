@@ -27,7 +27,7 @@ pub fn cannot_run() -> Option<String> {
 
 /// Runs all of it.
 pub fn run_all() -> Result<()> {
-    let release = Release::of_checkout()?;
+    let release = Release::of_checkout(PROFILE)?;
     let program = binary::build(PROFILE)?;
     crates::package()?;
     let out = folder().join("test");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Release,
+    Profile, Release,
     archive::completion,
     bytes_of,
     contents::{Contents, FILE, PROGRAM, Tree},
@@ -49,7 +49,9 @@ pub(super) fn build(release: &Release, contents: &Contents, out: &Path) -> Resul
     let mut dpkg = command("dpkg-deb");
     // Files are as old as the last commit, and whoever builds the package does not own them.
     dpkg.env("SOURCE_DATE_EPOCH", release.epoch.to_string());
-    dpkg.args(["--root-owner-group", "--build"]).arg(tree.path()).arg(&path);
+    // What is only tried need not be small; and never the distribution's own choice, which older ones cannot unpack.
+    let level = if release.profile == Profile::Dev { "-z1" } else { "-z6" };
+    dpkg.args(["-Zxz", level, "--root-owner-group", "--build"]).arg(tree.path()).arg(&path);
     output(&mut dpkg)?;
     Ok(path)
 }

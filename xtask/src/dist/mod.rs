@@ -38,6 +38,7 @@ pub enum Profile {
 #[derive(Clone, Debug)]
 struct Release {
     version: String,
+    profile: Profile,
     /// As rustc calls it.
     arch: &'static str,
     /// Seconds since 1970 that files in archives are given: those of the last commit.
@@ -49,7 +50,7 @@ struct Release {
 /// Makes everything below target/dist.
 pub fn dist(profile: Profile) -> Result<()> {
     needed(&["dpkg-deb", "tar", "gzip", "md5sum"])?;
-    let release = Release::of_checkout()?;
+    let release = Release::of_checkout(profile)?;
     let out = folder();
     let program = binary::build(profile)?;
     crates::package()?;
@@ -82,13 +83,13 @@ fn pack(release: &Release, program: &Path, out: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Release {
-    fn of_checkout() -> Result<Self> {
+    fn of_checkout(profile: Profile) -> Result<Self> {
         if let Ok(changes) = output(command("git").args(["status", "--porcelain"]))
             && !changes.is_empty()
         {
             say("the working tree has changes that no commit has; they will be in the packages");
         }
-        Ok(Self { version: version()?, arch: env::consts::ARCH, epoch: epoch()?, maintainer: maintainer()? })
+        Ok(Self { version: version()?, profile, arch: env::consts::ARCH, epoch: epoch()?, maintainer: maintainer()? })
     }
 
     /// `numatrace-0.1.0-x86_64`.
