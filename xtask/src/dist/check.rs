@@ -152,7 +152,8 @@ fn runs(root: &DebianRoot, release: &Release) -> Result<()> {
     ensure!(version.trim() == format!("numatrace {}", release.version), "the wrong version runs: {version}");
     let doctor = root.ok(&["numatrace", "doctor"])?;
     say(doctor.lines().find(|line| line.starts_with("Can")).unwrap_or("doctor ended well"));
-    let report = root.ok(&["numatrace", "-d", "1s", "-f", "json", "-o", "-", "--", "sleep", "1"])?;
+    // Much longer than the command: one that is ended by numatrace returns another exit code than its own.
+    let report = root.ok(&["numatrace", "-d", "30s", "-f", "json", "-o", "-", "--", "sleep", "1"])?;
     let report: serde_json::Value = serde_json::from_str(&report).context("the report is not JSON")?;
     let threads = report["threads"].as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(sleep) = threads.iter().find(|thread| thread["comm"] == "sleep") else {
