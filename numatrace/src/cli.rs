@@ -8,6 +8,7 @@ mod diff;
 mod export;
 mod flight;
 mod import;
+mod man;
 mod serve;
 mod values;
 
@@ -29,6 +30,7 @@ use crate::tui::theme::Scheme;
 pub use diff::DiffArgs;
 pub use export::{ExportArgs, ExportFormat, ExportTable};
 pub use import::ImportArgs;
+pub use man::ManArgs;
 pub use serve::{Listen, ServeArgs};
 pub(crate) use values::interval;
 pub use values::{Comm, MAX_PID};
@@ -109,6 +111,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Print a completion script.
     Completions(CompletionsArgs),
+    /// Print a manual page, or write them all.
+    Man(ManArgs),
 }
 
 #[derive(Debug, Parser)]
@@ -186,6 +190,10 @@ enum Subcommands {
     ///
     /// For example: numatrace completions bash > /etc/bash_completion.d/numatrace
     Completions(CompletionsArgs),
+    /// Print a manual page, or write all of them into a folder
+    ///
+    /// For example: numatrace man record | man -l -
+    Man(ManArgs),
 }
 
 /// Arguments of `live`.
@@ -731,6 +739,7 @@ where
         Some(Subcommands::Doctor(args)) => Command::Doctor(args),
         Some(Subcommands::Config(args)) => Command::Config(args),
         Some(Subcommands::Completions(args)) => Command::Completions(args),
+        Some(Subcommands::Man(args)) => Command::Man(args),
     };
     let filter = match &command {
         Command::Live(args) => Some(&args.filter),

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::Completions(args) => commands::completions::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Man(args) => commands::man::run(&args).map(|()| ExitCode::SUCCESS),
     })
 }
 

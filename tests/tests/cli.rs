@@ -61,6 +61,9 @@ fn wrong_usage_is_one_sentence_and_code_2() {
         (&["sleep", "1"], "unexpected argument 'sleep'"),
         (&["doctor", "--pid", "1"], "unexpected argument '--pid'"),
         (&["completions"], "required arguments"),
+        (&["man", "lives"], "there is no subcommand lives; there are live, record, "),
+        (&["man", "\u{1b}[31m"], "there is no subcommand "),
+        (&["man", "record", "--dir", "pages"], "cannot be used with"),
         (&["replay"], "required arguments"),
         (&["replay", "file", "--speed", "0"], "a speed is a number from 0.1 to 100"),
         (&["replay", "file", "--from", "soon"], "a time is 12s, 1m 30s, plain seconds, 10:21:46 or"),
@@ -337,8 +340,43 @@ fn completions_are_scripts_that_the_shell_can_read() {
 }
 
 #[test]
+fn manual_pages_are_what_man_can_read_and_one_a_subcommand() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let pages = dir.path().join("new/pages");
+    let output = run(&["man", "--dir", &pages.to_string_lossy()]);
+    assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(0), 0, 0));
+    for (args, file) in [(&["man"][..], "numatrace.1"), (&["man", "record"], "numatrace-record.1")] {
+        let printed = run(args);
+        assert_eq!(printed.status.code(), Some(0), "{args:?}");
+        assert_eq!(printed.stdout, std::fs::read(pages.join(file)).expect("the page was written"), "{file}");
+    }
+    let help = String::from_utf8(run(&["--help"]).stdout).expect("text");
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.contains(&"record") && names.contains(&"man"), "{names:?}");
+    for name in names {
+        assert!(pages.join(format!("numatrace-{name}.1")).is_file(), "{name} has no page");
+    }
+    let groff = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-z"]).arg(pages.join("numatrace.1")).output();
+    match groff {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stderr), "", "groff warns of the page"),
+        Err(error) => println!("skipped: what groff says of the page ({error})"),
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_for_pages_is_named() {
+    let said = sentence(&["man", "--dir", "Cargo.toml/pages"], 1);
+    assert!(said.contains("cannot make the folder Cargo.toml/pages: "), "{said}");
+}
+
+#[test]
 fn a_closed_standard_output_ends_quietly() {
-    for args in [&["completions", "bash"][..], &["--help"]] {
+    for args in [&["completions", "bash"][..], &["man"], &["--help"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = Command::new(numatrace())

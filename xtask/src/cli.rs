@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    ebpf, fuzz,
+    dist, ebpf, fuzz,
     legs::{self, Leg},
     run, sanitize,
     setup::{self, Purpose},
@@ -91,6 +91,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Make what people install, with checksums and release notes, in target/dist
+    ///
+    /// A static program, a Debian package, a tarball, and the crates. Files in them are as old as the last commit, or as SOURCE_DATE_EPOCH
+    /// says; the package's maintainer is DEBFULLNAME and DEBEMAIL, or the last commit's author.
+    Dist {
+        /// How the program is compiled
+        #[arg(long, default_value = "release")]
+        profile: dist::Profile,
+    },
     /// Measure numatrace beside its peers, as root
     Bench {
         /// Arguments of the benchmark program
@@ -120,6 +129,7 @@ impl Cli {
                 return run::guest(&kernel, &topology, multi_thread, &command);
             }
             Command::Screens { check } => return run::screens(check),
+            Command::Dist { profile } => dist::dist(profile)?,
             Command::Bench { args } => return run::bench(&args),
         }
         Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    deny,
+    deny, dist,
     ebpf::{self, Manifest},
     fuzz,
     setup::{Purpose, setup},
@@ -32,11 +32,13 @@ pub enum Leg {
     Fuzz,
     /// Tests on this machine's kernel, as root
     Live,
+    /// Packages: made, installed and purged in a bare Debian, as root; crates built alone
+    Dist,
     /// Tests in guests with NUMA nodes
     Numa,
 }
 
-const ALL: [Leg; 6] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Fuzz, Leg::Live, Leg::Numa];
+const ALL: [Leg; 7] = [Leg::Lint, Leg::Ebpf, Leg::Unit, Leg::Fuzz, Leg::Live, Leg::Dist, Leg::Numa];
 
 /// Tests that need root or a guest, which legs of their own run. nextest refuses names that nothing has, so a renamed binary is noticed.
 const NOT_UNIT: &str =
@@ -80,8 +82,11 @@ fn purposes(wanted: &[Leg]) -> Vec<Purpose> {
     let build = wanted.contains(&Leg::Ebpf).then_some(Purpose::Build);
     let lint = wanted.contains(&Leg::Lint).then_some(Purpose::Lint);
     let fuzz = wanted.contains(&Leg::Fuzz).then_some(Purpose::Fuzz);
+    let packages = wanted.contains(&Leg::Dist).then_some(Purpose::Packages);
     let runner = if wanted.contains(&Leg::Live) { Purpose::Live } else { Purpose::Runner };
-    build.into_iter().chain(lint).chain(fuzz).chain([runner]).collect()
+    // Packages alone need no runner: no test of Rust's has a part in them.
+    let runner = (wanted != [Leg::Dist]).then_some(runner);
+    build.into_iter().chain(lint).chain(fuzz).chain(packages).chain(runner).collect()
 }
 
 impl Leg {
@@ -92,6 +97,7 @@ impl Leg {
             Self::Unit => "unit",
             Self::Fuzz => "fuzz",
             Self::Live => "live",
+            Self::Dist => "dist",
             Self::Numa => "numa",
         }
     }
@@ -107,6 +113,7 @@ impl Leg {
             Self::Unit => unit(),
             Self::Fuzz => fuzz::run(&[], fuzz::SECONDS),
             Self::Live => live(),
+            Self::Dist => dist::check::run_all(),
             Self::Numa => numa(),
         };
         match done {
@@ -123,6 +130,7 @@ impl Leg {
             Self::Live => {
                 (Privilege::detect() == Privilege::None).then(|| "tests on this kernel need root or sudo".to_owned())
             }
+            Self::Dist => dist::check::cannot_run(),
             Self::Numa if !cfg!(target_arch = "x86_64") => {
                 Some("guests are x86-64, and run what an x86-64 machine compiles".to_owned())
             }

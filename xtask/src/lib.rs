@@ -1,9 +1,10 @@
-//! The project's own tool: `cargo xtask setup|build-ebpf|run|test|fuzz|vm|bench`.
+//! The project's own tool: `cargo xtask setup|build-ebpf|run|test|fuzz|vm|bench|dist`.
 //!
 //! A library too, so that the tests boot guests through [`vm`] exactly as `cargo xtask vm` does.
 
 pub mod cli;
 pub mod deny;
+pub mod dist;
 pub mod ebpf;
 pub mod fuzz;
 pub mod legs;

@@ -62,10 +62,21 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// The first executable file of that name on PATH.
 pub fn which(program: &str) -> Option<PathBuf> {
+    executable_in(env::split_paths(&env::var_os("PATH")?), program)
+}
+
+/// As [`which`], and where programs for root are, which not everybody has on PATH.
+pub fn which_for_root(program: &str) -> Option<PathBuf> {
+    which(program).or_else(|| executable_in(["/usr/sbin", "/sbin"].map(PathBuf::from).into_iter(), program))
+}
+
+fn executable_in(mut dirs: impl Iterator<Item = PathBuf>, program: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
-    let executable =
-        |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(program)).find(executable)
+    dirs.find_map(|dir| {
+        let path = dir.join(program);
+        let found = path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+        found.then_some(path)
+    })
 }
 
 /// How this process gets things done that need root.

@@ -68,6 +68,7 @@ fn the_other_commands_need_no_target() {
     assert!(matches!(parse(["numatrace", "doctor"]), Ok(Command::Doctor(_))));
     assert!(matches!(parse(["numatrace", "demo", "-d", "2s", "-f", "json"]), Ok(Command::Demo(_))));
     assert!(matches!(parse(["numatrace", "completions", "zsh"]), Ok(Command::Completions(_))));
+    assert!(matches!(parse(["numatrace", "man", "record"]), Ok(Command::Man(_))));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod interrupt;
 mod keys;
 mod launch;
 pub mod live;
+pub mod man;
 mod output;
 mod progress;
 pub mod record;

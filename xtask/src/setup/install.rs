@@ -76,6 +76,8 @@ impl Machine {
             Need::Busybox => self.fetch("busybox-static", || fetch::busybox(dir)),
             Need::Numactl => self.fetch("numactl and its libraries", || fetch::numactl(dir)),
             Need::Go => self.apt_install(&["golang-go"]),
+            Need::Debootstrap => self.apt_install(&["debootstrap"]),
+            Need::Lintian => self.apt_install(&["lintian"]),
             Need::Readers => self.readers(),
             Need::Perf => self.apt_install(&["linux-perf"]),
             Need::Prometheus => self.fetch("prometheus", || fetch::prometheus(&prometheus::folder())),

@@ -2,7 +2,7 @@
 
 use super::{prometheus, readers};
 use crate::{
-    shell::{command, output, which},
+    shell::{command, output, which, which_for_root},
     toolchain::{self, BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
     vm::{KERNEL_SERIES, VmDir},
 };
@@ -18,6 +18,9 @@ pub enum Purpose {
     Test,
     /// The tools that benchmarks compare with
     Bench,
+    /// What `cargo xtask test --leg dist` uses
+    #[value(skip)]
+    Packages,
     /// The test runner, and readers of what is exported: all that `cargo xtask test --leg unit` uses
     #[value(skip)]
     Runner,
@@ -39,6 +42,7 @@ impl Purpose {
             Self::Run => "run",
             Self::Test => "test",
             Self::Bench => "bench",
+            Self::Packages => "tests of packages",
             Self::Runner => "unit tests",
             Self::Lint => "lint",
             Self::Fuzz => "fuzzing",
@@ -70,6 +74,10 @@ pub enum Need {
     Numactl,
     Kernel(&'static str),
     Go,
+    /// Makes the bare Debian in which packages are tried.
+    Debootstrap,
+    /// Holds the package against Debian's policy.
+    Lintian,
     /// Programs of others that read what numatrace exports.
     Readers,
     /// perf, which makes the files that `numatrace import` reads.
@@ -117,6 +125,8 @@ pub struct Facts {
     pub busybox: bool,
     pub numactl: bool,
     pub go: bool,
+    pub debootstrap: bool,
+    pub lintian: bool,
     pub readers: bool,
     pub perf: bool,
     pub prometheus: bool,
@@ -145,6 +155,8 @@ impl Facts {
             busybox: dir.busybox().is_file(),
             numactl: dir.numactl().is_some(),
             go: which("go").is_some(),
+            debootstrap: which_for_root("debootstrap").is_some(),
+            lintian: which("lintian").is_some(),
             readers: readers::are_there(),
             perf: which("perf").is_some(),
             prometheus: prometheus::programs().is_some(),
@@ -195,6 +207,10 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
         need(!facts.perf, Need::Perf);
         need(!facts.go, Need::Go);
     }
+    if matches!(purpose, Purpose::Packages | Purpose::Test) {
+        need(!facts.debootstrap, Need::Debootstrap);
+        need(!facts.lintian, Need::Lintian);
+    }
     if purpose == Purpose::Test && facts.can_build_for_guests {
         need(!facts.qemu, Need::Qemu);
         need(!facts.busybox, Need::Busybox);
@@ -228,6 +244,8 @@ impl Need {
             Self::Busybox => "a static busybox".to_owned(),
             Self::Numactl => "numastat and its libraries".to_owned(),
             Self::Go => "Go".to_owned(),
+            Self::Debootstrap => "debootstrap".to_owned(),
+            Self::Lintian => "lintian".to_owned(),
             Self::Readers => {
                 "readers of exported files (DuckDB, HdrHistogram, Perfetto's schema) and Kubernetes' schemas".to_owned()
             }
@@ -253,6 +271,8 @@ impl Need {
             Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
             Self::Numactl => "is what guests compare placement with; unpacked below target/vm, not installed",
             Self::Go => "compiles the program in which a test looks for Go's functions",
+            Self::Debootstrap => "makes the bare Debian below target/dist in which the package is installed and purged",
+            Self::Lintian => "holds the package against Debian's policy",
             Self::Readers => {
                 "read what numatrace exports and what is in deploy/, in tests; an environment of Python below target/readers"
             }
@@ -287,6 +307,8 @@ impl Need {
                 VmDir::open().path().display()
             ),
             Self::Go => "your distribution's package with `go`".to_owned(),
+            Self::Debootstrap => "your distribution's package `debootstrap`".to_owned(),
+            Self::Lintian => "your distribution's package `lintian`".to_owned(),
             Self::Readers => format!(
                 "`python3 -m venv {0} && {0}/bin/pip install {1}`",
                 readers::folder().display(),
@@ -306,7 +328,7 @@ impl Need {
 
     /// True where setup goes on without it.
     pub fn optional(&self) -> bool {
-        matches!(self, Self::Peer(_) | Self::Go)
+        matches!(self, Self::Peer(_) | Self::Go | Self::Debootstrap | Self::Lintian)
     }
 
     /// True where it comes through apt, whose package lists must then be there and new.
@@ -336,6 +358,8 @@ mod tests {
             busybox: true,
             numactl: true,
             go: true,
+            debootstrap: true,
+            lintian: true,
             readers: true,
             perf: true,
             prometheus: true,
@@ -346,9 +370,17 @@ mod tests {
 
     #[test]
     fn a_complete_machine_needs_nothing() {
-        for purpose in
-            [Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench, Purpose::Lint, Purpose::Fuzz, Purpose::Live]
-        {
+        let all = [
+            Purpose::Build,
+            Purpose::Run,
+            Purpose::Test,
+            Purpose::Bench,
+            Purpose::Lint,
+            Purpose::Fuzz,
+            Purpose::Live,
+            Purpose::Packages,
+        ];
+        for purpose in all {
             assert_eq!(missing(purpose, &complete()), []);
         }
     }
@@ -405,11 +437,11 @@ mod tests {
     }
 
     #[test]
-    fn only_tools_to_compare_with_and_go_are_optional() {
+    fn only_tools_to_compare_with_go_and_debians_are_optional() {
         let needs = missing(Purpose::Bench, &Facts::default());
         assert_eq!(needs.len(), PEERS.len());
         assert!(needs.iter().all(Need::optional));
         let optional: Vec<_> = missing(Purpose::Test, &Facts::default()).into_iter().filter(Need::optional).collect();
-        assert_eq!(optional, [Need::Go]);
+        assert_eq!(optional, [Need::Go, Need::Debootstrap, Need::Lintian]);
     }
 }
