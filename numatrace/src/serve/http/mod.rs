@@ -225,7 +225,7 @@ async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicB
     while !stop.load(Ordering::Relaxed) {
         look.tick().await;
         shared.connections.close_late(&shared.limits, &shared.refusals);
-        if shared.answers.alive_bytes() > shared.limits.answer_bytes {
+        if shared.answers.older_bytes() > shared.limits.answer_bytes {
             shared.connections.close_slowest(shared.answers.newest(), &shared.refusals);
         }
         if shared.answers.has_ended() {
