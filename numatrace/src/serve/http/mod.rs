@@ -89,7 +89,7 @@ pub enum ServeError {
 /// How many connections and requests were refused, by reason.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// All connections were in use.
+    /// All connections were in use: the new one was refused, or one that had not asked for anything yet had to go.
     pub(super) limit: AtomicU64,
     /// TLS was not agreed upon.
     pub(super) tls: AtomicU64,
@@ -238,10 +238,13 @@ async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicB
 async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match shared.connections.open(shared.limits.connections) {
-                Some(watch) => drop(tokio::spawn(connection::run(stream, watch, Arc::clone(&shared)))),
-                None => count(&shared.refusals.limit),
-            },
+            Ok((stream, _)) => {
+                if let Some(watch) = shared.connections.open(shared.limits.connections, &shared.refusals) {
+                    tokio::spawn(connection::run(stream, watch, Arc::clone(&shared)));
+                    // What it has sent is read before the next one comes, which could take its place.
+                    tokio::task::yield_now().await;
+                }
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
