@@ -9,7 +9,7 @@ mod watch;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 
 use super::{Collect, answers::Answers, web_config::WebConfig};
@@ -207,11 +207,17 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServeError> {
 }
 
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    // The standard library's backlog is 128; Linux takes a new one at any time.
-    SockRef::from(&listener).listen(BACKLOG)?;
-    Ok(listener)
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As the standard library does: a port is free again at once when `serve` is started anew.
+    socket.set_reuse_address(true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // IPv4, too, also where net.ipv6.bindv6only says otherwise.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicBool) -> Result<(), ServeError> {
@@ -247,5 +253,41 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    /// In a network namespace of its own, where IPv6 sockets are for IPv6 alone until they say otherwise.
+    #[test]
+    fn every_address_is_ipv4_too_whatever_the_machine_says() {
+        let listens = std::thread::spawn(|| {
+            // SAFETY: changes the network namespace of this thread, which ends below.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                return Err(format!("no network namespace can be made: {}", io::Error::last_os_error()));
+            }
+            std::fs::write("/proc/sys/net/ipv6/bindv6only", "1")
+                .map_err(|error| format!("net.ipv6.bindv6only cannot be set: {error}"))?;
+            let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+            let plain = TcpListener::bind(everywhere).unwrap();
+            assert!(SockRef::from(&plain).only_v6().unwrap(), "the setting does something");
+            Ok(SockRef::from(&listen_at(everywhere).unwrap()).only_v6().unwrap())
+        });
+        match listens.join().unwrap() {
+            Ok(only_v6) => assert!(!only_v6),
+            Err(why) => eprintln!("skipped: {why}"),
+        }
+    }
+
+    #[test]
+    fn what_listens_takes_many_and_blocks_nobody() {
+        let listener = listen_at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let again = listen_at(listener.local_addr().unwrap()).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
     }
 }
