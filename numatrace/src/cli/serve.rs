@@ -52,7 +52,7 @@ fn most() -> clap::builder::RangedI64ValueParser<u32> {
 pub enum Listen {
     /// One address.
     At(SocketAddr),
-    /// Every address of this machine, IPv4 and IPv6.
+    /// Every address of this machine, IPv4 and IPv6. Where there is IPv6, one socket has both.
     Everywhere(u16),
 }
 

@@ -55,6 +55,8 @@ pub(super) struct Answers {
     questions: mpsc::Sender<Question>,
     /// Bytes of answers that are kept, or still being sent.
     alive: Arc<AtomicUsize>,
+    /// Of these, the bytes of the newest collection.
+    newest_bytes: Arc<AtomicUsize>,
     newest: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
@@ -63,17 +65,18 @@ impl Answers {
     /// Starts the thread. `most` questions can wait.
     pub(super) fn start(collector: Box<dyn Collect>, refusals: Arc<Refusals>, most: usize) -> std::io::Result<Answers> {
         let (questions, waiting) = mpsc::channel(most.max(1));
-        let (alive, newest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        let (alive, newest_bytes, newest) = (Arc::default(), Arc::default(), Arc::new(AtomicU64::new(0)));
         let mut maker = Maker {
             collector,
             refusals,
             alive: Arc::clone(&alive),
+            newest_bytes: Arc::clone(&newest_bytes),
             generation: Arc::clone(&newest),
             failure: None,
             kept: None,
         };
         let thread = thread::Builder::new().name("numatrace-sums".into()).spawn(move || maker.run(waiting))?;
-        Ok(Answers { questions, alive, newest, thread })
+        Ok(Answers { questions, alive, newest_bytes, newest, thread })
     }
 
     /// The newest numbers in a form.
@@ -84,8 +87,9 @@ impl Answers {
         answer.await.unwrap_or_else(|_| Err(ENDED.to_owned()))
     }
 
-    pub(super) fn alive_bytes(&self) -> usize {
-        self.alive.load(Ordering::Relaxed)
+    /// Bytes of answers from older collections, which are still being sent.
+    pub(super) fn older_bytes(&self) -> usize {
+        older(&self.alive, &self.newest_bytes)
     }
 
     /// The number of the newest collection.
@@ -97,6 +101,12 @@ impl Answers {
     pub(super) fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
+}
+
+/// The order of [`Maker`]'s changes sees to it that this is never too much.
+fn older(alive: &AtomicUsize, newest: &AtomicUsize) -> usize {
+    let alive = alive.load(Ordering::SeqCst);
+    alive.saturating_sub(newest.load(Ordering::SeqCst))
 }
 
 /// One collection, and what was made of it.
@@ -111,6 +121,7 @@ struct Maker {
     collector: Box<dyn Collect>,
     refusals: Arc<Refusals>,
     alive: Arc<AtomicUsize>,
+    newest_bytes: Arc<AtomicUsize>,
     generation: Arc<AtomicU64>,
     /// What went wrong and was told.
     failure: Option<String>,
@@ -132,7 +143,7 @@ impl Maker {
         if self.kept.as_ref().is_none_or(|kept| kept.at.elapsed() >= KEPT) {
             self.collect();
         }
-        let Maker { kept: Some(kept), collector, refusals, alive, generation, .. } = self else {
+        let Maker { kept: Some(kept), collector, refusals, alive, newest_bytes, generation, .. } = self else {
             return Err("nothing was collected".into());
         };
         let generation = generation.load(Ordering::Relaxed);
@@ -143,7 +154,9 @@ impl Maker {
         let served = Served { collect_ns: kept.collect_ns, refused: refusals.counts() };
         let families = families(sums, &served, &mut |path| collector.container(path));
         let plain = encode(&families, form.format, sums.started_ns);
-        let bytes = Counted::bytes(if form.gzip { gzip(&plain)? } else { plain }, alive);
+        let bytes = if form.gzip { gzip(&plain)? } else { plain };
+        newest_bytes.fetch_add(bytes.len(), Ordering::SeqCst);
+        let bytes = Counted::bytes(bytes, alive);
         kept.made.insert(form, bytes.clone());
         Ok(Answer { bytes, generation })
     }
@@ -151,6 +164,7 @@ impl Maker {
     fn collect(&mut self) {
         // The old ones go first: what of them is still being sent is counted as alive.
         self.kept = None;
+        self.newest_bytes.store(0, Ordering::SeqCst);
         let begin = Instant::now();
         let sums = self.collector.collect().map_err(|error| visible(&format!("cannot collect: {error:#}")));
         let collect_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -182,7 +196,7 @@ impl Counted {
     fn bytes(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Bytes {
         // Without what it grew too large.
         let bytes = bytes.into_boxed_slice();
-        alive.fetch_add(bytes.len(), Ordering::Relaxed);
+        alive.fetch_add(bytes.len(), Ordering::SeqCst);
         Bytes::from_owner(Counted { bytes, alive: Arc::clone(alive) })
     }
 }
@@ -195,6 +209,46 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.alive.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.alive.fetch_sub(self.bytes.len(), Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Empty;
+
+    impl Collect for Empty {
+        fn collect(&mut self) -> anyhow::Result<Sums> {
+            Ok(Sums::default())
+        }
+    }
+
+    #[test]
+    fn what_is_sent_of_older_collections_is_counted_and_the_newest_is_not() {
+        let mut maker = Maker {
+            collector: Box::new(Empty),
+            refusals: Arc::default(),
+            alive: Arc::default(),
+            newest_bytes: Arc::default(),
+            generation: Arc::default(),
+            failure: None,
+            kept: None,
+        };
+        let counters = (Arc::clone(&maker.alive), Arc::clone(&maker.newest_bytes));
+        let older = || older(&counters.0, &counters.1);
+        let form = |gzip| Form { format: Format::Text, gzip };
+        maker.collect();
+        let sent = [false, true].map(|gzip| maker.answer(form(gzip)).unwrap().bytes);
+        let length = sent[0].len() + sent[1].len();
+        assert!(sent.iter().all(|bytes| !bytes.is_empty()));
+        assert_eq!((counters.0.load(Ordering::SeqCst), older()), (length, 0));
+        maker.collect();
+        assert_eq!(older(), length);
+        let newest = maker.answer(form(false)).unwrap().bytes;
+        assert_eq!(older(), length);
+        drop(sent);
+        assert_eq!((counters.0.load(Ordering::SeqCst), older()), (newest.len(), 0));
     }
 }

@@ -1,14 +1,15 @@
 //! Basic authentication: who may see the numbers. Place in the flow: `http` asks for each request.
 //!
 //! A password is checked with bcrypt, which is slow on purpose. So that this is nobody's lever: one check at a time, on a thread of
-//! its own; few wait for it; after [`FAILURES`] wrong ones in a second all but known credentials are turned away unchecked; and
-//! credentials that were right once are known by a keyed hash, so that Prometheus costs nothing.
+//! its own; few wait for it; after [`FAILURES`] wrong ones in a second, or half of the time spent on wrong ones, all but known
+//! credentials are turned away unchecked; and credentials that were right once are known by a keyed hash, so that Prometheus costs
+//! nothing.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -21,6 +22,9 @@ use tokio::sync::Semaphore;
 
 /// Wrong credentials in a second, beyond which no more are checked.
 const FAILURES: usize = 10;
+/// Time in checks of wrong credentials, beyond which no more are checked. Half of the time that passes is taken off again, so that
+/// wrong ones take half of a core at most, however much one costs.
+const SPENT: Duration = Duration::from_millis(500);
 /// Credentials that can wait for their check.
 const WAITING: usize = 8;
 /// Right credentials that are remembered.
@@ -44,10 +48,69 @@ pub(super) struct Auth {
     decoy: String,
     /// Makes digests of known credentials useless to anyone else.
     salt: [u8; 32],
-    known: Mutex<VecDeque<[u8; 32]>>,
-    failures: Mutex<VecDeque<Instant>>,
+    outcomes: Arc<Outcomes>,
     checks: Arc<Semaphore>,
     waiting: AtomicUsize,
+}
+
+/// What came of checks so far. Each check tells it by itself: who asked can have left before it ends.
+#[derive(Debug, Default)]
+struct Outcomes {
+    known: Mutex<VecDeque<[u8; 32]>>,
+    failures: Mutex<Failures>,
+}
+
+impl Outcomes {
+    fn known(&self) -> MutexGuard<'_, VecDeque<[u8; 32]>> {
+        // Nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, digest: [u8; 32]) {
+        let mut known = self.known();
+        if known.len() >= KNOWN {
+            known.pop_front();
+        }
+        known.push_back(digest);
+    }
+}
+
+/// Wrong credentials that were checked.
+#[derive(Debug, Default)]
+struct Failures {
+    /// When, those of the last second.
+    times: VecDeque<Instant>,
+    /// Time in their checks, less half of the time since.
+    spent: Duration,
+    /// As of this moment.
+    spent_at: Option<Instant>,
+}
+
+impl Failures {
+    /// A check that took so long has ended.
+    fn add(&mut self, now: Instant, took: Duration) {
+        self.pass(now);
+        self.times.push_back(now);
+        self.spent += took;
+    }
+
+    fn are_many(&mut self, now: Instant) -> bool {
+        self.pass(now);
+        self.times.len() >= FAILURES || self.spent >= SPENT
+    }
+
+    fn pass(&mut self, now: Instant) {
+        while self.times.front().is_some_and(|at| now.saturating_duration_since(*at) >= Duration::from_secs(1)) {
+            self.times.pop_front();
+        }
+        let passed = self.spent_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.spent = self.spent.saturating_sub(passed / 2);
+        self.spent_at = Some(now);
+    }
 }
 
 /// One of those that wait for a check.
@@ -67,8 +130,7 @@ impl Auth {
             users,
             decoy,
             salt: salt(),
-            known: Mutex::default(),
-            failures: Mutex::default(),
+            outcomes: Arc::default(),
             checks: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
         })
@@ -78,7 +140,7 @@ impl Auth {
     pub(super) async fn check(&self, header: Option<&HeaderValue>) -> Verdict {
         let Some((user, password)) = header.and_then(credentials) else { return Verdict::Wrong };
         let digest = self.digest(&user, &password);
-        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
+        if self.outcomes.known().contains(&digest) {
             return Verdict::Right;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -88,45 +150,40 @@ impl Auth {
         }
         let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else { return Verdict::Wrong };
         drop(waits);
-        if self.has_many_failures() {
+        // Someone else may have shown the same ones meanwhile.
+        if self.outcomes.known().contains(&digest) {
+            return Verdict::Right;
+        }
+        if self.outcomes.failures().are_many(Instant::now()) {
             return Verdict::TooMany;
         }
         let (hash, is_user) = self.users.get(&user).map_or((&self.decoy, false), |hash| (hash, true));
         let hash = hash.clone();
+        let outcomes = Arc::clone(&self.outcomes);
         let check = tokio::task::spawn_blocking(move || {
-            // Also when the client has left meanwhile, the next check waits for this one.
+            // Also when the client has left meanwhile, the next check waits for this one and what came of it.
             let _permit = permit;
-            bcrypt::verify(password, &hash).unwrap_or(false)
+            let begin = Instant::now();
+            let right = bcrypt::verify(password, &hash).unwrap_or(false) && is_user;
+            if right {
+                outcomes.remember(digest);
+            } else {
+                let now = Instant::now();
+                outcomes.failures().add(now, now.saturating_duration_since(begin));
+            }
+            right
         });
-        let right = check.await.unwrap_or(false) && is_user;
-        if right {
-            self.remember(digest);
-            Verdict::Right
-        } else {
-            self.failures.lock().unwrap_or_else(PoisonError::into_inner).push_back(Instant::now());
-            Verdict::Wrong
-        }
+        if check.await.unwrap_or(false) { Verdict::Right } else { Verdict::Wrong }
+    }
+
+    /// Whether these are its users, with these hashes.
+    pub(super) fn has(&self, users: &HashMap<String, String>) -> bool {
+        self.users == *users
     }
 
     fn digest(&self, user: &str, password: &[u8]) -> [u8; 32] {
         let hash = Sha256::new().chain_update(self.salt);
         hash.chain_update((user.len() as u64).to_le_bytes()).chain_update(user).chain_update(password).finalize().into()
-    }
-
-    fn remember(&self, digest: [u8; 32]) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN {
-            known.pop_front();
-        }
-        known.push_back(digest);
-    }
-
-    fn has_many_failures(&self) -> bool {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        while failures.front().is_some_and(|at| at.elapsed() >= Duration::from_secs(1)) {
-            failures.pop_front();
-        }
-        failures.len() >= FAILURES
     }
 }
 
@@ -231,8 +288,53 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let auth = auth(4);
         for n in 0..1_000_u64 {
-            auth.remember(auth.digest("alice", &n.to_ne_bytes()));
+            auth.outcomes.remember(auth.digest("alice", &n.to_ne_bytes()));
         }
-        assert_eq!(auth.known.lock().unwrap().len(), KNOWN);
+        assert_eq!(auth.outcomes.known().len(), KNOWN);
+    }
+
+    #[test]
+    fn who_leaves_before_the_check_ends_is_counted() {
+        runtime().block_on(async {
+            let auth = Arc::new(auth(4));
+            for (shown, failures, known) in [("alice:wrong", 1, 0), ("alice:s3:cret", 1, 1)] {
+                let asking = Arc::clone(&auth);
+                let asks = tokio::spawn(async move { asking.check(Some(&basic(shown))).await });
+                while auth.checks.available_permits() > 0 && !asks.is_finished() {
+                    tokio::task::yield_now().await;
+                }
+                asks.abort();
+                let _ = asks.await;
+                // When there is a permit again the check has ended.
+                drop(auth.checks.acquire().await.unwrap());
+                assert_eq!(auth.outcomes.failures().times.len(), failures, "{shown}");
+                assert_eq!(auth.outcomes.known().len(), known, "{shown}");
+            }
+        });
+    }
+
+    /// Someone who shows wrong ones whenever they are checked.
+    #[test]
+    fn wrong_ones_take_half_of_a_core_at_most_whatever_they_cost() {
+        let begin = Instant::now();
+        for took in [1, 20, 50, 100, 400, 1_000, 1_500].map(Duration::from_millis) {
+            let (mut failures, mut now, mut spent, mut checks) = (Failures::default(), begin, Duration::ZERO, 0_u32);
+            let whole = Duration::from_secs(300);
+            while now < begin + whole {
+                if failures.are_many(now) {
+                    now += Duration::from_millis(1);
+                } else {
+                    now += took;
+                    failures.add(now, took);
+                    spent += took;
+                    checks += 1;
+                }
+            }
+            assert!(spent <= whole / 2 + SPENT + took, "{took:?}: {spent:?}");
+            // And no fewer are checked than need be.
+            let least = (whole.as_secs() as u32 * FAILURES as u32 * 9 / 10)
+                .min(whole.as_millis() as u32 * 40 / 100 / took.as_millis() as u32);
+            assert!(checks >= least, "{took:?}: {checks} of {least}");
+        }
     }
 }

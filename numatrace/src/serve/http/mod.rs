@@ -9,7 +9,7 @@ mod watch;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 
 use super::{Collect, answers::Answers, web_config::WebConfig};
@@ -89,7 +89,7 @@ pub enum ServeError {
 /// How many connections and requests were refused, by reason.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// All connections were in use.
+    /// All connections were in use: the new one was refused, or one that had not asked for anything yet had to go.
     pub(super) limit: AtomicU64,
     /// TLS was not agreed upon.
     pub(super) tls: AtomicU64,
@@ -207,11 +207,17 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServeError> {
 }
 
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    // The standard library's backlog is 128; Linux takes a new one at any time.
-    SockRef::from(&listener).listen(BACKLOG)?;
-    Ok(listener)
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As the standard library does: a port is free again at once when `serve` is started anew.
+    socket.set_reuse_address(true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // IPv4, too, also where net.ipv6.bindv6only says otherwise.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicBool) -> Result<(), ServeError> {
@@ -225,7 +231,7 @@ async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicB
     while !stop.load(Ordering::Relaxed) {
         look.tick().await;
         shared.connections.close_late(&shared.limits, &shared.refusals);
-        if shared.answers.alive_bytes() > shared.limits.answer_bytes {
+        if shared.answers.older_bytes() > shared.limits.answer_bytes {
             shared.connections.close_slowest(shared.answers.newest(), &shared.refusals);
         }
         if shared.answers.has_ended() {
@@ -238,11 +244,50 @@ async fn serve(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &AtomicB
 async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match shared.connections.open(shared.limits.connections) {
-                Some(watch) => drop(tokio::spawn(connection::run(stream, watch, Arc::clone(&shared)))),
-                None => count(&shared.refusals.limit),
-            },
+            Ok((stream, _)) => {
+                if let Some(watch) = shared.connections.open(shared.limits.connections, &shared.refusals) {
+                    tokio::spawn(connection::run(stream, watch, Arc::clone(&shared)));
+                    // What it has sent is read before the next one comes, which could take its place.
+                    tokio::task::yield_now().await;
+                }
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    /// In a network namespace of its own, where IPv6 sockets are for IPv6 alone until they say otherwise.
+    #[test]
+    fn every_address_is_ipv4_too_whatever_the_machine_says() {
+        let listens = std::thread::spawn(|| {
+            // SAFETY: changes the network namespace of this thread, which ends below.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                return Err(format!("no network namespace can be made: {}", io::Error::last_os_error()));
+            }
+            std::fs::write("/proc/sys/net/ipv6/bindv6only", "1")
+                .map_err(|error| format!("net.ipv6.bindv6only cannot be set: {error}"))?;
+            let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+            let plain = TcpListener::bind(everywhere).unwrap();
+            assert!(SockRef::from(&plain).only_v6().unwrap(), "the setting does something");
+            Ok(SockRef::from(&listen_at(everywhere).unwrap()).only_v6().unwrap())
+        });
+        match listens.join().unwrap() {
+            Ok(only_v6) => assert!(!only_v6),
+            Err(why) => eprintln!("skipped: {why}"),
+        }
+    }
+
+    #[test]
+    fn what_listens_takes_many_and_blocks_nobody() {
+        let listener = listen_at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let again = listen_at(listener.local_addr().unwrap()).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -124,13 +124,22 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one more: a free one, or that of the connection that was idle for longest. Whoever keeps connections without
-    /// using them cannot keep others out.
-    pub(super) fn open(&self, most: usize) -> Option<Arc<Watch>> {
+    /// A place for one more: a free one, or that of the connection that was idle for longest, else that of the one from which a whole
+    /// request has been awaited for longest, which is counted. Whoever keeps connections without using them cannot keep others out;
+    /// `None` where answers are sent to all.
+    pub(super) fn open(&self, most: usize, refusals: &Refusals) -> Option<Arc<Watch>> {
         let mut all = self.all();
         if all.iter().filter(|watch| watch.state().0 != Phase::Closing).count() >= most {
-            let idle = all.iter().filter(|watch| watch.state().0 == Phase::Idle).min_by_key(|watch| watch.state().1);
-            idle?.tell_to_go();
+            let oldest = |wanted: fn(Phase) -> bool| {
+                let those = all.iter().filter(|watch| wanted(watch.state().0));
+                those.min_by_key(|watch| watch.state().1)
+            };
+            if let Some(idle) = oldest(|phase| phase == Phase::Idle) {
+                idle.tell_to_go();
+            } else {
+                count(&refusals.limit);
+                oldest(|phase| matches!(phase, Phase::Handshake | Phase::Head))?.tell_to_go();
+            }
         }
         let watch = Arc::new(Watch { state: Mutex::new((Phase::Handshake, Instant::now())), close: Notify::new() });
         all.push(Arc::clone(&watch));
@@ -253,5 +262,47 @@ impl Body for Answered {
 impl Drop for Answered {
     fn drop(&mut self) {
         self.watch.made_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    fn phases(of: &[Arc<Watch>]) -> Vec<Phase> {
+        of.iter().map(|watch| watch.state().0).collect()
+    }
+
+    #[test]
+    fn a_newcomer_takes_the_place_of_an_idle_one_or_of_one_that_says_nothing() {
+        let (all, refusals) = (Connections::default(), Refusals::default());
+        let open = || all.open(4, &refusals);
+        let four: Vec<_> = (0..4).map(|_| open().unwrap()).collect();
+        let answer = Phase::Answer { generation: 1, made: false };
+        four[0].enter(answer);
+        four[2].ready();
+        four[3].enter(Phase::Idle);
+        assert_eq!(phases(&four), [answer, Phase::Handshake, Phase::Head, Phase::Idle]);
+        // Idle ones first: nobody is refused.
+        let fifth = open().unwrap();
+        assert_eq!(phases(&four), [answer, Phase::Handshake, Phase::Head, Phase::Closing]);
+        assert_eq!(refusals.limit.load(Ordering::Relaxed), 0);
+        fifth.asked();
+        for (nth, closed) in [(1, 1), (2, 2)] {
+            let newcomer = open().unwrap();
+            newcomer.asked();
+            assert_eq!(four[nth].state().0, Phase::Closing);
+            assert_eq!(refusals.limit.load(Ordering::Relaxed), closed);
+        }
+        // Whoever is being answered stays.
+        assert!(open().is_none());
+        assert_eq!(refusals.limit.load(Ordering::Relaxed), 3);
+        assert_eq!(four[0].state().0, answer);
+        all.ended(&four[1]);
+        assert!(open().is_none());
+        all.ended(&four[0]);
+        assert!(open().is_some());
     }
 }

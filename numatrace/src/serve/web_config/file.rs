@@ -1,6 +1,6 @@
 //! The file itself: its keys, and what they come to.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::{Deserialize, de::IgnoredAny};
@@ -59,15 +59,15 @@ impl File {
         self.tls_server_config.iter().flat_map(tls::Section::files)
     }
 
-    /// What it comes to. Relative paths are meant from `folder`.
-    pub(super) fn load(self, folder: &Path) -> Result<Loaded, String> {
+    /// What it comes to. Relative paths are meant from `folder`; `old` is kept where users are the same.
+    pub(super) fn load(self, folder: &Path, old: Option<&Arc<Auth>>) -> Result<Loaded, String> {
         if self.rate_limit.is_some() {
             return Err(
                 "rate_limit is not supported: leave it out; scrapes within a second share one collection".into()
             );
         }
         let tls = self.tls_server_config.map(|section| section.load(folder)).transpose()?;
-        let auth = users(self.basic_auth_users.unwrap_or_default())?;
+        let auth = users(self.basic_auth_users.unwrap_or_default(), old)?;
         let http = self.http_server_config.unwrap_or_default();
         if http.http2 == Some(true) {
             return Err(
@@ -79,7 +79,7 @@ impl File {
     }
 }
 
-fn users(users: HashMap<String, String>) -> Result<Option<Auth>, String> {
+fn users(users: HashMap<String, String>, old: Option<&Arc<Auth>>) -> Result<Option<Arc<Auth>>, String> {
     if users.len() > USERS {
         return Err(format!("basic_auth_users has more than {USERS} users"));
     }
@@ -101,7 +101,8 @@ fn users(users: HashMap<String, String>) -> Result<Option<Auth>, String> {
             Some(_) => {}
         }
     }
-    Ok(Auth::new(users))
+    let kept = old.filter(|old| old.has(&users)).cloned();
+    Ok(kept.or_else(|| Auth::new(users).map(Arc::new)))
 }
 
 impl Headers {

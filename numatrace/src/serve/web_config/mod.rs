@@ -40,7 +40,7 @@ pub(super) struct Loaded {
     /// `None`: plain HTTP.
     pub(super) tls: Option<tls::Tls>,
     /// `None`: anyone may ask.
-    pub(super) auth: Option<Auth>,
+    pub(super) auth: Option<Arc<Auth>>,
     /// Headers that each answer has.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -73,7 +73,7 @@ impl WebConfig {
     /// # Errors
     /// When one cannot be read, or says what is not known or not supported.
     pub fn open(path: &Path) -> Result<WebConfig, WebConfigError> {
-        let (outcome, stamps) = load(path);
+        let (outcome, stamps) = load(path, None);
         let loaded = Arc::new(outcome.map_err(|what| error(path, &what))?);
         let state = State { loaded, stamps, looked: Some(Instant::now()) };
         Ok(WebConfig { path: Some(path.to_owned()), state: Mutex::new(state) })
@@ -101,7 +101,7 @@ impl WebConfig {
 
 impl State {
     fn read_again(&mut self, path: &Path) {
-        let (outcome, stamps) = load(path);
+        let (outcome, stamps) = load(path, self.loaded.auth.as_ref());
         let outcome = outcome.and_then(|new| match (&*self.loaded, &new) {
             (Loaded { tls: Some(_), .. }, Loaded { tls: None, .. }) => Err("tls_server_config is gone".to_owned()),
             (Loaded { tls: Some(old), .. }, Loaded { tls: Some(new), .. }) if new.client_auth < old.client_auth => {
@@ -132,14 +132,15 @@ fn error(path: &Path, what: &str) -> WebConfigError {
     WebConfigError { path: display_str(&path.to_string_lossy()), what }
 }
 
-/// What the files say, and how they were before they were read.
-fn load(path: &Path) -> (Result<Loaded, String>, Stamps) {
+/// What the files say, and how they were before they were read. `old` is kept where its users are the same: so it still knows who
+/// was right and how many were wrong, though a certificate was renewed.
+fn load(path: &Path, old: Option<&Arc<Auth>>) -> (Result<Loaded, String>, Stamps) {
     let mut stamps = vec![(path.to_owned(), stamp(path))];
     let parsed = read(path).map_err(|why| format!("it {why}")).and_then(|bytes| file::parse(&bytes));
     let outcome = parsed.and_then(|parsed| {
         let folder = path.parent().unwrap_or(Path::new(""));
         stamps.extend(parsed.files().map(|file| folder.join(file)).map(|file| (file.clone(), stamp(&file))));
-        parsed.load(folder)
+        parsed.load(folder, old)
     });
     (outcome, stamps)
 }
@@ -163,4 +164,32 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     io::Read::read_to_end(&mut io::Read::take(fs::File::open(path).map_err(cannot)?, LARGEST), &mut bytes)
         .map_err(cannot)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_users_are_known_after_another_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.yml");
+        let hashes = ["a", "b"].map(|password| bcrypt::hash(password, 4).unwrap());
+        let write =
+            |more: &str, hash: &str| fs::write(&path, format!("{more}basic_auth_users:\n  alice: {hash}\n")).unwrap();
+        write("", &hashes[0]);
+        let config = WebConfig::open(&path).unwrap();
+        let again = || {
+            let mut state = config.state.lock().unwrap();
+            state.read_again(&path);
+            (state.loaded.auth.clone().unwrap(), state.loaded.headers.len())
+        };
+        let first = config.current().auth.clone().unwrap();
+        write("http_server_config: {headers: {X-Frame-Options: deny}}\n", &hashes[0]);
+        let (same, headers) = again();
+        assert!(Arc::ptr_eq(&first, &same));
+        assert_eq!(headers, 1);
+        write("", &hashes[1]);
+        assert!(!Arc::ptr_eq(&first, &again().0));
+    }
 }
