@@ -10,7 +10,7 @@ use std::process::Command;
 use numatrace_tests::exported::{Wanted, python, read_by, recording};
 use numatrace_tests::live::program;
 use numatrace_tests::prometheus::{dashboard, deployed, parsed, programs, promtool, queries, selectors, series};
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::setup::readers;
 use xtask::shell::which;
 
@@ -46,6 +46,11 @@ fn known(expressions: &[String], recorded: &BTreeSet<String>) {
     }
 }
 
+/// What a case of the rules' tests checks in this way; it need not.
+fn of_case<'a>(case: &'a Value, key: &str) -> &'a [Value] {
+    case[key].as_array().map_or(&[], Vec::as_slice)
+}
+
 fn recorded(rules: &[Value]) -> BTreeSet<String> {
     rules.iter().filter_map(|rule| Some(rule["record"].as_str()?.to_owned())).collect()
 }
@@ -61,7 +66,7 @@ fn each_alert_is_tested_and_passes() {
         let Some(alert) = rule["alert"].as_str() else { continue };
         let cases = tests["tests"].as_array().expect("tests").iter();
         let checks: Vec<&Value> = cases
-            .flat_map(|case| case["alert_rule_test"].as_array().expect("checks"))
+            .flat_map(|case| of_case(case, "alert_rule_test"))
             .filter(|check| check["alertname"] == alert)
             .collect();
         let fires = |check: &&&Value| !check["exp_alerts"].as_array().expect("alerts").is_empty();
@@ -92,7 +97,7 @@ fn commands_of_alerts_are_numatraces_and_quoted_for_a_shell() {
     let mut commands = 0;
     let cases = tests["tests"].as_array().expect("tests").iter();
     let alerts = cases
-        .flat_map(|case| case["alert_rule_test"].as_array().expect("checks"))
+        .flat_map(|case| of_case(case, "alert_rule_test"))
         .flat_map(|check| check["exp_alerts"].as_array().expect("alerts"));
     for alert in alerts {
         let text = alert["exp_annotations"]["description"].as_str().expect("a description");
@@ -169,6 +174,18 @@ fn the_questions_to_prometheus_in_the_docs_work() {
     assert!(queries.len() >= 10, "{}", queries.len());
     parsed(&programs, &queries);
     known(&queries, &recorded(&rules(&python)));
+    // Those that the tests of the rules try out are the ones that stand there.
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let written: BTreeSet<String> = queries.iter().map(|query| words(query)).collect();
+    let tests = documents(&python, "prometheus-rules-test.yml").remove(0);
+    let tried = tests["tests"].as_array().expect("tests").iter();
+    let tried: Vec<String> = tried
+        .flat_map(|case| of_case(case, "promql_expr_test"))
+        .map(|test| words(test["expr"].as_str().expect("an expression")))
+        .filter(|expression| expression.contains(' '))
+        .collect();
+    assert!(tried.len() >= 2, "{tried:?}");
+    assert!(tried.iter().all(|query| written.contains(query)), "{tried:?}");
 }
 
 /// Over the exports of two machines before a rollout and two after it.
@@ -212,30 +229,61 @@ fn the_commands_of_the_docs_are_numatraces() {
     }
 }
 
+fn of_kind<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
+    documents.iter().find(|document| document["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
+}
+
 #[test]
 fn kubernetes_takes_it() {
     let Some(python) = python() else { return };
-    for version in ["1.30", "1.37"] {
+    // With TLS and a password, as the file's head says how.
+    let folder = tempfile::tempdir().expect("a folder");
+    let protected = folder.path().join("protected.yaml");
+    let text = fs::read_to_string(deployed("kubernetes.yaml")).expect("a file");
+    assert!(text.contains("sed 's/#: //' deploy/kubernetes.yaml"));
+    fs::write(&protected, text.replace("#: ", "")).expect("written");
+    let files = [deployed("kubernetes.yaml"), protected.clone()];
+    for (file, version) in files.iter().flat_map(|file| ["1.30", "1.37"].map(|version| (file, version))) {
         let mut validate = Command::new(readers::folder().join("bin/kubernetes-validate"));
-        validate.args(["--strict", "-k", version]).arg(deployed("kubernetes.yaml"));
+        validate.args(["--strict", "-k", version]).arg(file);
         let output = validate.output().expect("kubernetes-validate runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{version}: {said}");
-        assert_eq!(said.matches(" passed ").count(), 3, "{version}: {said}");
+        assert_eq!(said.matches(" passed ").count(), 4, "{version}: {said}");
     }
+    let Value::Array(protected) = read_by(&python, "documents.py", &[&protected]) else { panic!("no documents") };
     let documents = documents(&python, "kubernetes.yaml");
-    let set = documents.iter().find(|document| document["kind"] == "DaemonSet").expect("a DaemonSet");
-    let pod = &set["spec"]["template"]["spec"];
-    let container = &pod["containers"][0];
-    let args = container["args"].as_array().expect("arguments").iter();
-    let args = args.map(|arg| OsString::from(arg.as_str().expect("text").replace("$(POD_IP)", "10.0.0.7")));
-    accepted(&std::iter::once("numatrace".into()).chain(args).collect::<Vec<_>>());
-    assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
-    for mount in container["volumeMounts"].as_array().expect("mounts") {
-        assert_eq!(mount["readOnly"], true, "{mount}");
-        assert!(pod["volumes"].as_array().expect("volumes").iter().any(|volume| volume["name"] == mount["name"]));
+    for (documents, mounts) in [(&documents, 2), (&protected, 3)] {
+        let set = of_kind(documents, "DaemonSet");
+        let pod = &set["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let args = container["args"].as_array().expect("arguments").iter();
+        let args = args.map(|arg| OsString::from(arg.as_str().expect("text").replace("$(POD_IP)", "10.0.0.7")));
+        accepted(&std::iter::once("numatrace".into()).chain(args).collect::<Vec<_>>());
+        assert_eq!(set["spec"]["selector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
+        let mounted = container["volumeMounts"].as_array().expect("mounts");
+        assert_eq!(mounted.len(), mounts);
+        for mount in mounted {
+            assert_eq!(mount["readOnly"], true, "{mount}");
+            assert!(pod["volumes"].as_array().expect("volumes").iter().any(|volume| volume["name"] == mount["name"]));
+        }
+        assert!(container["securityContext"]["privileged"].is_null());
+        // Whoever holds its connections must not have it killed.
+        assert!(container["livenessProbe"].is_null());
     }
-    assert!(container["securityContext"]["privileged"].is_null());
+    let set = of_kind(&documents, "DaemonSet");
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    // Nobody reaches it but one namespace, at its port.
+    let policy = of_kind(&documents, "NetworkPolicy");
+    assert_eq!(policy["metadata"]["namespace"], set["metadata"]["namespace"]);
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], set["spec"]["template"]["metadata"]["labels"]);
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+    let [rule] = policy["spec"]["ingress"].as_array().expect("rules").as_slice() else { panic!("{policy}") };
+    assert_eq!(
+        rule["from"],
+        json!([{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } } }])
+    );
+    assert_eq!(rule["ports"], json!([{ "protocol": "TCP", "port": container["ports"][0]["name"] }]));
     let monitor = self::documents(&python, "podmonitor.yaml").remove(0);
     assert_eq!(monitor["spec"]["selector"]["matchLabels"], set["spec"]["selector"]["matchLabels"]);
     assert_eq!(monitor["spec"]["podMetricsEndpoints"][0]["port"], container["ports"][0]["name"]);

@@ -54,8 +54,14 @@ struct Scope<'a> {
     prefix: &'static str,
     /// The end of each help: whose numbers these are.
     whose: &'static str,
+    cpu_help: &'static str,
     rows: Vec<Row<'a>>,
 }
+
+/// CPU time of things that are summed up from threads, which tell of the turn that they are in.
+const OF_THREADS: &str = "Time on CPU, also of turns that go on (sched_switch)";
+/// CPU time of nodes, which are summed up from CPUs.
+const OF_CPUS: &str = "Time on CPU of turns that have ended (sched_switch)";
 
 fn scopes<'a>(sums: &'a Sums, container: &mut dyn FnMut(&[u8]) -> Option<Container>) -> [Scope<'a>; 5] {
     let cgroups: Vec<Labels> = sums.cgroups.iter().map(|cgroup| cgroup_labels(cgroup, container)).collect();
@@ -73,15 +79,36 @@ fn scopes<'a>(sums: &'a Sums, container: &mut dyn FnMut(&[u8]) -> Option<Contain
     });
     let nodes = sums.nodes.iter().map(|node| (vec![("node", node.id.to_string())], &node.numbers));
     [
-        Scope { prefix: "", whose: "the whole machine", rows: distinct([(Vec::new(), &sums.total)].into_iter()) },
-        Scope { prefix: "node_", whose: "what happened on the CPUs of a node", rows: distinct(nodes) },
+        Scope {
+            prefix: "",
+            whose: "the whole machine",
+            cpu_help: OF_THREADS,
+            rows: distinct([(Vec::new(), &sums.total)].into_iter()),
+        },
+        Scope {
+            prefix: "node_",
+            whose: "what happened on the CPUs of a node",
+            cpu_help: OF_CPUS,
+            rows: distinct(nodes),
+        },
         Scope {
             prefix: "cgroup_",
             whose: "a cgroup, without those below it",
+            cpu_help: OF_THREADS,
             rows: distinct(cgroups.iter().cloned().zip(sums.cgroups.iter().map(|cgroup| &cgroup.numbers))),
         },
-        Scope { prefix: "process_", whose: "a process, all its threads", rows: distinct(processes) },
-        Scope { prefix: "thread_group_", whose: "the threads of a process that have one name", rows: distinct(groups) },
+        Scope {
+            prefix: "process_",
+            whose: "a process, all its threads",
+            cpu_help: OF_THREADS,
+            rows: distinct(processes),
+        },
+        Scope {
+            prefix: "thread_group_",
+            whose: "the threads of a process that have one name",
+            cpu_help: OF_THREADS,
+            rows: distinct(groups),
+        },
     ]
 }
 
@@ -120,9 +147,9 @@ impl<'a> Scope<'a> {
             unit: Some("seconds"),
             series: latencies.collect(),
         });
-        all.push(self.counter("cpu_seconds", "Time on CPU of turns that have ended (sched_switch)", |numbers| {
-            vec![(Vec::new(), Value::Seconds(numbers.cpu_ns))]
-        }));
+        all.push(
+            self.counter("cpu_seconds", self.cpu_help, |numbers| vec![(Vec::new(), Value::Seconds(numbers.cpu_ns))]),
+        );
         all.push(self.counter(
             "throttled_wait_seconds",
             "Part of the waits in which a CPU quota had stopped the thread (cfs_rq throttled clock)",
