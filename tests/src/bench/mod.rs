@@ -120,7 +120,7 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
 fn serve(options: &Options) -> Result<()> {
     let configurations =
         [Beside::Nothing, Beside::Serve(&[]), Beside::Serve(&["--page-source", "off"]), Beside::Runqlat];
-    for load in [Load::pipe(options.loops), Load::PerfMessaging(options.loops / 1_000)] {
+    for load in [Load::pipe(options.loops), Load::PerfMessaging(options.loops / 200)] {
         println!("## Serving numbers: {load}\n");
         print_added(&measure(&configurations, &load, options.rounds)?);
     }
