@@ -321,3 +321,17 @@ pub fn read_by(python: &Path, program: &str, args: &[&Path]) -> serde_json::Valu
     assert!(output.status.success(), "{said}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
+
+/// Asks DuckDB a query in `folder`. It must be understood and find rows.
+///
+/// # Panics
+/// When it does not.
+pub fn query_finds_rows(python: &Path, folder: &Path, query: &str) {
+    let file = folder.join("query.sql");
+    std::fs::write(&file, query).expect("a file");
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/readers/query.py");
+    let output = Command::new(python).arg(program).arg(&file).current_dir(folder).output().expect("Python runs");
+    assert!(output.status.success(), "{query}\n{}", String::from_utf8_lossy(&output.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(!rows.as_array().expect("rows").is_empty(), "{query}");
+}

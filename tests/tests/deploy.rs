@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use numatrace_tests::exported::{Wanted, python, read_by, recording};
+use numatrace_tests::exported::{Wanted, python, query_finds_rows, read_by, recording};
 use numatrace_tests::live::program;
 use numatrace_tests::prometheus::{dashboard, deployed, parsed, programs, promtool, queries, selectors, series};
 use serde_json::{Value, json};
@@ -206,15 +206,7 @@ fn the_questions_to_parquet_in_the_docs_work() {
     }
     let queries: Vec<&str> = FLEET.split("```sql\n").skip(1).filter_map(|part| part.split("```").next()).collect();
     assert!(queries.len() >= 6, "{}", queries.len());
-    for query in queries {
-        let file = folder.join("query.sql");
-        fs::write(&file, query).expect("a file");
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/readers/query.py");
-        let output = Command::new(&python).arg(program).arg(&file).current_dir(folder).output().expect("Python runs");
-        assert!(output.status.success(), "{query}\n{}", String::from_utf8_lossy(&output.stderr));
-        let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert!(!rows.as_array().expect("rows").is_empty(), "{query}");
-    }
+    queries.into_iter().for_each(|query| query_finds_rows(&python, folder, query));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What `serve` knows at one moment: everything that was counted since it began, by process, cgroup, node and thread group.
 //! Place in the flow: made by `collect`, written for Prometheus by `exposition`.
 
-use numatrace_common::buckets::BUCKETS;
+use numatrace_common::{
+    buckets::BUCKETS,
+    sums::{CpuSums, GroupSums, LEVELS, level},
+};
 
 use crate::snapshot::Source;
 
@@ -175,7 +178,48 @@ pub struct Sums {
     pub sources: Vec<Source>,
 }
 
+/// What the probes counted of a group or a CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts<'a> {
+    buckets: &'a [u64; BUCKETS],
+    wait_ns: u64,
+    cpu_ns: u64,
+    throttled_ns: u64,
+    levels: &'a [u64; LEVELS],
+}
+
+impl<'a> From<&'a GroupSums> for Counts<'a> {
+    fn from(sums: &'a GroupSums) -> Counts<'a> {
+        let GroupSums { buckets, wait_ns, cpu_ns, throttled_ns, levels, .. } = sums;
+        Counts { buckets, wait_ns: *wait_ns, cpu_ns: *cpu_ns, throttled_ns: *throttled_ns, levels }
+    }
+}
+
+impl<'a> From<&'a CpuSums> for Counts<'a> {
+    fn from(sums: &'a CpuSums) -> Counts<'a> {
+        let CpuSums { buckets, wait_ns, cpu_ns, throttled_ns, levels, .. } = sums;
+        Counts { buckets, wait_ns: *wait_ns, cpu_ns: *cpu_ns, throttled_ns: *throttled_ns, levels }
+    }
+}
+
 impl Numbers {
+    /// Adds what the probes counted, where it is measured.
+    pub(crate) fn add(&mut self, counts: Counts<'_>) {
+        self.runq.sum_ns += counts.wait_ns;
+        self.runq.buckets.iter_mut().zip(counts.buckets).for_each(|(sum, more)| *sum += more);
+        self.cpu_ns += counts.cpu_ns;
+        if let Some(throttled) = &mut self.throttled_ns {
+            *throttled += counts.throttled_ns;
+        }
+        if let Some(levels) = &mut self.migrations {
+            levels.smt += counts.levels[level::SMT];
+            levels.llc += counts.levels[level::LLC];
+            levels.node += counts.levels[level::NODE];
+            levels.cross_node += counts.levels[level::CROSS_NODE];
+            levels.unknown += counts.levels[level::UNKNOWN];
+        }
+    }
+
     /// Adds page touches and hint faults of others that are measured alike.
     pub fn add_touches(&mut self, others: &Numbers) {
         if let (Some(own), Some(others)) = (&mut self.touches, &others.touches) {

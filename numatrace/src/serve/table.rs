@@ -8,7 +8,6 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 use numatrace_common::sums::{GroupKey, GroupSums};
 
 use super::sums::{Bound, Cgroup, Numbers, Process, Sums, ThreadGroup};
-use crate::collect::counting::add_levels;
 
 /// What is kept of a kind, with series or without.
 const MOST_KEPT: usize = 4_096;
@@ -234,16 +233,7 @@ impl<T> Entry<T> {
         self.active = now;
         self.gone = None;
         self.done += (sums.wait_ns + sums.cpu_ns) as f64;
-        let numbers = &mut self.numbers;
-        numbers.runq.sum_ns += sums.wait_ns;
-        numbers.runq.buckets.iter_mut().zip(&sums.buckets).for_each(|(sum, more)| *sum += more);
-        numbers.cpu_ns += sums.cpu_ns;
-        if let Some(throttled) = &mut numbers.throttled_ns {
-            *throttled += sums.throttled_ns;
-        }
-        if let Some(levels) = &mut numbers.migrations {
-            add_levels(levels, &sums.levels);
-        }
+        self.numbers.add(sums.into());
     }
 }
 

@@ -18,7 +18,7 @@ use aya::maps::{Map, MapData, MapError};
 use numatrace_common::{
     abi::touch,
     config::{CellKey, NO_NODE_BYTE},
-    sums::{CpuSums, LEVELS, counting, level},
+    sums::{CpuSums, counting},
 };
 
 use self::groups::Groups;
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     serve::{
-        sums::{Cost, Levels, Lost, Node, Numbers, Sums},
+        sums::{Cost, Lost, Node, Numbers, Sums},
         table::{Delta, Id, Limits, Look, Shape, Table},
     },
     snapshot::{Source, SourceState, sources},
@@ -215,9 +215,9 @@ impl Counting {
         let mut no_group = 0;
         for (cpu, sums) in (0..).zip(&self.cpu_sums) {
             no_group += sums.no_group;
-            add_cpu(&mut total, sums);
+            total.add(sums.into());
             if let Some(node) = self.topology.node_of(cpu).and_then(|at| nodes.get_mut(at)) {
-                add_cpu(&mut node.numbers, sums);
+                node.numbers.add(sums.into());
             }
         }
         // That of turns that go on is in these.
@@ -259,27 +259,6 @@ fn known_sources(all: &[Source]) -> Vec<Source> {
     let unused =
         [sources::WHERE[0], sources::PLACEMENT[0], sources::BEHIND[0], sources::HINT_TIME[0], sources::MIGRATED[0]];
     all.iter().filter(|source| !unused.contains(&source.name.as_str())).cloned().collect()
-}
-
-fn add_cpu(numbers: &mut Numbers, sums: &CpuSums) {
-    numbers.runq.sum_ns += sums.wait_ns;
-    numbers.runq.buckets.iter_mut().zip(&sums.buckets).for_each(|(sum, more)| *sum += more);
-    numbers.cpu_ns += sums.cpu_ns;
-    if let Some(throttled) = &mut numbers.throttled_ns {
-        *throttled += sums.throttled_ns;
-    }
-    if let Some(levels) = &mut numbers.migrations {
-        add_levels(levels, &sums.levels);
-    }
-}
-
-/// Adds migrations as the probes count them.
-pub(crate) const fn add_levels(levels: &mut Levels, counts: &[u64; LEVELS]) {
-    levels.smt += counts[level::SMT];
-    levels.llc += counts[level::LLC];
-    levels.node += counts[level::NODE];
-    levels.cross_node += counts[level::CROSS_NODE];
-    levels.unknown += counts[level::UNKNOWN];
 }
 
 fn add_touches(numbers: &mut Numbers, key: &CellKey, more: u64) {
