@@ -73,6 +73,8 @@ pub mod kind {
     pub const CONTAINER_NAMES: u16 = 0x10f;
     /// [`super::NamespaceIds`]
     pub const NAMESPACE_IDS: u16 = 0x110;
+    /// [`super::SelfCost`]
+    pub const SELF_COST: u16 = 0x111;
 }
 
 /// Kinds of page touches, and what is counted beside them in the same way: positions in [`Touches::counts`].
@@ -447,6 +449,49 @@ record! {
         /// Records that user space has taken from the rings so far.
         received: u64,
     }
+}
+
+record! {
+    /// What numatrace itself takes, and what it leaves out for that: from now on the turns that come with a record stand for
+    /// `every` turns each. Made by user space before a tick, and whenever that changes.
+    ///
+    /// All numbers but `ring_fill`, `every`, `overhead_ppm` and `flags` are sums since tracing began.
+    SelfCost, kind::SELF_COST, 80, {
+        /// CPU time of numatrace's threads, in user mode and in the kernel.
+        cpu_ns: u64,
+        /// Time in its programs, on whatever CPU and in whatever thread they ran, estimated from `window_ns`.
+        probes_ns: u64,
+        /// Time in which the kernel kept statistics of programs; 0 where it never did, and `probes_ns` is not known.
+        window_ns: u64,
+        /// Resident memory, in bytes.
+        memory_bytes: u64,
+        /// Turns that ended without a record for the sake of `every`.
+        shed: u64,
+        /// How full the fullest ring or lane was since the last such record, in 1,024ths of it.
+        ring_fill: u32,
+        /// Turns for which one record stands: a power of two.
+        every: u32,
+        /// Share of the machine's CPU time that numatrace and its programs took lately, in millionths.
+        overhead_ppm: u32,
+        /// What `overhead_ppm` is to stay below; 0 where nothing was said.
+        max_overhead_ppm: u32,
+        /// Bits of [`shed_flags`].
+        flags: u64,
+    }
+}
+
+/// What is left out: bits of [`SelfCost::flags`].
+pub mod shed_flags {
+    /// Samples of page touches, and scans of placement.
+    pub const SAMPLES: u64 = 1 << 0;
+    /// Who wakes whom.
+    pub const WAKERS: u64 = 1 << 1;
+    /// Page touches.
+    pub const TOUCHES: u64 = 1 << 2;
+    /// Everything that can be left out is, and it is still too much.
+    pub const NOT_HELD: u64 = 1 << 3;
+    /// Records were lost: that is why.
+    pub const FOR_LOSS: u64 = 1 << 4;
 }
 
 record! {

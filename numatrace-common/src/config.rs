@@ -486,8 +486,8 @@ pub struct CpuCounters {
     pub waits: u64,
     /// Sum of these waits in ns.
     pub wait_ns: u64,
-    /// Always 0.
-    pub reserved: u64,
+    /// Turns that ended without a record because user space asked for fewer: they are not wanted.
+    pub shed: u64,
 }
 
 impl CpuCounters {
@@ -500,7 +500,7 @@ impl CpuCounters {
         slices: 0,
         waits: 0,
         wait_ns: 0,
-        reserved: 0,
+        shed: 0,
     };
 }
 
@@ -517,8 +517,10 @@ pub struct LaneEnds {
     pub probes_line: [u64; 6],
     /// Turns that user space has copied. User space writes it.
     pub taken: u64,
+    /// Which turns get a record: the mask of [`keeps`](crate::shed::keeps). User space writes it.
+    pub shed_mask: u64,
     /// Fills the cache line.
-    pub reader_line: [u64; 7],
+    pub reader_line: [u64; 6],
 }
 
 /// What the probes write and the loader reads back: the whole of the object's `.bss`.

@@ -11,6 +11,7 @@ pub mod cause;
 pub mod clock;
 pub mod config;
 pub mod pids;
+pub mod shed;
 pub mod sums;
 pub mod touch;
 pub mod wait;

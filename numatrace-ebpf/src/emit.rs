@@ -18,6 +18,7 @@ use aya_ebpf::{
 };
 use numatrace_common::abi::Slice;
 use numatrace_common::config::{CpuCounters, CpuRings, LaneEnds, MAX_CPUS, MAX_RINGS, NO_RING};
+use numatrace_common::{shed, wait::TaskState};
 
 use crate::{
     kernel::config,
@@ -125,12 +126,24 @@ pub fn emit_steady<T: Copy + 'static>(
 }
 
 /// Counts a turn and the wait before it, and writes its record, which is made in place, into the lane. Only from
-/// `sched_switch`: interrupts are off. A CPU without a lane (one that came online later) writes into the ring.
+/// `sched_switch`: interrupts are off. A CPU without a lane (one that came online later) writes into the ring. Where user space
+/// asked for fewer records, those of most turns are not wanted.
 #[inline(always)]
-pub fn emit_turn(cpu: u32, waited: bool, wait_ns: u64, record: impl Fn() -> Slice) -> bool {
+pub fn emit_turn(cpu: u32, task: &TaskState, waited: bool, record: impl Fn() -> Slice) -> bool {
     let counters = counters(cpu);
-    count_turn(Path::Hot, counters, waited, wait_ns);
-    match write_lane(cpu, counters, &record) {
+    count_turn(Path::Hot, counters, waited, task.wait_ns);
+    let ends = LANE_ENDS.get_ptr_mut(cpu);
+    if let Some(ends) = ends {
+        // SAFETY: a member of a map's value, which user space writes.
+        let mask = unsafe { ptr::read_volatile(&raw const (*ends).shed_mask) };
+        if mask != 0 && !shed::keeps(task.tid, task.seq, mask as u32) {
+            // SAFETY: a member of a live static.
+            add(Path::Hot, unsafe { &raw mut (*counters).shed }, 1);
+            return true;
+        }
+    }
+    count_wanted(Path::Hot, counters);
+    match write_lane(cpu, ends, counters, &record) {
         Some(written) => written,
         None => write_ring(Path::Hot, cpu, counters, record),
     }
@@ -142,6 +155,7 @@ pub fn emit_turn(cpu: u32, waited: bool, wait_ns: u64, record: impl Fn() -> Slic
 pub fn emit_last_turn(path: Path, cpu: u32, waited: bool, wait_ns: u64, record: impl FnOnce() -> Slice) -> bool {
     let counters = counters(cpu);
     count_turn(path, counters, waited, wait_ns);
+    count_wanted(path, counters);
     write_ring(path, cpu, counters, record)
 }
 
@@ -155,7 +169,6 @@ fn count_turn(path: Path, counters: *mut CpuCounters, waited: bool, wait_ns: u64
             add(path, &raw mut (*counters).wait_ns, wait_ns);
         }
     }
-    count_wanted(path, counters);
 }
 
 #[inline(always)]
@@ -166,8 +179,13 @@ fn count_wanted(path: Path, counters: *mut CpuCounters) {
 
 /// Writes into the lane of this CPU; nothing when it has none.
 #[inline(always)]
-fn write_lane(cpu: u32, counters: *mut CpuCounters, record: impl Fn() -> Slice) -> Option<bool> {
-    let ends = LANE_ENDS.get_ptr_mut(cpu)?;
+fn write_lane(
+    cpu: u32,
+    ends: Option<*mut LaneEnds>,
+    counters: *mut CpuCounters,
+    record: impl Fn() -> Slice,
+) -> Option<bool> {
+    let ends = ends?;
     let slots = config!(lane_slots);
     // SAFETY: members of a map's value; only this CPU writes the first two, user space the third.
     unsafe {

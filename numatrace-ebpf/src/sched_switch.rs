@@ -97,7 +97,7 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
         let written = if how.dead() {
             emit_last_turn(Path::Hot, cpu, turn.waited(), task.wait_ns, record)
         } else {
-            emit_turn(cpu, turn.waited(), task.wait_ns, record)
+            emit_turn(cpu, task, turn.waited(), record)
         };
         if !written {
             task.lost = task.lost.wrapping_add(1);

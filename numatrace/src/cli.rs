@@ -20,6 +20,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use self::flight::FlightArgs;
+use crate::collect::MaxOverhead;
 use crate::config::{Ascii, Colours};
 use crate::findings::Change;
 use crate::replay::{Moment, Speed};
@@ -582,6 +583,11 @@ pub struct TraceArgs {
     /// rounded up to a power of two [default: 4M, or 32M where real-time priority is not granted]
     #[arg(long, value_name = "SIZE", value_parser = values::ring_size, allow_hyphen_values = true)]
     pub ring_size: Option<u32>,
+    /// Leave out more and more of what is optional while tracing takes more than this share of all CPU time of the machine, such as
+    /// 2%: samples of page touches, then records of turns (one stands for 2, 4 ... 64), who wakes whom, page touches. Without
+    /// it records are left out, evenly, when some are lost again and again; off: never
+    #[arg(long, value_name = "SHARE", value_parser = values::max_overhead, allow_hyphen_values = true)]
+    pub max_overhead: Option<MaxOverhead>,
     /// Do not find out who wakes whom: leaves the sched_waking hook out, which makes tracing cheaper
     #[arg(long)]
     pub no_wakers: bool,

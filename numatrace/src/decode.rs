@@ -1,8 +1,8 @@
 //! Bytes to events: total, no transmute. Place in the flow: after `collect`, before `model`.
 
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NamespaceIds, NodeMemory, Placement, Quota, Slice,
-    Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NamespaceIds, NodeMemory, Placement, Quota,
+    SelfCost, Slice, Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 use thiserror::Error;
 use zerocopy::FromBytes;
@@ -54,6 +54,8 @@ pub enum Event {
     ContainerNames(CgroupPath),
     /// What a thread is called in its own pid namespace.
     NamespaceIds(NamespaceIds),
+    /// What numatrace itself takes, and leaves out.
+    SelfCost(SelfCost),
 }
 
 impl Event {
@@ -70,6 +72,7 @@ impl Event {
             Event::Cgroup(r) => r.header.ts,
             Event::CgroupPath(r) | Event::ContainerNames(r) => r.header.ts,
             Event::NamespaceIds(r) => r.header.ts,
+            Event::SelfCost(r) => r.header.ts,
             Event::TotalsBase(r) => r.header.ts,
             Event::CountersBase(r) => r.header.ts,
             Event::Touches(r) => r.header.ts,
@@ -160,6 +163,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         NodeMemory::KIND => read!(NodeMemory, NodeMemory),
         kind::CONTAINER_NAMES => read!(ContainerNames, CgroupPath),
         NamespaceIds::KIND => read!(NamespaceIds, NamespaceIds),
+        SelfCost::KIND => read!(SelfCost, SelfCost),
         _ => Err(DecodeError::UnknownKind { kind }),
     }
 }

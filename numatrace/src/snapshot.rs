@@ -5,6 +5,7 @@
 //! Strings are display-safe: hostile bytes were escaped when they entered the model (see [`crate::text`]).
 
 mod events;
+mod self_cost;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::events::{Event, Interval, MAX_EVENTS, Seen, What, Who};
+pub use self::self_cost::{SelfCost, Shed, ShedInterval};
 use crate::container::Container;
 use crate::units::{NodeId, Pid, Tid, sum};
 
@@ -40,6 +42,9 @@ pub struct Snapshot {
     pub sources: Vec<Source>,
     /// Records that were lost, exactly.
     pub loss: Loss,
+    /// What numatrace itself took, and left out; absent where nobody measured it, as in imports and old recordings.
+    #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
+    pub self_cost: Option<SelfCost>,
     /// Sums over all threads, those that ended and those evicted included.
     pub totals: ThreadStats,
     /// One entry a thread, in order of thread id.
@@ -88,6 +93,7 @@ impl Snapshot {
             duration_ns: 0,
             sources: Vec::new(),
             loss: Loss::default(),
+            self_cost: None,
             totals: ThreadStats::default(),
             threads: Vec::new(),
             groups: None,
@@ -143,6 +149,8 @@ pub mod sources {
     pub const WHERE: [&str; 1] = ["page-touch samples"];
     /// Moves between CPUs.
     pub const MIGRATIONS: [&str; 3] = ["tp_btf:sched_migrate_task", "raw_tp:sched_migrate_task", "sched_migrate_task"];
+    /// Time in numatrace's own eBPF programs.
+    pub const SELF: [&str; 1] = ["bpf_stats"];
     /// Who ran while a thread waited.
     pub const BEHIND: [&str; 1] = ["rq->curr"];
 }

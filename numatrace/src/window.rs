@@ -125,6 +125,7 @@ fn without_threads(snapshot: &Snapshot) -> Snapshot {
         duration_ns: snapshot.duration_ns,
         sources: snapshot.sources.clone(),
         loss: snapshot.loss.clone(),
+        self_cost: snapshot.self_cost.clone(),
         totals: ThreadStats::default(),
         threads: Vec::new(),
         groups: None,

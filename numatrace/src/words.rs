@@ -3,8 +3,8 @@
 
 use numatrace_common::cause::Cause;
 
-use crate::snapshot::{Gap, NodeMemory, Snapshot, ThreadStats, Throttle};
-use crate::text::{count, duration, fit, share, width};
+use crate::snapshot::{Gap, NodeMemory, SelfCost, Snapshot, ThreadStats, Throttle};
+use crate::text::{bytes, count, duration, fit, percent, share, width};
 use crate::units::sum;
 
 /// Why a thread migrated, as in the JSON of reports.
@@ -105,6 +105,61 @@ pub fn quotas(numbers: &Snapshot) -> impl Iterator<Item = &Throttle> {
 pub fn node_memory(numbers: &Snapshot) -> Option<impl Iterator<Item = (usize, &NodeMemory)>> {
     let all = numbers.node_memory.as_ref()?;
     Some(all.iter().take(numbers.host.nodes.len()).enumerate())
+}
+
+/// What numatrace itself took, in one sentence.
+pub fn self_cost(cost: &SelfCost) -> String {
+    let probes = match cost.probes_ns {
+        Some(ns) => format!("{} in its programs, by others", duration(ns)),
+        None => "the time in its programs is not known".into(),
+    };
+    let limit = cost.max_overhead.map_or_else(String::new, |limit| format!(" (limit {})", percent(limit)));
+    format!(
+        "{}{limit} of the machine's CPU time lately; {} by its own threads, {probes}; {} of memory; rings at most {} full",
+        percent(cost.overhead),
+        duration(cost.cpu_ns),
+        bytes(cost.memory_bytes),
+        percent(cost.ring_fill_max),
+    )
+}
+
+/// What it left out, and why; nothing where it did not.
+pub fn shed(cost: &SelfCost) -> Option<String> {
+    const SHOWN: usize = 3;
+    let shed = &cost.shed;
+    if shed.intervals.is_empty() && !shed.is_on() {
+        return None;
+    }
+    let what = |every: u32, left_out: &[&str]| {
+        let records = (every > 1).then(|| format!("one record for {every} turns"));
+        let without = (!left_out.is_empty()).then(|| format!("without {}", left_out.join(", ")));
+        records.into_iter().chain(without).collect::<Vec<_>>().join(", ")
+    };
+    let mut when: Vec<String> = shed
+        .intervals
+        .iter()
+        .take(SHOWN)
+        .map(|part| {
+            let what = what(part.every, &part.left_out);
+            format!("{what} from {} to {}", duration(part.start_ns), duration(part.end_ns))
+        })
+        .collect();
+    if shed.intervals.len() > SHOWN {
+        when.push(format!("and {} more times", shed.intervals.len() - SHOWN));
+    }
+    if shed.is_on() {
+        when.push(format!("now {}", what(shed.every, &shed.left_out)));
+    }
+    let why = match (shed.for_loss, cost.max_overhead) {
+        (false, Some(limit)) => format!("to stay below {} of the machine's CPU time", percent(limit)),
+        _ => "because records were lost".into(),
+    };
+    let held = if shed.not_held { "; it is not enough, and there is nothing more to leave out" } else { "" };
+    Some(format!(
+        "{}, {why}{held}; {} turns have no record: counts and sums have them, distributions, residency, wakers and who ran instead are estimates from the others",
+        when.join("; "),
+        count(shed.turns),
+    ))
 }
 
 #[cfg(test)]

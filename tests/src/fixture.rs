@@ -363,6 +363,7 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         duration_ns,
         sources: sources(),
         loss: Loss { records_wanted: 615_000, records_received: 615_000, ..Loss::default() },
+        self_cost: None,
         totals,
         threads,
         groups: None,

@@ -7,6 +7,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
 use super::PinTo;
+use crate::collect::MaxOverhead;
 use crate::findings::Change;
 use crate::recording::writer::SMALLEST;
 use crate::text::{display_bytes, duration as show};
@@ -157,6 +158,22 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
     match size(text)? {
         size @ RING_MIN..=RING_MAX => Ok(size.next_power_of_two() as u32),
         _ => Err("must be between 4K and 1G".into()),
+    }
+}
+
+/// Least and greatest limit of what tracing may cost, in percent: less is not measured.
+const OVERHEAD: (f64, f64) = (0.01, 100.0);
+
+/// `2%`, `0.5%` or `off`.
+pub(super) fn max_overhead(text: &str) -> Result<MaxOverhead, String> {
+    if text == "off" {
+        return Ok(MaxOverhead::Off);
+    }
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if (OVERHEAD.0..=OVERHEAD.1).contains(&percent) => Ok(MaxOverhead::Share(percent / 100.0)),
+        Some(_) => Err(format!("must be between {}% and {}%", OVERHEAD.0, OVERHEAD.1)),
+        None => Err("is a share of the machine's CPU time, such as 2% or 0.5%, or off".into()),
     }
 }
 

@@ -54,6 +54,8 @@ struct Shared {
     /// Bytes of one ring that may be on the way.
     most_in_flight: usize,
     in_flight: Vec<AtomicUsize>,
+    /// How full the fullest ring or lane was found, in 1,024ths, since this was asked last.
+    fullest: AtomicU64,
     /// For each ring: everything written before this moment (ns of `CLOCK_MONOTONIC`) has been handed over.
     seen: Vec<AtomicU64>,
 }
@@ -78,6 +80,7 @@ impl Drains {
             stop: AtomicBool::new(false),
             most_in_flight: (IN_FLIGHT.0 / rings.len().max(1)).max(IN_FLIGHT.1),
             in_flight: rings.iter().map(|_| AtomicUsize::new(0)).collect(),
+            fullest: AtomicU64::new(0),
             seen: rings.iter().map(|_| AtomicU64::new(0)).collect(),
         });
         let records = Arc::new(AtomicU64::new(0));
@@ -115,6 +118,11 @@ impl Drains {
     /// Whether every drain thread got real-time priority.
     pub fn realtime(&self) -> bool {
         self.realtime
+    }
+
+    /// How full the fullest ring or lane was found since this was asked last, in 1,024ths.
+    pub fn fullest(&self) -> u32 {
+        self.shared.fullest.swap(0, Ordering::Relaxed).min(1024) as u32
     }
 
     /// Records taken from the rings so far.
@@ -195,6 +203,7 @@ impl Worker {
             let stopping = self.shared.stop.load(Ordering::Acquire);
             let started = system::monotonic_ns();
             let found = self.drain(&mut ring, stopping);
+            self.shared.fullest.fetch_max(found.fullness, Ordering::Relaxed);
             if !found.more {
                 self.shared.seen[self.ring].store(started, Ordering::Release);
             }

@@ -75,6 +75,14 @@ impl Ends {
         Mapping::new(map.fd().as_fd(), MAX_CPUS * size_of::<LaneEnds>()).map(|mapping| Ends(Arc::new(mapping)))
     }
 
+    /// From now on one turn in `every`, a power of two, gets a record.
+    pub fn keep_one_in(&self, every: u32) {
+        let mask = u64::from(every.max(1)) - 1;
+        for cpu in 0..MAX_CPUS as u32 {
+            self.count(cpu, mem::offset_of!(LaneEnds, shed_mask)).store(mask, Ordering::Release);
+        }
+    }
+
     fn count(&self, cpu: u32, offset: usize) -> &AtomicU64 {
         let place = (cpu as usize).min(MAX_CPUS - 1) * size_of::<LaneEnds>() + offset;
         // SAFETY: in bounds of the mapping and aligned to 8; the probes and this program write whole words.

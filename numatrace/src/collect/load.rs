@@ -5,7 +5,10 @@ use std::{cell::RefCell, io::Read as _, path::Path};
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel,
     maps::{ArrayOfMaps, HashMap, Map, MapData, MapError},
-    programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint},
+    programs::{
+        BtfTracePoint, Iter, Program, ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink,
+        tp_btf::BtfTracePointLink,
+    },
 };
 use numatrace_common::clock::Clock;
 use numatrace_common::config::{
@@ -22,6 +25,7 @@ use super::{
     pages::{self, PagePlan, Pages},
     pids::Pids,
     rings::{self, Ring, RingError},
+    shedder::MaxOverhead,
     system,
 };
 use crate::{
@@ -57,6 +61,8 @@ pub struct Plan {
     pub ring_bytes: u32,
     /// Most threads tracked at one time.
     pub max_tasks: u32,
+    /// What the cost of tracing is to stay below.
+    pub max_overhead: MaxOverhead,
     /// Find out who wakes whom.
     pub wakers: bool,
     /// Find out who ran instead.
@@ -174,12 +180,15 @@ unsafe impl Pod for PodShared {}
 
 /// Probes that are attached; dropping this detaches and frees everything.
 pub struct Probes {
+    links: Links,
     ebpf: Ebpf,
     shared: MapData,
     /// Where it is read to: too large for a stack.
     counted: RefCell<Box<PodShared>>,
     iterator: &'static str,
     flavour: Flavour,
+    /// The probes' side of the lanes; none where there are no records.
+    ends: Option<Ends>,
     /// What tells ids, where those of the probes are others than ours.
     pub(super) pids: Option<Pids>,
     /// Page touches.
@@ -302,14 +311,19 @@ fn attempt(
         .load(OBJECT)
         .map_err(|error| LoadError::Object(Box::new(error)))?;
     fill_targets(&mut ebpf, &plan.filter)?;
-    let rings = if counts { Vec::new() } else { make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots)? };
+    let (rings, ends) = if counts {
+        (Vec::new(), None)
+    } else {
+        let ends = lane_ends(&ebpf)?;
+        (make_rings(&mut ebpf, groups, plan.ring_bytes, lane_slots, &ends)?, Some(ends))
+    };
     let Some(Map::Array(shared)) = ebpf.take_map(".bss") else { return Err(LoadError::Map(".bss")) };
     // SAFETY: integers, of which all zeroes are some.
     let counted = RefCell::new(unsafe { Box::<PodShared>::new_zeroed().assume_init() });
     // The bytes that are there already: reading them again would be the moment at which memory is at its peak.
     let types = Btf::parse(kernel.bytes(), Endianness::default())
         .map_err(|error| LoadError::Program { hook: ITERATOR.into(), reason: chain(&error) })?;
-    let mut sources = attach_hooks(&mut ebpf, plan, kernel, flavour, &types)?;
+    let (mut sources, links) = attach_hooks(&mut ebpf, plan, kernel, flavour, &types)?;
     let iterator = match flavour {
         Flavour::TpBtf => "iter_task",
         Flavour::RawTp => "raw_iter_task",
@@ -319,7 +333,7 @@ fn attempt(
     sources.extend(feature_sources(plan, features));
     let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, &plan.machine)?;
     sources.extend(pages.sources.iter().cloned());
-    Ok((Probes { ebpf, shared, counted, iterator, flavour, pids: None, pages, sources }, rings))
+    Ok((Probes { ebpf, links, shared, counted, iterator, flavour, ends, pids: None, pages, sources }, rings))
 }
 
 fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {
@@ -425,12 +439,21 @@ fn outer<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<ArrayOfMaps<&'a m
     }
 }
 
-fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32, slots: u32) -> Result<Vec<Ring>, LoadError> {
+fn lane_ends(ebpf: &Ebpf) -> Result<Ends, LoadError> {
+    match ebpf.map("LANE_ENDS") {
+        Some(Map::Array(map)) => Ends::open(map).map_err(|error| LoadError::Ring(RingError::Show(error))),
+        _ => Err(LoadError::Map("LANE_ENDS")),
+    }
+}
+
+fn make_rings(
+    ebpf: &mut Ebpf,
+    groups: Vec<Group>,
+    bytes: u32,
+    slots: u32,
+    ends: &Ends,
+) -> Result<Vec<Ring>, LoadError> {
     let access = |map| move |cause| LoadError::MapAccess { map, cause };
-    let ends = match ebpf.map("LANE_ENDS") {
-        Some(Map::Array(map)) => Ends::open(map).map_err(|error| LoadError::Ring(RingError::Show(error)))?,
-        _ => return Err(LoadError::Map("LANE_ENDS")),
-    };
     let mut made = Vec::with_capacity(groups.len());
     for (index, group) in groups.into_iter().enumerate() {
         let maps = rings::create(&group.cpus, bytes, group.online.len(), slots).map_err(LoadError::Ring)?;
@@ -438,7 +461,7 @@ fn make_rings(ebpf: &mut Ebpf, groups: Vec<Group>, bytes: u32, slots: u32) -> Re
         let mut lanes = Vec::with_capacity(maps.lanes.len());
         for (cpu, map) in group.online.into_iter().zip(&maps.lanes) {
             outer(ebpf, "LANES")?.set(cpu, map, 0).map_err(access("LANES"))?;
-            let lane = Lane::open(cpu, slots, map, &ends);
+            let lane = Lane::open(cpu, slots, map, ends);
             lanes.push(lane.map_err(|error| LoadError::Ring(RingError::Show(error)))?);
         }
         let buffer = rings::open(maps.ring, bytes).map_err(LoadError::Ring)?;
@@ -453,8 +476,8 @@ fn attach_hooks(
     kernel: &KernelBtf,
     flavour: Flavour,
     types: &Btf,
-) -> Result<Vec<Source>, LoadError> {
-    let mut sources = Vec::new();
+) -> Result<(Vec<Source>, Links), LoadError> {
+    let (mut sources, mut links) = (Vec::new(), Links::default());
     for hook in HOOKS.iter().filter(|hook| plan.counting == counting::OFF || hook.counts) {
         let name = format!("{}:{}", flavour.name(), hook.tracepoint);
         if hook.tracepoint == WAKING && !plan.wakers {
@@ -464,32 +487,61 @@ fn attach_hooks(
         let result = if kernel.tracepoint_args(hook.tracepoint).is_none() {
             Err("this kernel has no such tracepoint".to_owned())
         } else {
-            attach(ebpf, hook, flavour, types)
+            load_hook(ebpf, hook, flavour, types).and_then(|()| attach(ebpf, hook, flavour))
         };
         match result {
-            Ok(()) => sources.push(on(&name)),
+            Ok(link) => {
+                sources.push(on(&name));
+                links.0.push((hook.tracepoint, link));
+            }
             Err(reason) if hook.required => return Err(LoadError::Program { hook: name, reason }),
             Err(reason) => sources.push(off(&name, &format!("{reason}: {}", hook.without))),
         }
     }
-    Ok(sources)
+    Ok((sources, links))
 }
 
-fn attach(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour, types: &Btf) -> Result<(), String> {
+fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook, flavour: Flavour) -> Result<&'a mut Program, String> {
     let name = hook.program(flavour);
-    let program = ebpf.program_mut(&name).ok_or_else(|| format!("the eBPF object has no program {name}"))?;
+    ebpf.program_mut(&name).ok_or_else(|| format!("the eBPF object has no program {name}"))
+}
+
+fn load_hook(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour, types: &Btf) -> Result<(), String> {
+    let program = program(ebpf, hook, flavour)?;
     let done = match flavour {
         Flavour::TpBtf => {
-            let program: &mut BtfTracePoint = program.try_into().map_err(|e| refusal(&e))?;
-            program.load(hook.tracepoint, types).and_then(|()| program.attach().map(|_| ()))
+            <&mut BtfTracePoint>::try_from(program).and_then(|program| program.load(hook.tracepoint, types))
         }
-        Flavour::RawTp => {
-            let program: &mut RawTracePoint = program.try_into().map_err(|e| refusal(&e))?;
-            program.load().and_then(|()| program.attach(hook.tracepoint).map(|_| ()))
-        }
+        Flavour::RawTp => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
     };
     done.map_err(|error| refusal(&error))
 }
+
+fn attach(ebpf: &mut Ebpf, hook: &Hook, flavour: Flavour) -> Result<Attached, String> {
+    let program = program(ebpf, hook, flavour)?;
+    let done = match flavour {
+        Flavour::TpBtf => <&mut BtfTracePoint>::try_from(program).and_then(|program| {
+            let id = program.attach()?;
+            Ok(Attached::TpBtf(program.take_link(id)?))
+        }),
+        Flavour::RawTp => <&mut RawTracePoint>::try_from(program).and_then(|program| {
+            let id = program.attach(hook.tracepoint)?;
+            Ok(Attached::RawTp(program.take_link(id)?))
+        }),
+    };
+    done.map_err(|error| refusal(&error))
+}
+
+/// A hook that is attached, until this is dropped.
+enum Attached {
+    TpBtf(#[expect(dead_code, reason = "held")] BtfTracePointLink),
+    RawTp(#[expect(dead_code, reason = "held")] RawTracePointLink),
+}
+
+/// Hooks that are attached, in the order in which they were. They go in that order: once no switch is seen, no turn ends whose
+/// wakeup was not seen.
+#[derive(Default)]
+struct Links(Vec<(&'static str, Attached)>);
 
 /// A program error in one line: the verifier's last word instead of its whole log.
 pub(super) fn refusal(error: &ProgramError) -> String {
@@ -606,6 +658,7 @@ impl Probes {
             sum.slices += cpu.slices;
             sum.waits += cpu.waits;
             sum.wait_ns += cpu.wait_ns;
+            sum.shed += cpu.shed;
         }
         let no_cell = shared.touches.iter().map(|of_cpu| of_cpu.no_cell).sum();
         Ok(KernelCounters { sum, tracked: shared.tracked, no_cell })
@@ -624,13 +677,43 @@ impl Probes {
         })
     }
 
+    /// Time in the programs that run in whatever thread is traced, and not for this one, so far: 0 while the kernel keeps no
+    /// statistics of programs.
+    pub(super) fn probes_ns(&self) -> u64 {
+        let traced = self.ebpf.programs().filter(|(_, program)| !matches!(program, Program::Iter(_)));
+        let times = traced.filter_map(|(_, program)| program.info().ok()).map(|info| info.run_time().as_nanos());
+        u64::try_from(times.sum::<u128>()).unwrap_or(u64::MAX)
+    }
+
+    /// From now on one turn in `every`, a power of two, gets a record.
+    pub(super) fn keep_one_in(&self, every: u32) {
+        if let Some(ends) = &self.ends {
+            ends.keep_one_in(every);
+        }
+    }
+
+    /// Detaches the hook that finds out who wakes whom, or attaches it again where it was attached when tracing began. Says
+    /// whether it is attached now.
+    pub(super) fn watch_wakers(&mut self, watch: bool) -> bool {
+        let is_on = |links: &Links| links.0.iter().any(|(tracepoint, _)| *tracepoint == WAKING);
+        if !watch {
+            self.links.0.retain(|(tracepoint, _)| *tracepoint != WAKING);
+        } else if !is_on(&self.links)
+            && let Some(hook) = HOOKS.iter().find(|hook| hook.tracepoint == WAKING)
+            && let Ok(link) = attach(&mut self.ebpf, hook, self.flavour)
+        {
+            self.links.0.push((hook.tracepoint, link));
+        }
+        is_on(&self.links)
+    }
+
     /// Detaches every hook; the task iterator and the counters still work.
     pub fn detach(&mut self) {
         self.pages.detach(&mut self.ebpf, self.flavour);
-        // In the order in which they were attached: once no switch is seen, no turn ends whose wakeup was not seen.
+        self.links.0.drain(..).for_each(drop);
         for hook in &HOOKS {
             let Some(program) = self.ebpf.program_mut(&hook.program(self.flavour)) else { continue };
-            // Unloading drops the links. A program that was never loaded has nothing to drop.
+            // A program that was never loaded has nothing to unload.
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
                 Program::RawTracePoint(program) => program.unload(),

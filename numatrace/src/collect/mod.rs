@@ -21,4 +21,8 @@ mod pids;
 pub mod placement;
 mod quotas;
 pub mod rings;
+mod self_cost;
+mod shedder;
 pub mod system;
+
+pub use shedder::MaxOverhead;

@@ -12,6 +12,7 @@ use numatrace_common::sums::counting;
 use crate::{
     cli::{DoctorArgs, Format},
     collect::{
+        MaxOverhead,
         hooks::{Flavour, HOOKS, ITERATOR, ITERATOR_WITHOUT},
         live,
         load::{self, Plan},
@@ -110,6 +111,7 @@ fn attach(topology: &Topology, machine: &Machine) -> Result<(Flavour, Vec<Source
             machine: machine.clone(),
             ring_bytes: RING_BYTES,
             max_tasks: 1,
+            max_overhead: MaxOverhead::Off,
             wakers: true,
             culprits: true,
             pages: PagePlan {

@@ -95,6 +95,7 @@ impl Setup<'_> {
             machine: self.machine.clone(),
             ring_bytes,
             max_tasks: DEFAULT_MAX_TASKS,
+            max_overhead: self.trace.max_overhead.unwrap_or_default(),
             wakers: !self.trace.no_wakers,
             culprits: true,
             pages: PagePlan {

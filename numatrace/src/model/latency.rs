@@ -58,22 +58,27 @@ impl<C: Counter> Waits<C> {
         Waits { fineness, histogram: None, max_ns: 0 }
     }
 
-    /// Adds a wait.
+    /// Adds a wait that stands for `times` ones.
     #[inline]
-    pub(super) fn record(&mut self, wait_ns: u64) {
+    pub(super) fn record(&mut self, wait_ns: u64, times: u64) {
         self.max_ns = self.max_ns.max(wait_ns);
         match &mut self.histogram {
-            Some(histogram) => histogram.saturating_record(wait_ns),
-            None => self.record_first(wait_ns),
+            Some(histogram) if times == 1 => histogram.saturating_record(wait_ns),
+            _ => self.record_seldom(wait_ns, times),
         }
     }
 
     #[cold]
-    fn record_first(&mut self, wait_ns: u64) {
+    fn record_seldom(&mut self, wait_ns: u64, times: u64) {
+        if let Some(histogram) = &mut self.histogram {
+            // At most 64: every counter holds that.
+            histogram.saturating_record_n(wait_ns, C::from_u64(times).unwrap_or_else(C::one));
+            return;
+        }
         // The bounds are constants that hdrhistogram accepts: always `Some` from here on.
         self.histogram = Histogram::new_with_bounds(self.fineness.lowest_ns, LONGEST_NS, self.fineness.digits).ok();
-        if let Some(histogram) = &mut self.histogram {
-            histogram.saturating_record(wait_ns);
+        if self.histogram.is_some() {
+            self.record_seldom(wait_ns, times);
         }
     }
 
@@ -133,9 +138,9 @@ mod tests {
     fn percentiles_are_upper_edges_and_the_maximum_is_exact() {
         let mut waits = Waits::<u32>::new(COARSE);
         for _ in 0..99 {
-            waits.record(100_000);
+            waits.record(100_000, 1);
         }
-        waits.record(1_234_567);
+        waits.record(1_234_567, 1);
         let latency = waits.latency(100, 7);
         // One digit: 16 buckets for each doubling, so an edge is at most a 16th above what is in its bucket.
         assert!((100_000..106_250).contains(&latency.p50_ns), "{}", latency.p50_ns);
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn a_wait_beyond_the_range_stays_and_keeps_its_length() {
         let mut waits = Waits::<u64>::new(FINE);
-        waits.record(u64::MAX);
+        waits.record(u64::MAX, 1);
         let latency = waits.latency(1, 1);
         assert_eq!(latency.max_ns, u64::MAX);
         assert!(latency.p50_ns >= LONGEST_NS);
@@ -157,8 +162,8 @@ mod tests {
     #[test]
     fn sums_hold_the_waits_of_both() {
         let (mut a, mut b) = (Waits::<u32>::new(COARSE), Waits::<u32>::new(COARSE));
-        a.record(5_000);
-        b.record(90_000);
+        a.record(5_000, 1);
+        b.record(90_000, 1);
         let mut sum = Waits::<u32>::new(COARSE);
         sum.add(&a);
         sum.add(&b);

@@ -29,6 +29,7 @@ mod pages;
 mod placement;
 mod quotas;
 mod residency;
+mod self_cost;
 mod table;
 mod texts;
 mod thread;
@@ -53,6 +54,7 @@ use self::notable::Notable;
 use self::numbers::Places;
 use self::placement::Placements;
 use self::quotas::{NodeMemories, Quotas};
+use self::self_cost::SelfCosts;
 use self::table::Table;
 use self::texts::Texts;
 use self::thread::{Question, Tracked};
@@ -148,7 +150,7 @@ pub struct Limits {
     pub max_exited: usize,
     /// Names of threads that are no targets.
     pub max_names: usize,
-    /// Intervals of loss; the oldest are merged.
+    /// Intervals of loss, and those in which something was left out; the oldest are merged.
     pub max_loss_intervals: usize,
     /// Cgroups whose path is kept; threads of further ones are in none that is known.
     pub max_cgroups: usize,
@@ -192,6 +194,7 @@ pub struct Model {
     table: Table,
     names: Names,
     loss: LossLedger,
+    self_costs: SelfCosts,
     wakeup: Waits<u64>,
     preempted: Waits<u64>,
     /// Of waits that have a throttled part: whole, and without it.
@@ -235,6 +238,7 @@ impl Model {
             table: Table::new(limits.max_threads, limits.max_exited, meta.start_ns),
             names: Names::new(limits.max_names),
             loss: LossLedger::new(meta.start_ns, limits.max_loss_intervals),
+            self_costs: SelfCosts::new(meta.start_ns, limits.max_loss_intervals),
             wakeup: Waits::new(FINE),
             preempted: Waits::new(FINE),
             throttled: Waits::new(FINE),
@@ -293,6 +297,7 @@ impl Model {
             Event::Where(place) => self.place(place),
             Event::Placement(part) => self.placements.part(part, self.topology.nodes.len()),
             Event::Gap(gap) => self.gap(gap),
+            Event::SelfCost(cost) => self.self_costs.take(cost),
             Event::Throttled(throttled) => self.throttled(throttled, Tracked::throttled),
             // The Totals before it can have told that the thread is dead.
             Event::ThrottledBase(throttled) => self.throttled(throttled, Tracked::begin_throttled_with),
@@ -314,22 +319,24 @@ impl Model {
     #[inline]
     fn slice(&mut self, slice: &Slice) {
         let Some(thread) = self.table.at(slice.tid, slice.tgid, slice.header.ts) else { return };
-        thread.turn(slice, &self.places);
+        // The last turn of a thread always has a record.
+        let times = if slice.flags & slice_flags::OUT_DEAD != 0 { 1 } else { self.self_costs.every() };
+        thread.turn(slice, &self.places, times);
         match WaitKind::of(slice.flags) {
             None => {}
             Some(WaitKind::Wakeup) => {
-                self.wakeup.record(slice.wait_ns);
-                self.notable.wait(slice, false);
+                self.wakeup.record(slice.wait_ns, times);
+                self.notable.wait(slice, false, times);
             }
             Some(WaitKind::Preempted) => {
-                self.preempted.record(slice.wait_ns);
-                self.notable.wait(slice, true);
+                self.preempted.record(slice.wait_ns, times);
+                self.notable.wait(slice, true, times);
             }
         }
         let throttled_ns = slice_flags::throttled_ns(slice.flags, slice.wait_ns);
         if throttled_ns > 0 {
-            self.throttled.record(slice.wait_ns);
-            self.unthrottled.record(slice.wait_ns.saturating_sub(throttled_ns));
+            self.throttled.record(slice.wait_ns, times);
+            self.unthrottled.record(slice.wait_ns.saturating_sub(throttled_ns), times);
         }
         if slice.flags & slice_flags::OUT_DEAD != 0 {
             self.table.note_dead(slice.tid);

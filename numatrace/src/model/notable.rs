@@ -203,8 +203,8 @@ impl Notable {
 
     /// A turn that a wait led to.
     #[inline]
-    pub(super) fn wait(&mut self, turn: &Slice, preempted: bool) {
-        self.waits_seen += 1;
+    pub(super) fn wait(&mut self, turn: &Slice, preempted: bool, times: u64) {
+        self.waits_seen += times;
         self.waits.offer(turn.wait_ns, || Wait {
             ended: turn.header.ts.saturating_sub(turn.slice_ns),
             tid: turn.tid,

@@ -147,23 +147,24 @@ impl Places {
 }
 
 impl Numbers {
-    /// Adds what only records tell: where the turn ran, who woke it and who ran while it waited.
+    /// Adds what only records tell, of a turn that stands for `times` ones: where it ran, who woke it and who ran while it
+    /// waited.
     #[inline]
-    pub(super) fn spread(&mut self, turn: &Slice, places: &Places) {
+    pub(super) fn spread(&mut self, turn: &Slice, places: &Places, times: u64) {
         let (cpu, before) = (turn.header.cpu, turn.header.cpu2);
         if places.has(cpu) {
-            self.residency.add(cpu, turn.slice_ns);
+            self.residency.add(cpu, turn.slice_ns.saturating_mul(times));
         }
         if cpu != before
             && let (Some(node), Some(node_before)) = (places.node(cpu), places.node(before))
         {
-            self.node_moves += u64::from(node != node_before);
+            self.node_moves += u64::from(node != node_before) * times;
         }
         if turn.waker != NO_TID {
-            self.wakers.add(turn.waker, 1, 1);
+            self.wakers.add(turn.waker, times, times);
         }
         if WaitKind::of(turn.flags).is_some() {
-            self.blame(turn);
+            self.blame(turn, times);
         }
     }
 
@@ -173,7 +174,7 @@ impl Numbers {
     /// holder is not known or the same. Idle time and the thread itself are nobody's fault and are left out, and so is
     /// the part of the wait that a CPU quota caused.
     #[inline]
-    fn blame(&mut self, turn: &Slice) {
+    fn blame(&mut self, turn: &Slice, times: u64) {
         let named = |tid: u32| tid != NO_TID && tid != turn.tid;
         let throttled_ns = slice_flags::throttled_ns(turn.flags, turn.wait_ns);
         let waited_ns = turn.wait_ns.saturating_sub(throttled_ns);
@@ -189,12 +190,14 @@ impl Numbers {
             prev_part += rest;
         }
         if turn.prev != 0 && prev_part > 0 {
-            self.culprits.add(turn.prev, prev_part, 1);
-            self.behind(turn.flags & slice_flags::PREV_OWN != 0, prev_part);
+            let part = prev_part.saturating_mul(times);
+            self.culprits.add(turn.prev, part, times);
+            self.behind(turn.flags & slice_flags::PREV_OWN != 0, part);
         }
         if turn.holder != 0 && holder_part > 0 {
-            self.culprits.add(turn.holder, holder_part, 1);
-            self.behind(turn.flags & slice_flags::HOLDER_OWN != 0, holder_part);
+            let part = holder_part.saturating_mul(times);
+            self.culprits.add(turn.holder, part, times);
+            self.behind(turn.flags & slice_flags::HOLDER_OWN != 0, part);
         }
         if WaitKind::of(turn.flags) == Some(WaitKind::Preempted)
             && named(turn.holder)
@@ -203,8 +206,8 @@ impl Numbers {
         {
             let own = turn.flags & slice_flags::HOLDER_OWN != 0;
             let waits = if own { &mut self.preempted_by.own } else { &mut self.preempted_by.others };
-            waits.count = waits.count.saturating_add(1);
-            waits.total_ns = waits.total_ns.saturating_add(turn.wait_ns);
+            waits.count = waits.count.saturating_add(times);
+            waits.total_ns = waits.total_ns.saturating_add(turn.wait_ns.saturating_mul(times));
         }
     }
 

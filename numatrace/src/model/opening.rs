@@ -31,6 +31,7 @@ impl Model {
         }
         self.placements.tell(sink);
         sink(self.loss.base_counters(self.now_ns).as_bytes());
+        self.self_costs.tell(self.now_ns, sink);
     }
 
     fn seen(&self, thread: &Tracked) -> Task {

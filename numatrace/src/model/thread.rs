@@ -172,23 +172,23 @@ impl Tracked {
         }
     }
 
-    /// A turn that ended.
+    /// A turn that ended, and stands for `times` ones in all that only records tell.
     #[inline]
-    pub(super) fn turn(&mut self, turn: &Slice, places: &Places) {
+    pub(super) fn turn(&mut self, turn: &Slice, places: &Places, times: u64) {
         self.join_at(turn.seq.wrapping_sub(1));
         let blocked_ns = self.blocked_before(turn);
         match &self.base {
-            None => self.count(turn, blocked_ns, places),
+            None => self.count(turn, blocked_ns, places, times),
             Some(base) => {
                 let (turn, blocked_ns) = base.rest_of(turn, blocked_ns);
-                self.count(&turn, blocked_ns, places);
+                self.count(&turn, blocked_ns, places, times);
             }
         }
     }
 
     /// Counts a turn, or what of it counts.
     #[inline]
-    fn count(&mut self, turn: &Slice, blocked_ns: u64, places: &Places) {
+    fn count(&mut self, turn: &Slice, blocked_ns: u64, places: &Places, times: u64) {
         let sums = Sums::of_turn(turn, blocked_ns);
         if after(turn.seq, self.covered) {
             self.numbers.sums.add(&sums);
@@ -207,14 +207,14 @@ impl Tracked {
                 self.open.preempted = runnable;
             }
         }
-        self.numbers.spread(turn, places);
+        self.numbers.spread(turn, places, times);
         if places.has(turn.header.cpu) {
             self.track.add(turn.header.cpu, turn.header.ts, turn.slice_ns);
         }
         match WaitKind::of(turn.flags) {
             None => {}
-            Some(WaitKind::Wakeup) => self.wakeup.record(turn.wait_ns),
-            Some(WaitKind::Preempted) => self.preempted.record(turn.wait_ns),
+            Some(WaitKind::Wakeup) => self.wakeup.record(turn.wait_ns, times),
+            Some(WaitKind::Preempted) => self.preempted.record(turn.wait_ns, times),
         }
     }
 

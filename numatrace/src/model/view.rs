@@ -55,6 +55,7 @@ impl Model {
             duration_ns: self.now_ns.saturating_sub(self.meta.start_ns),
             sources: self.meta.sources.clone(),
             loss: self.loss.snapshot(),
+            self_cost: self.self_costs.view(),
             totals,
             threads: threads.into_iter().map(|(_, thread)| thread).collect(),
             groups: None,

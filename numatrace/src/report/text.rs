@@ -16,7 +16,7 @@ use std::io::{self, Write};
 
 use super::SortKey;
 use crate::diff::Diff;
-use crate::snapshot::{Finding, Gap, Loss, Selection, Snapshot, Source, SourceState};
+use crate::snapshot::{Finding, Gap, Loss, Selection, SelfCost, Snapshot, Source, SourceState};
 use crate::text::{count, duration, share};
 use crate::whatif::WhatIf;
 use crate::words;
@@ -116,6 +116,9 @@ fn header(page: &mut Page, snapshot: &Snapshot) {
     page.entry("host", &format!("Linux {} {}, {cpus}, {nodes}", host.kernel, host.arch), Tone::Plain);
     loss(page, &snapshot.loss);
     gaps(page, &snapshot.gaps);
+    if let Some(cost) = &snapshot.self_cost {
+        self_cost(page, cost);
+    }
     if snapshot.refused_threads > 0 {
         let n = count(snapshot.refused_threads);
         page.entry("missing", &format!("{n} threads could not be tracked: their numbers are nowhere here"), Tone::Bad);
@@ -166,6 +169,15 @@ fn loss(page: &mut Page, loss: &Loss) {
     }
     let meaning = "time, waits and switches stay exact; percentiles, migrations, residency, wakers and who ran instead miss the lost ones";
     page.entry("", meaning, Tone::Plain);
+}
+
+/// What numatrace itself took, and left out.
+fn self_cost(page: &mut Page, cost: &SelfCost) {
+    let tone = if cost.shed.not_held { Tone::Bad } else { Tone::Plain };
+    page.entry("self", &words::self_cost(cost), tone);
+    if let Some(sentence) = words::shed(cost) {
+        page.entry("left out", &sentence, Tone::Bad);
+    }
 }
 
 /// Times in which a source saw nothing of a CPU.

@@ -4,7 +4,7 @@ use super::explain::explain;
 use super::keymap::{Keymap, NO_KEY};
 use super::layout::{COLUMNS, Column, Spec};
 use super::state::Mode;
-use crate::snapshot::{Gap, Snapshot, Source, SourceState};
+use crate::snapshot::{Gap, SelfCost, Snapshot, Source, SourceState};
 use crate::text;
 use crate::words;
 
@@ -187,6 +187,9 @@ pub fn lines_with(
         lists(&mut lines, width);
     }
     gaps(&mut lines, &snapshot.gaps, width);
+    if let Some(cost) = &snapshot.self_cost {
+        own(&mut lines, cost, width);
+    }
     lines.extend([HelpLine::Blank, HelpLine::Heading("Sources of numbers")]);
     if snapshot.sources.is_empty() {
         entry(&mut lines, "", "Not known yet.", width);
@@ -220,6 +223,15 @@ fn explained(lines: &mut Vec<HelpLine>, spec: &Spec, snapshot: &Snapshot, width:
 }
 
 /// Times in which a source saw nothing, the last ones.
+/// What numatrace itself takes and leaves out.
+fn own(lines: &mut Vec<HelpLine>, cost: &SelfCost, width: u16) {
+    lines.extend([HelpLine::Blank, HelpLine::Heading("What numatrace itself takes")]);
+    entry(lines, "", &words::self_cost(cost), width);
+    if let Some(sentence) = words::shed(cost) {
+        entry(lines, "left out", &sentence, width);
+    }
+}
+
 fn gaps(lines: &mut Vec<HelpLine>, gaps: &[Gap], width: u16) {
     const SHOWN: usize = 8;
     if gaps.is_empty() {

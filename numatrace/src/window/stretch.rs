@@ -24,6 +24,7 @@ pub fn stretch(now: &Snapshot, before: &Snapshot) -> Snapshot {
     made.dropped_threads = now.dropped_threads.saturating_sub(before.dropped_threads).saturating_sub(long_gone);
     made.start = later(&now.start, before.duration_ns);
     made.loss = loss_since(&now.loss, &before.loss, before.duration_ns);
+    made.self_cost = now.self_cost.as_ref().map(|cost| cost.since(before.self_cost.as_ref(), before.duration_ns));
     made.gaps = gaps_since(&now.gaps, before.duration_ns);
     made.findings.clear();
     made

@@ -21,6 +21,7 @@ mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
+mod self_cost;
 mod serve;
 mod throttled;
 mod touches;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         touches::CASES,
         places::CASES,
         loss::CASES,
+        self_cost::CASES,
         lifetimes::CASES,
         filters::CASES,
         diff::CASES,

@@ -23,6 +23,7 @@ use numatrace_common::{
 
 use self::groups::Groups;
 use super::{
+    MaxOverhead,
     load::{self, DEFAULT_MAX_TASKS, LoadError, Plan, Probes},
     maps,
     pages::PagePlan,
@@ -94,6 +95,7 @@ impl Counting {
             machine: plan.machine.clone(),
             ring_bytes: 4_096,
             max_tasks: DEFAULT_MAX_TASKS,
+            max_overhead: MaxOverhead::Off,
             wakers: false,
             culprits: false,
             pages: PagePlan { samples_per_second: 0, stacks: false, counts_only: true, ..plan.pages },

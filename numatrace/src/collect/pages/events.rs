@@ -49,6 +49,8 @@ pub(super) struct Events {
     well_ns: u64,
     hotplug: Option<Hotplug>,
     memory_changed: bool,
+    /// None is open on purpose.
+    paused: bool,
 }
 
 impl Events {
@@ -75,6 +77,7 @@ impl Events {
             well_ns: monotonic_ns(),
             hotplug,
             memory_changed: false,
+            paused: false,
         };
         for cpu in cpus(&events.online) {
             let on = events.open_on(cpu).map_err(|error| match error.raw_os_error() {
@@ -88,6 +91,17 @@ impl Events {
         Ok(events)
     }
 
+    /// Closes all of them, or has the next look open them again and tell the lapses.
+    pub(super) fn pause(&mut self, pause: bool) {
+        self.paused = pause;
+        if pause {
+            let now = monotonic_ns();
+            for cpu in std::mem::take(&mut self.on).into_keys() {
+                self.gone.insert(cpu, now);
+            }
+        }
+    }
+
     fn open_on(&self, cpu: u32) -> io::Result<Vec<OwnedFd>> {
         self.wanted.iter().map(|(config, program)| open(*config, cpu, self.with_page, *program)).collect()
     }
@@ -99,6 +113,9 @@ impl Events {
         let Ok(online) = fs::read(ONLINE) else { return };
         let heard = self.hotplug.as_ref().map(Hotplug::hear).unwrap_or_default();
         self.memory_changed |= heard.memory || heard.missed;
+        if self.paused {
+            return;
+        }
         // Where something was said that was not heard, any CPU may have gone and come.
         let mut went = if heard.missed { self.on.keys().copied().collect() } else { heard.went };
         if online == self.online && went.is_empty() && self.gone.is_empty() {

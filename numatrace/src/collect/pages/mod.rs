@@ -148,6 +148,8 @@ pub struct Pages {
     shares: Shares,
     scanner: Option<Scanner>,
     scanned_ns: u64,
+    /// Nothing is sampled, and nothing is scanned.
+    lean: bool,
     processes: StdMap<u32, ()>,
     dead: StdMap<u32, u64>,
     /// Processes whose first thread has ended.
@@ -292,6 +294,7 @@ impl Pages {
             shares: Shares::default(),
             scanner: scanner.ok(),
             scanned_ns: monotonic_ns(),
+            lean: false,
             processes: StdMap::new(),
             dead: StdMap::new(),
             leaders_gone: Vec::new(),
@@ -334,7 +337,7 @@ impl Pages {
     /// One in so many touches is sampled: local ones, remote ones.
     fn sample_every(&mut self, every: [u32; 2]) -> Result<(), LoadError> {
         let rate = self.choice.plan.samples_per_second;
-        let every = if self.choice.names_places() { every } else { [0; 2] };
+        let every = if self.choice.names_places() && !self.lean { every } else { [0; 2] };
         let access = |cause| LoadError::MapAccess { map: "SAMPLING", cause };
         // What was taken in this stretch of time stays taken.
         let before = self.sampling.get(&0, 0).map_err(access)?.0;
@@ -412,9 +415,25 @@ impl Pages {
         });
     }
 
+    /// From now on nothing is sampled and nothing is scanned, or everything again.
+    ///
+    /// # Errors
+    /// When the map of how densely to sample cannot be written.
+    pub(super) fn set_lean(&mut self, lean: bool) -> Result<(), LoadError> {
+        self.lean = lean;
+        self.sample_every([1, 1])
+    }
+
+    /// Closes the events of page faults, or opens them again: the time between is a gap of every CPU.
+    pub(super) fn pause_touches(&mut self, pause: bool) {
+        if let Some(events) = &mut self.events {
+            events.pause(pause);
+        }
+    }
+
     /// Goes on with the scan of placement, for its share of the time that has gone by.
     fn scan(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        let Some(scanner) = &mut self.scanner else { return };
+        let Some(scanner) = self.scanner.as_mut().filter(|_| !self.lean) else { return };
         let now = monotonic_ns();
         if now.saturating_sub(self.scanned_ns) < SCAN_PAUSE_NS {
             return;

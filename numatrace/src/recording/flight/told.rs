@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Header, NamespaceIds, NodeMemory, Quota, Task, Words, kind, task_event,
+    Attributes, Cgroup, CgroupPath, Header, NamespaceIds, NodeMemory, Quota, SelfCost, Task, Words, kind, task_event,
 };
 use zerocopy::FromBytes;
 
 use crate::recording::columns::first_record;
 
 /// Records of these kinds are kept, in this order: paths come before who names them.
-const KINDS: [u16; 8] = [
+const KINDS: [u16; 9] = [
+    kind::SELF_COST,
     kind::CGROUP_PATH,
     kind::CONTAINER_NAMES,
     kind::WORDS,
@@ -52,6 +53,7 @@ fn about(record: &[u8]) -> Option<About> {
             let words = Words::read_from_bytes(record).ok()?;
             Some(About::Piece { kind, key: words.id, offset: words.offset })
         }
+        kind::SELF_COST => SelfCost::read_from_bytes(record).ok().and_then(|_| newest(0)),
         kind::QUOTA => newest(Quota::read_from_bytes(record).ok()?.cgroup),
         kind::NODE_MEMORY => newest(u32::from(NodeMemory::read_from_bytes(record).ok()?.node)),
         kind::ATTRIBUTES => newest(Attributes::read_from_bytes(record).ok()?.tid),

@@ -8,7 +8,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::Pieces;
-use crate::snapshot::{Loss, Snapshot, Source, SourceState};
+use crate::snapshot::{Loss, SelfCost, Snapshot, Source, SourceState};
 use crate::text;
 use crate::tui::cells;
 use crate::tui::help::state_name;
@@ -136,6 +136,9 @@ fn second_line(width: u16, snapshot: &Snapshot, state: &UiState, theme: &Theme) 
         line.push(&format!("{}  ", recording.words()), style);
     }
     gaps(&mut line, snapshot, theme);
+    if let Some(cost) = &snapshot.self_cost {
+        self_cost(&mut line, cost, theme);
+    }
     findings(&mut line, state, theme);
     sources(&mut line, snapshot, state, theme);
     Line::from(line.spans)
@@ -147,6 +150,24 @@ fn gaps(line: &mut Pieces, snapshot: &Snapshot, theme: &Theme) {
     if gaps > 0 {
         line.push(&format!("! {} gap{}  ", text::count(gaps), if gaps == 1 { "" } else { "s" }), theme.bad);
     }
+}
+
+/// What numatrace itself takes of the machine; what it leaves out for that comes first.
+fn self_cost(line: &mut Pieces, cost: &SelfCost, theme: &Theme) {
+    let takes = format!("self {}", text::percent(cost.overhead));
+    if !cost.shed.is_on() {
+        line.push(&format!("{takes}  "), theme.dim);
+        return;
+    }
+    let mut said = match cost.shed.every {
+        1 => String::from("! less told"),
+        every => format!("! 1 in {every} turns"),
+    };
+    if cost.shed.not_held {
+        said.push_str(", not enough");
+    }
+    line.push(&format!("{said}  "), theme.bad);
+    line.push(&format!("{takes}  "), if cost.shed.not_held { theme.bad } else { theme.dim });
 }
 
 /// How many findings are bad: the Overview has them, and the other views are not without a hint of it.

@@ -1,0 +1,87 @@
+//! What numatrace itself takes of the machine, and what it leaves out to take less.
+
+use serde::Serialize;
+
+/// What it took since tracing began, and lately.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SelfCost {
+    /// CPU time of its own threads, in user mode and in the kernel.
+    pub cpu_ns: u64,
+    /// Time in its eBPF programs, in whatever thread they ran: an estimate from short stretches in which the kernel kept
+    /// statistics of programs, and a little more than the truth, for these cost time themselves. `None` where it may not be asked to.
+    pub probes_ns: Option<u64>,
+    /// Resident memory, the rings that it shares with the kernel included.
+    pub memory_bytes: u64,
+    /// How full the fullest ring or lane was between the last two ticks: a share.
+    pub ring_fill: f64,
+    /// The same at most.
+    pub ring_fill_max: f64,
+    /// Share of all CPU time of the machine that its threads and programs took lately; without `probes_ns` its threads alone.
+    pub overhead: f64,
+    /// What that is to stay below; `None` where nothing was said.
+    pub max_overhead: Option<f64>,
+    /// What it left out.
+    pub shed: Shed,
+}
+
+/// What is left out to take less.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Shed {
+    /// Turns on a CPU for which one record stands at the end: 1 where each has its own.
+    pub every: u32,
+    /// Turns that have no record for that. Counts and sums have them; distributions are estimates from the others.
+    pub turns: u64,
+    /// What is not looked at, at the end.
+    pub left_out: Vec<&'static str>,
+    /// Records were lost, and that is why; else because of `max_overhead`.
+    pub for_loss: bool,
+    /// Everything that can be left out is, and `overhead` is still above its limit.
+    pub not_held: bool,
+    /// When something was left out: bounded; the oldest are merged.
+    pub intervals: Vec<ShedInterval>,
+}
+
+/// A time in which something was left out, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShedInterval {
+    /// Its start.
+    pub start_ns: u64,
+    /// Its end.
+    pub end_ns: u64,
+    /// Turns for which one record stood; of merged intervals the most.
+    pub every: u32,
+    /// Turns without a record.
+    pub turns: u64,
+    /// What was not looked at; of merged intervals all of it.
+    pub left_out: Vec<&'static str>,
+}
+
+impl Shed {
+    /// Something is left out now.
+    pub fn is_on(&self) -> bool {
+        self.every > 1 || !self.left_out.is_empty()
+    }
+}
+
+impl SelfCost {
+    /// What was taken after `before`; what is no sum is that of the end, and intervals count from `start_ns` on.
+    pub fn since(&self, before: Option<&SelfCost>, start_ns: u64) -> SelfCost {
+        let Some(before) = before else { return self.clone() };
+        let intervals = self.shed.intervals.iter().filter(|interval| interval.end_ns > start_ns);
+        let cut = |interval: &ShedInterval| ShedInterval {
+            start_ns: interval.start_ns.saturating_sub(start_ns),
+            end_ns: interval.end_ns - start_ns,
+            ..interval.clone()
+        };
+        SelfCost {
+            cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),
+            probes_ns: self.probes_ns.zip(before.probes_ns).map(|(now, before)| now.saturating_sub(before)),
+            shed: Shed {
+                turns: self.shed.turns.saturating_sub(before.shed.turns),
+                intervals: intervals.map(cut).collect(),
+                ..self.shed.clone()
+            },
+            ..self.clone()
+        }
+    }
+}
