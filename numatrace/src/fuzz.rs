@@ -8,8 +8,8 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Gap, Migrate, NodeMemory, Placement, Quota, Slice, Task, Throttled, Tick,
-    Totals, Touches, Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Migrate, NamespaceIds, NodeMemory, Placement, Quota, SelfCost,
+    Slice, Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 
 use crate::collect::btf::KernelBtf;
@@ -75,7 +75,7 @@ fn head() -> Head {
 }
 
 /// Kinds of records, with their bytes.
-const RECORDS: [(u16, usize); 20] = [
+const RECORDS: [(u16, usize); 22] = [
     (Slice::KIND, Slice::SIZE),
     (Migrate::KIND, Migrate::SIZE),
     (Task::KIND, Task::SIZE),
@@ -96,6 +96,8 @@ const RECORDS: [(u16, usize); 20] = [
     (kind::THROTTLED_BASE, Throttled::SIZE),
     (Quota::KIND, Quota::SIZE),
     (NodeMemory::KIND, NodeMemory::SIZE),
+    (NamespaceIds::KIND, NamespaceIds::SIZE),
+    (SelfCost::KIND, SelfCost::SIZE),
 ];
 
 /// Any bytes as one record; then as several, each a byte that says which kind and the bytes behind its size, through the

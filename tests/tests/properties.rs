@@ -10,8 +10,8 @@ use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
 use numatrace::units::NodeId;
 use numatrace_common::abi::{
-    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NodeMemory, Placement, Quota, Slice, Task,
-    Throttled, Tick, Totals, Touches, Where, Words, kind,
+    Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NodeMemory, Placement, Quota, SelfCost, Slice,
+    Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
 };
 use numatrace_tests::middle;
 use proptest::collection::vec;
@@ -342,6 +342,40 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Whatever turns are left without a record, nothing is lost, counters are what they are with all of them, and each turn that
+    /// has none is counted.
+    #[test]
+    fn counters_are_exact_whatever_is_left_out(
+        steps in vec((1..50u64, step()), 1..300),
+        kept in vec((0..300usize, 0..7u32), 1..6),
+    ) {
+        let whole = script(&steps);
+        let mut thinned = whole.clone();
+        for (nth, power) in kept {
+            let nth = nth.min(thinned.len() - 1);
+            let at = thinned[nth].at();
+            thinned.insert(nth, KernelEvent::Keep { at, every: 1 << power });
+        }
+        let mut results = Vec::new();
+        for events in [whole, thinned] {
+            let mut last = None;
+            play(setup(vec![vec![0, 1], vec![2, 3]]), events, Limits::default(), |snapshot| last = Some(snapshot));
+            results.push(last.expect("a tick"));
+        }
+        let [whole, thinned] = &results[..] else { panic!("two runs") };
+        prop_assert_eq!(whole.threads.len(), thinned.threads.len());
+        for (a, b) in whole.threads.iter().zip(&thinned.threads) {
+            prop_assert_eq!(&summed(&a.stats)[..9], &summed(&b.stats)[..9], "thread {}", a.tid);
+        }
+        let shed = thinned.self_cost.as_ref().map_or(0, |cost| cost.shed.turns);
+        let loss = &thinned.loss;
+        prop_assert_eq!((loss.records_lost, loss.records_wanted), (0, loss.records_received));
+        prop_assert_eq!(whole.loss.records_wanted, thinned.loss.records_wanted + shed);
+        if let Some(cost) = &thinned.self_cost {
+            prop_assert_eq!(cost.shed.intervals.iter().map(|interval| interval.turns).sum::<u64>(), shed);
+        }
+    }
+
     /// Begun at any tick, a recording counts what comes after it, whole numbers without loss and what the kernel sums with.
     #[test]
     fn a_recording_from_the_middle_counts_what_comes_after(
@@ -381,7 +415,7 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         }
         record
     }
-    (vec(any::<u8>(), 256), 0..20u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
+    (vec(any::<u8>(), 256), 0..21u8, any::<bool>()).prop_map(|(bytes, which, small)| match which {
         0 => sized::<Slice>(&bytes, kind::SLICE, small),
         1 => sized::<Migrate>(&bytes, kind::MIGRATE, small),
         2 => {
@@ -425,6 +459,11 @@ fn hostile_record() -> impl Strategy<Value = Vec<u8>> {
         19 => {
             let mut record = sized::<NodeMemory>(&bytes, kind::NODE_MEMORY, small);
             record[16..20].copy_from_slice(&[bytes[16] & 3, 0, 2, 0]);
+            record
+        }
+        20 => {
+            let mut record = sized::<SelfCost>(&bytes, kind::SELF_COST, small);
+            record[60..64].copy_from_slice(&[bytes[60] & 7, 0, 0, 0]);
             record
         }
         9 => {

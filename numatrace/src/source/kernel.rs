@@ -5,8 +5,9 @@
 //! Nothing is allocated for an event of a thread and a CPU that are known. Memory: about 300 bytes a thread that lives, up
 //! to [`MOST_TASKS`], and 16 bytes a CPU.
 
-use numatrace_common::abi::{Counters, Migrate, NO_TID, Slice, Task, Tick, slice_flags, task_event};
+use numatrace_common::abi::{Counters, Migrate, NO_TID, SelfCost, Slice, Task, Tick, slice_flags, task_event};
 use numatrace_common::cause::{Cause, Seen, classify};
+use numatrace_common::shed;
 use numatrace_common::wait::{Stopped, SwitchIn, SwitchOut, TASK_DEAD, TaskState, Wakeup, phase};
 use zerocopy::IntoBytes;
 
@@ -83,6 +84,9 @@ pub(crate) struct Kernel<O> {
     cpus: Vec<Current>,
     stops: Vec<Stops>,
     pub(crate) counters: Counters,
+    /// Turns for which one record stands, and those that have none for that.
+    every: u32,
+    shed: u64,
     pub(crate) out: O,
 }
 
@@ -96,6 +100,8 @@ impl<O: Output> Kernel<O> {
             cpus: Vec::new(),
             stops: Vec::new(),
             counters: Counters::default(),
+            every: 1,
+            shed: 0,
             out,
         }
     }
@@ -269,9 +275,30 @@ impl<O: Output> Kernel<O> {
             self.counters.waits = self.counters.waits.wrapping_add(1);
             self.counters.wait_ns = self.counters.wait_ns.wrapping_add(slice.wait_ns);
         }
+        let is_last = slice.flags & slice_flags::OUT_DEAD != 0;
+        if !is_last && !shed::keeps(slice.tid, slice.seq, self.every.saturating_sub(1)) {
+            self.shed = self.shed.wrapping_add(1);
+            return;
+        }
         if !self.emit(cpu, slice.as_bytes()) {
             self.lost_one(slice.tid);
         }
+    }
+
+    /// From now on one turn in `every` gets a record, a power of two.
+    pub(crate) fn keep_one_in(&mut self, now: u64, every: u32) {
+        self.every = every;
+        self.tell_own(now);
+    }
+
+    /// What was left out, where ever something was.
+    fn tell_own(&mut self, now: u64) {
+        if self.every == 1 && self.shed == 0 {
+            return;
+        }
+        let header = SelfCost::header(now, 0, 0);
+        let record = SelfCost { header, every: self.every, shed: self.shed, ..SelfCost::default() };
+        self.out.tell(record.as_bytes());
     }
 
     fn lost_one(&mut self, tid: u32) {
@@ -377,6 +404,7 @@ impl<O: Output> Kernel<O> {
             }
         }
         self.out.drain(&mut self.counters);
+        self.tell_own(now);
         self.tell_counters(now);
         let wall_ns = self.start_wall_ns.saturating_add(now.saturating_sub(self.start_ns));
         let tick = Tick { header: Tick::header(now, 0, 0), wall_ns };

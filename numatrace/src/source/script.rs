@@ -152,6 +152,8 @@ pub enum KernelEvent {
         #[serde(default)]
         skip: u32,
     },
+    /// From now on one turn in `every`, a power of two, gets a record.
+    Keep { at: u64, every: u32 },
     /// The reader of this ring stops, or comes back.
     Stall { at: u64, ring: usize, stalled: bool },
     /// The last two records of a ring stand in the other order: two CPUs reserved at the same moment.
@@ -184,6 +186,7 @@ impl KernelEvent {
             | E::Name { at, .. }
             | E::Tick { at, .. }
             | E::Lose { at, .. }
+            | E::Keep { at, .. }
             | E::Stall { at, .. }
             | E::Swap { at, .. }
             | E::Garbage { at, .. } => *at,

@@ -121,6 +121,7 @@ impl Kernel {
                 let leaves = Leaves { preempt: *preempt, prev_state: *prev_state, state_now };
                 kernel.switch(now, *cpu, *prev, *next, leaves);
             }
+            E::Keep { every, .. } => kernel.keep_one_in(now, *every),
             E::Stop { cpu, stopped, .. } => kernel.stop(now, *cpu, *stopped),
             E::MoveNuma { tid, .. } => {
                 if let Some(task) = kernel.task(*tid) {
