@@ -11,6 +11,7 @@ mod counting;
 mod counts;
 mod diff;
 mod filters;
+mod given_up;
 mod flight;
 mod hostile;
 mod imports;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         diff::CASES,
         hostile::CASES,
         rights::CASES,
+        given_up::CASES,
         refused::CASES,
         recordings::CASES,
         flight::CASES,
