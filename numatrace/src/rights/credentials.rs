@@ -47,8 +47,9 @@ fn is(user: &User) -> bool {
 fn become_user(user: &User) -> Result<(), RightsError> {
     securebits::set_keepcaps(true).map_err(refused)?;
     // Numbers of system calls, not the C library's functions, which would make all threads do the same.
+    let changed = set_groups(&user.groups);
     // SAFETY: system calls with integers, about the calling thread.
-    let changed = set_groups(&user.groups)
+    let changed = changed
         && unsafe {
             libc::syscall(libc::SYS_setresgid, user.gid, user.gid, user.gid) == 0
                 && libc::syscall(libc::SYS_setresuid, user.uid, user.uid, user.uid) == 0

@@ -152,7 +152,7 @@ pub fn begin(needs: Needs) {
 pub fn settle(role: Role) -> Result<(), RightsError> {
     let Some(plan) = PLAN.get() else { return Ok(()) };
     credentials::settle(plan.user.as_ref(), &role.keeps(plan.needs))?;
-    filter(role);
+    filter(role, plan.needs.command);
     Ok(())
 }
 
@@ -162,14 +162,14 @@ pub fn settle(role: Role) -> Result<(), RightsError> {
 /// When new privileges cannot be ruled out.
 pub fn confine(role: Role) -> Result<(), RightsError> {
     credentials::no_new_privileges()?;
-    filter(role);
+    filter(role, false);
     Ok(())
 }
 
-fn filter(role: Role) {
+fn filter(role: Role, kill: bool) {
     let done = match role {
         Role::Drain => seccomp::drain(),
-        Role::Render => seccomp::render(),
+        Role::Render => seccomp::render(kill),
         Role::Where | Role::Write | Role::Engine | Role::Http => Ok(()),
     };
     if done.is_err() {
@@ -226,7 +226,7 @@ pub fn filters_allowed() -> Result<(), String> {
         let ended = thread.map_err(|error| error.to_string())?.join();
         ended.unwrap_or_else(|_| Err("the thread that tried it ended unexpectedly".into()))
     };
-    try_it(seccomp::drain).and_then(|()| try_it(seccomp::render))
+    try_it(seccomp::drain).and_then(|()| try_it(|| seccomp::render(false)))
 }
 
 #[cfg(test)]

@@ -165,8 +165,9 @@ pub(super) fn drain() -> Result<()> {
     list.apply()
 }
 
-/// The calling thread, and those that it makes, may from now on do no more than the dashboard has to.
-pub(super) fn render() -> Result<()> {
+/// The calling thread, and those that it makes, may from now on do no more than the dashboard has to: with `kill`, end what was
+/// started.
+pub(super) fn render(kill: bool) -> Result<()> {
     no_clone3()?;
     let mut list = List::default();
     list.all(COMMON);
@@ -179,8 +180,12 @@ pub(super) fn render() -> Result<()> {
     list.only(libc::SYS_prctl, NAMES)?;
     list.only(libc::SYS_sendto, NO_ADDRESS)?;
     list.only(libc::SYS_socketpair, UNIX)?;
-    // What was started is ended; CAP_KILL is there only where something was.
-    list.all(&[libc::SYS_kill]);
+    if kill {
+        list.all(&[libc::SYS_kill]);
+    }
+    // How musl stops its own thread.
+    #[cfg(target_env = "musl")]
+    list.all(&[libc::SYS_tkill]);
     list.apply()
 }
 
@@ -299,7 +304,8 @@ mod tests {
     #[test]
     fn what_is_not_listed_is_refused_and_was_not_before() {
         assert!(!refused(executable_memory()) && !refused(net::UdpSocket::bind("127.0.0.1:0")));
-        for filter in [drain, render] {
+        let filters: [fn() -> Result<()>; 3] = [drain, || render(false), || render(true)];
+        for filter in filters {
             assert!(confined(filter, forbidden).is_none_or(|all| all == [true; 5]), "{:?}", confined(filter, forbidden));
         }
     }
@@ -324,7 +330,7 @@ mod tests {
             let thread = thread::Builder::new().name("made".into()).spawn(forbidden);
             (gone.map_err(|error| error.to_string()), thread.map_err(|error| error.to_string()).map(thread::JoinHandle::join))
         };
-        let Some((files, thread)) = confined(render, tried) else { return };
+        let Some((files, thread)) = confined(|| render(false), tried) else { return };
         assert_eq!(files, Ok(()));
         assert_eq!(thread.expect("a thread").expect("it ends"), [true; 5]);
     }
