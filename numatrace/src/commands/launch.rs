@@ -172,7 +172,8 @@ fn become_invoking_user(child: &mut Command) {
             {
                 return Err(io::Error::last_os_error());
             }
-            if libc::setresgid(user.gid, user.gid, user.gid) != 0 || libc::setresuid(user.uid, user.uid, user.uid) != 0 {
+            if libc::setresgid(user.gid, user.gid, user.gid) != 0 || libc::setresuid(user.uid, user.uid, user.uid) != 0
+            {
                 return Err(io::Error::last_os_error());
             }
             Ok(())

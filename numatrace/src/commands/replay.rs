@@ -10,10 +10,10 @@ use anyhow::{Context, anyhow};
 use jiff::tz::TimeZone;
 
 use crate::{
-    rights::{self, Role},
     cli::ReplayArgs,
     recording::{Timeline, reader::Reader},
     replay::{Player, Span, Start, engine},
+    rights::{self, Role},
     tui,
 };
 

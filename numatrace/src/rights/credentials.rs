@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn a_thread_becomes_another_and_the_others_stay_who_they_are() {
         // SAFETY: no preconditions.
-        let root = unsafe { libc::geteuid() } == 0 && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETUID).unwrap();
+        let root =
+            unsafe { libc::geteuid() } == 0 && caps::has_cap(None, CapSet::Effective, Capability::CAP_SETUID).unwrap();
         let user = root.then(|| User { uid: 65_534, gid: 65_533, name: None, groups: vec![65_533, 65_532] });
         let before = caps::read(None, CapSet::Permitted).unwrap();
         let keep = [Capability::CAP_SYS_PTRACE, Capability::CAP_PERFMON];

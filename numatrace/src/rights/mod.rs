@@ -206,8 +206,7 @@ pub fn spawn<T: Send + 'static>(
 /// Whom a command that traces would become: the invoking user, where this process is root and may become another.
 pub fn who() -> Option<User> {
     let may = |cap| caps::has_cap(None, CapSet::Permitted, cap).unwrap_or(false);
-    user::invoking_user()
-        .filter(|user| user.uid != 0 && may(Capability::CAP_SETUID) && may(Capability::CAP_SETGID))
+    user::invoking_user().filter(|user| user.uid != 0 && may(Capability::CAP_SETUID) && may(Capability::CAP_SETGID))
 }
 
 /// Of what a role keeps, what this process has: names such as `CAP_BPF`.

@@ -124,10 +124,8 @@ const EXEC: SeccompCmpOp = SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64);
 const NO_CODE: &[Conditions<'_>] = &[&[(2, EXEC, 0)]];
 
 /// Names of threads and of their memory.
-const NAMES: &[Conditions<'_>] = &[
-    &[(0, SeccompCmpOp::Eq, libc::PR_SET_NAME as u64)],
-    &[(0, SeccompCmpOp::Eq, libc::PR_SET_VMA as u64)],
-];
+const NAMES: &[Conditions<'_>] =
+    &[&[(0, SeccompCmpOp::Eq, libc::PR_SET_NAME as u64)], &[(0, SeccompCmpOp::Eq, libc::PR_SET_VMA as u64)]];
 
 /// No process, only a thread of this one.
 const THREAD: &[Conditions<'_>] =
@@ -306,7 +304,11 @@ mod tests {
         assert!(!refused(executable_memory()) && !refused(net::UdpSocket::bind("127.0.0.1:0")));
         let filters: [fn() -> Result<()>; 3] = [drain, || render(false), || render(true)];
         for filter in filters {
-            assert!(confined(filter, forbidden).is_none_or(|all| all == [true; 5]), "{:?}", confined(filter, forbidden));
+            assert!(
+                confined(filter, forbidden).is_none_or(|all| all == [true; 5]),
+                "{:?}",
+                confined(filter, forbidden)
+            );
         }
     }
 
@@ -328,7 +330,10 @@ mod tests {
             let written = fs::write(&folder, "x").and_then(|()| fs::rename(&folder, folder.with_extension("y")));
             let gone = written.and_then(|()| fs::remove_file(folder.with_extension("y")));
             let thread = thread::Builder::new().name("made".into()).spawn(forbidden);
-            (gone.map_err(|error| error.to_string()), thread.map_err(|error| error.to_string()).map(thread::JoinHandle::join))
+            (
+                gone.map_err(|error| error.to_string()),
+                thread.map_err(|error| error.to_string()).map(thread::JoinHandle::join),
+            )
         };
         let Some((files, thread)) = confined(|| render(false), tried) else { return };
         assert_eq!(files, Ok(()));
