@@ -32,6 +32,7 @@ fn read(which: CapSet) -> Result<CapsHashSet, RightsError> {
     caps::read(None, which).map_err(refused)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn refused(error: caps::errors::CapsError) -> RightsError {
     RightsError::Capabilities(error.to_string())
 }

@@ -138,6 +138,7 @@ const UNIX: &[Conditions<'_>] = &[&[(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)]
 const NO_ADDRESS: &[Conditions<'_>] = &[&[(4, SeccompCmpOp::Eq, 0)]];
 
 /// What is asked of terminals and set there, as C libraries do before and since termios2; nothing is typed into one (`TIOCSTI`).
+#[allow(clippy::unnecessary_cast, reason = "requests are of another type with musl")]
 const TERMINAL: &[Conditions<'_>] = &[
     &[(1, SeccompCmpOp::Eq, libc::TCGETS as u64)],
     &[(1, SeccompCmpOp::Eq, libc::TCSETS as u64)],
