@@ -30,6 +30,7 @@ pub(crate) mod numa;
 pub mod recording;
 pub mod replay;
 pub mod report;
+pub mod rights;
 pub mod serve;
 pub mod snapshot;
 pub mod source;

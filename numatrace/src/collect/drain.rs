@@ -22,6 +22,7 @@ use super::{
     rings::{self, Ring},
     system,
 };
+use crate::rights::{self, RightsError, Role};
 
 /// Longest time a drain thread copies before it yields, and then the time it yields.
 const BUDGET: Duration = Duration::from_millis(2);
@@ -74,7 +75,7 @@ impl Drains {
     /// Starts a thread for each ring; each ring has `ring_bytes`.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// When a thread cannot be started, or cannot give up its rights.
     pub fn start(rings: Vec<Ring>, ring_bytes: u32) -> std::io::Result<Drains> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
@@ -85,7 +86,7 @@ impl Drains {
         });
         let records = Arc::new(AtomicU64::new(0));
         let (sender, chunks) = channel();
-        let (ready, readiness) = channel();
+        let (ready, readiness) = channel::<Result<bool, RightsError>>();
         let mut drains = Drains { shared, chunks, spare: Vec::new(), threads: Vec::new(), realtime: true, records };
         for (index, mut ring) in rings.into_iter().enumerate() {
             let (give_back, spare) = sync_channel(SPARE);
@@ -102,16 +103,26 @@ impl Drains {
             let home = mem::take(&mut ring.home);
             let thread = thread::Builder::new().name(format!("numatrace-drain{index}")).spawn(move || {
                 rings::pin_current_thread(&home);
+                system::block_signals();
+                let realtime = system::become_realtime();
+                let settled = rights::settle(Role::Drain);
+                let go = settled.is_ok();
                 // The receiver waits for exactly one message of each thread.
-                let _ = ready.send(system::become_realtime());
-                worker.run(ring);
+                let _ = ready.send(settled.map(|()| realtime));
+                if go {
+                    worker.run(ring);
+                }
             })?;
             drains.spare.push(give_back);
             drains.threads.push(thread);
         }
         drop(ready);
-        // A thread that ended without an answer was not granted anything.
-        drains.realtime = drains.threads.iter().all(|_| readiness.recv().unwrap_or(false));
+        let mut realtime = true;
+        for _ in &drains.threads {
+            // A thread that ended without an answer was not granted anything.
+            realtime &= readiness.recv().unwrap_or(Ok(false))?;
+        }
+        drains.realtime = realtime;
         Ok(drains)
     }
 

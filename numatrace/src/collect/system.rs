@@ -61,6 +61,19 @@ pub fn become_realtime() -> bool {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const param) == 0 }
 }
 
+/// Leaves signals to other threads, but for those that a fault of the calling thread raises.
+pub fn block_signals() {
+    // SAFETY: all zeroes is a valid set, which is filled and changed before it is read.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE] {
+            libc::sigdelset(&raw mut all, own);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
+}
+
 /// Asks for nice -10 for the calling thread and those that it makes from now on: the thread that takes in the records
 /// must keep up when every CPU is busy. Without the right to it nothing changes.
 pub fn raise_priority() {

@@ -12,10 +12,11 @@ use crate::{
     config::{Config, Flags, Refused, Surroundings, place, print},
     findings::Settings,
     report::SortKey,
+    rights::user,
     tui::layout::Column,
 };
 
-use super::{launch, replay::refuse};
+use super::replay::refuse;
 
 /// Prints the configuration, or where its file is.
 ///
@@ -97,8 +98,8 @@ fn around(var: &dyn Fn(&str) -> Option<String>) -> Surroundings<'_> {
     // SAFETY: no preconditions.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     let reader = (uid == 0).then(|| {
-        let (uid, gid) = launch::invoking_user().map_or((uid, gid), |user| (user.uid, user.gid));
-        place::Reader { uid, gid, home: place::home_of(uid) }
+        let (uid, gid) = user::invoking_user().map_or((uid, gid), |user| (user.uid, user.gid));
+        place::Reader { uid, gid, home: user::home_of(uid) }
     });
     Surroundings { var, reader }
 }

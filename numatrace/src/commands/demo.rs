@@ -7,6 +7,7 @@ use anyhow::Context;
 use crate::{
     cli::DemoArgs,
     demo,
+    rights::Needs,
     snapshot::Target,
     target::{Filter, Ids, Machine, preflight},
 };
@@ -34,16 +35,19 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     preflight::check_kernel(&machine)?;
     let workload = demo::spawn().context("cannot start the demo's workload")?;
     let pid = workload.pid();
+    let setup = Setup {
+        target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
+        filter: Filter::Processes(vec![pid]),
+        filter_ids: Ids::Own,
+        machine,
+        linger: false,
+        run: &args.run,
+        trace: &args.trace,
+    };
     let session = Session {
-        setup: Setup {
-            target: Target { kind: "pid".into(), label: format!("pid {pid} (numatrace-demo)"), ids: vec![pid] },
-            filter: Filter::Processes(vec![pid]),
-            filter_ids: Ids::Own,
-            machine,
-            linger: false,
-            run: &args.run,
-            trace: &args.trace,
-        },
+        // The workload is ended in any case.
+        needs: Needs { command: true, ..setup.needs() },
+        setup,
         output: &args.output,
         started: &mut || Ok(()),
         default_duration: Some(DURATION),

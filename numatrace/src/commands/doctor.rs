@@ -1,6 +1,7 @@
 //! `numatrace doctor`: what this kernel and machine offer, hook by hook, found out by attaching for a moment.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
 };
@@ -19,6 +20,7 @@ use crate::{
         pages::{HintSource, PagePlan, PageSource},
         system,
     },
+    rights::{self, Needs, ROLES},
     snapshot::{Host, Source, SourceState},
     target::{Filter, Machine, preflight},
     text,
@@ -36,7 +38,46 @@ struct Diagnosis {
     problem: Option<String>,
     /// How hooks are attached.
     flavour: Option<&'static str>,
+    rights: Rights,
     sources: Vec<Source>,
+}
+
+/// What remains of rights while something is traced.
+#[derive(Debug, Serialize)]
+struct Rights {
+    /// Whom numatrace becomes; `None` where it stays who it is.
+    becomes: Option<u32>,
+    /// Their name, where it is known.
+    becomes_name: Option<String>,
+    /// Capabilities by thread.
+    keeps: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Rights {
+    fn of_a_usual_run() -> Rights {
+        let user = rights::who();
+        let needs = Needs { frames: true, ..Needs::default() };
+        Rights {
+            becomes: user.as_ref().map(|user| user.uid),
+            becomes_name: user.and_then(|user| user.name),
+            keeps: ROLES.iter().map(|role| (role.name(), rights::kept(*role, needs))).collect(),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let who = match (self.becomes, &self.becomes_name) {
+            (Some(uid), Some(name)) => format!("becomes user {} ({uid})", text::display_str(name)),
+            (Some(uid), None) => format!("becomes user id {uid}"),
+            (None, _) => "stays the user that it is".to_owned(),
+        };
+        writeln!(out, "Once attached, numatrace {who}, and its threads keep")?;
+        let (keep, nothing): (Vec<_>, Vec<_>) = self.keeps.iter().partition(|(_, keeps)| !keeps.is_empty());
+        for (name, keeps) in keep {
+            writeln!(out, "  {name}: {}", keeps.join(", "))?;
+        }
+        let names: Vec<&str> = nothing.iter().map(|(name, _)| **name).collect();
+        writeln!(out, "  {}: no capabilities", names.join(", "))
+    }
 }
 
 /// Looks, and prints what it found. The exit code is 0 when tracing works, 1 when it does not.
@@ -63,7 +104,8 @@ fn examine(machine: &Machine) -> Diagnosis {
     let (release, machine_name) = system::uname();
     let topology = Topology::read(machine.sys());
     let host = topology.as_ref().ok().map(|topology| topology.host(&release, &machine_name));
-    let mut diagnosis = Diagnosis { host, problem: None, flavour: None, sources: Vec::new() };
+    let rights = Rights::of_a_usual_run();
+    let mut diagnosis = Diagnosis { host, problem: None, flavour: None, rights, sources: Vec::new() };
     let ready = preflight::check_kernel(machine)
         .map_err(|error| error.to_string())
         .and_then(|()| preflight::check_privileges(machine).map_err(|error| error.to_string()));
@@ -78,6 +120,7 @@ fn examine(machine: &Machine) -> Diagnosis {
             diagnosis.sources = sources;
             diagnosis.sources.extend(live::looked_up_sources(&topology, machine));
             diagnosis.sources.push(drain());
+            diagnosis.sources.push(seccomp());
             diagnosis.sources.push(balancing(machine));
             diagnosis
         }
@@ -150,6 +193,17 @@ fn drain() -> Source {
     }
 }
 
+fn seccomp() -> Source {
+    let refused = rights::filters_allowed().err();
+    Source {
+        name: "seccomp".into(),
+        state: if refused.is_none() { SourceState::On } else { SourceState::Off },
+        reason: refused.map(|why| {
+            format!("the kernel takes no filters of system calls ({why}): drain and dashboard threads run without")
+        }),
+    }
+}
+
 fn balancing(machine: &Machine) -> Source {
     let path = machine.path("/proc/sys/kernel/numa_balancing");
     let (state, reason) = match std::fs::read_to_string(&path).ok().as_deref().map(str::trim) {
@@ -188,6 +242,9 @@ fn write_text(diagnosis: &Diagnosis, out: &mut impl Write) -> io::Result<()> {
         (Some(problem), _) => writeln!(out, "Cannot trace: {problem}")?,
         (None, Some(flavour)) => writeln!(out, "Can trace, with {flavour} programs.")?,
         (None, None) => {}
+    }
+    if diagnosis.problem.is_none() {
+        diagnosis.rights.write(out)?;
     }
     writeln!(out)?;
     let longest = diagnosis.sources.iter().map(|source| source.name.len()).max().unwrap_or(0);

@@ -27,6 +27,7 @@ use crate::{
     decode::{Event, decode},
     model::{Limits, Meta, Model},
     recording::{Head, flight::Flight, roster::Roster, writer::Options},
+    rights::Needs,
     snapshot::{SourceState, Target},
     source::{Source, SourceStatus},
     target::{Filter, Ids, Machine},
@@ -81,6 +82,11 @@ impl Setup<'_> {
             end_with_targets: self.filter.ends(),
             linger: self.linger.then_some(LINGER),
         }
+    }
+
+    /// What this run needs once it is attached.
+    pub fn needs(&self) -> Needs {
+        Needs { frames: self.trace.page_source != cli::PageSource::Off, command: self.linger, ..Needs::default() }
     }
 
     fn plan(&self) -> Plan {

@@ -22,6 +22,7 @@ use crate::{
         create::NewFile,
         flight::{Done, Flight},
     },
+    rights::{self, FileRights, Role},
     snapshot::Snapshot,
     text,
     trigger::{Interval, Trigger},
@@ -44,18 +45,19 @@ use super::{
 /// One sentence about what stands in the way.
 pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     let mut traced = Traced::find(&args.filter, &args.roots, Stdio::Inherited)?;
-    // That no file can be made there is better known now than when one is wanted.
     let place = Place::of(&args.file.output);
-    drop(new_file(&place.named(&format!("test-{}", std::process::id())), false)?);
+    try_place(&place)?;
     let stop = interrupt::catch()?;
     let wanted = interrupt::catch_usr1()?;
     let setup = traced.setup(&args.run, &args.trace);
     let pace = setup.pace(args.run.duration);
+    rights::begin(setup.needs());
     let mut engine: Engine<Model> = Engine::start(&setup, pace, &stop)?;
     let head = engine.head(args.file.anonymize);
     let last_ns = u64::try_from(last.as_nanos()).unwrap_or(u64::MAX);
     engine.flight = Some(Flight::begin(last_ns, &head.meta, args.file.anonymize)?);
     traced.release()?;
+    rights::settle(Role::Engine)?;
     let mut recorder = Recorder {
         args,
         place,
@@ -76,6 +78,18 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     let ended = ended?;
     recorder.say_end(&engine, ended);
     Ok(traced.end())
+}
+
+/// That no file can be made there is better known now than when one is wanted, and when it is, we are the user who called sudo.
+fn try_place(place: &Place) -> anyhow::Result<()> {
+    let user = rights::who();
+    let _rights = user.as_ref().map(|user| FileRights::of(user.uid, user.gid, &user.groups));
+    let tried = new_file(&place.named(&format!("test-{}", std::process::id())), false);
+    let whose = user.as_ref().map(|user| format!("as user id {}, who called sudo", user.uid));
+    match (tried, whose) {
+        (Err(error), Some(whose)) => Err(error.context(whose)),
+        (tried, _) => tried.map(drop),
+    }
 }
 
 /// Where files go: found out once, for a folder may go away meanwhile.

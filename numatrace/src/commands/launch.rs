@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::text::display_bytes;
+use crate::{rights::user::invoking_user, text::display_bytes};
 
 /// How long a command may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
@@ -38,25 +38,6 @@ pub struct Launched {
     gate: Option<PipeWriter>,
     spawned: Receiver<io::Result<Child>>,
     child: Option<Child>,
-}
-
-/// Who the command runs as, and who owns what we write.
-pub struct User {
-    /// Their number.
-    pub uid: u32,
-    /// Their group.
-    pub gid: u32,
-    name: Option<String>,
-}
-
-/// The user who called sudo, where there is one and we are root.
-pub fn invoking_user() -> Option<User> {
-    // SAFETY: no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        return None;
-    }
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    Some(User { uid: number("SUDO_UID")?, gid: number("SUDO_GID")?, name: std::env::var("SUDO_USER").ok() })
 }
 
 impl Launched {
@@ -179,22 +160,20 @@ fn redirect(child: &mut Command, stdio: Stdio) -> anyhow::Result<()> {
 
 fn become_invoking_user(child: &mut Command) {
     let Some(user) = invoking_user() else { return };
-    child.uid(user.uid).gid(user.gid);
     if let Some(name) = &user.name {
         child.env("USER", name).env("LOGNAME", name);
     }
-    let name = user.name.and_then(|name| std::ffi::CString::new(name).ok());
-    let gid = user.gid;
-    // SAFETY: runs between fork and exec of a process with threads. initgroups can allocate, which is not safe
-    // there in general; glibc and musl make their allocator usable in the child of fork.
+    // SAFETY: between fork and exec only system calls, on numbers and a list that are there.
     unsafe {
         child.pre_exec(move || {
-            let result = match &name {
-                Some(name) => libc::initgroups(name.as_ptr(), gid),
-                None => libc::setgroups(1, &raw const gid),
-            };
             // Without the right to change groups there are none to shed.
-            if result != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EPERM) {
+            if libc::setgroups(user.groups.len(), user.groups.as_ptr()) != 0
+                && io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
+            {
+                return Err(io::Error::last_os_error());
+            }
+            if libc::setresgid(user.gid, user.gid, user.gid) != 0 || libc::setresuid(user.uid, user.uid, user.uid) != 0
+            {
                 return Err(io::Error::last_os_error());
             }
             Ok(())

@@ -32,8 +32,10 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         Err(refused) => return Ok(refuse(&refused.to_string())),
     };
     let mut traced = Traced::find(&args.filter, &args.roots, stdio(args))?;
+    let setup = traced.setup(&args.run, &args.trace);
     let session = Session {
-        setup: traced.setup(&args.run, &args.trace),
+        needs: setup.needs(),
+        setup,
         output: &args.output,
         started: &mut || traced.release(),
         default_duration: None,

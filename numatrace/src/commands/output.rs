@@ -1,9 +1,11 @@
 //! `-o FILE`, and how text looks. The report at the end of a run: Opened before anything is attached, so that a wrong path fails at once;
-//! written beside the file and renamed, so that a run that fails leaves what was there.
+//! written beside the file and renamed, so that a run that fails leaves what was there. Whoever we become when tracing begins has to be
+//! able to do that: where they are not, the file is opened before.
 
 use std::{
     fs::{self, File},
     io::{self, BufWriter, IsTerminal, Write},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -12,6 +14,7 @@ use clap::ColorChoice;
 
 use crate::{
     report::{SortKey, text::TextOptions},
+    rights::{self, FileRights},
     text,
 };
 
@@ -37,6 +40,24 @@ pub enum OutputFile {
     InPlace(PathBuf, File),
     /// A regular file, new or replaced.
     Beside(Beside),
+    /// A regular file that is written where it is, because who we become may make no other in its place.
+    Over(Over),
+}
+
+/// A file that is open and written at the end; dropping it before removes it if it is new.
+pub struct Over {
+    path: PathBuf,
+    file: File,
+    new: bool,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if self.new {
+            // Nothing more can be done about a file that cannot be removed.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// A file that is not yet what it will be; dropping it removes it.
@@ -77,8 +98,10 @@ impl OutputFile {
                 let mut name = path.file_name().unwrap_or_default().to_owned();
                 name.push(format!(".{}.tmp", std::process::id()));
                 let temporary = path.with_file_name(name);
-                let file = File::options().write(true).create_new(true).open(&temporary).with_context(failed)?;
-                Ok(OutputFile::Beside(Beside { path, temporary, file: Some(file) }))
+                match create(&path, &temporary).with_context(failed)? {
+                    Some(file) => Ok(OutputFile::Beside(Beside { path, temporary, file: Some(file) })),
+                    None => Ok(OutputFile::Over(over(path).with_context(failed)?)),
+                }
             }
         }
     }
@@ -110,8 +133,61 @@ impl OutputFile {
                 beside.file = None;
                 Ok(())
             }
+            OutputFile::Over(mut over) => {
+                // First all of it, so that what was there is lost to no half report.
+                let mut text = Vec::new();
+                write(&mut text)
+                    .and_then(|()| Ok(over.file.set_len(0)?))
+                    .and_then(|()| Ok(over.file.write_all(&text)?))
+                    .and_then(|()| Ok(over.file.sync_all()?))
+                    .with_context(|| cannot_write(&over.path))?;
+                over.new = false;
+                Ok(())
+            }
         }
     }
+}
+
+/// A new file, made by whom we become, so that it is theirs and they can put it in place of `path`. `None` where they may not.
+fn create(path: &Path, temporary: &Path) -> io::Result<Option<File>> {
+    let Some(user) = rights::who() else {
+        return File::options().write(true).create_new(true).open(temporary).map(Some);
+    };
+    if is_anothers(path, user.uid) {
+        return Ok(None);
+    }
+    let _rights = FileRights::of(user.uid, user.gid, &user.groups);
+    match File::options().write(true).create_new(true).open(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// A file of another user in another's folder where everybody replaces their own files alone, such as /tmp.
+fn is_anothers(path: &Path, uid: u32) -> bool {
+    const STICKY: u32 = 0o1000;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(file), Ok(folder)) = (fs::symlink_metadata(path), fs::metadata(folder)) else { return false };
+    folder.mode() & STICKY != 0 && folder.uid() != uid && file.uid() != uid
+}
+
+/// Opened while we are root. Not through a link, and nothing but a regular file: somebody may have put that there since.
+fn over(path: PathBuf) -> io::Result<Over> {
+    let open = |options: &mut fs::OpenOptions| {
+        options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path)
+    };
+    let (file, new) = match open(File::options().create_new(true)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (open(&mut File::options())?, false),
+        other => (other?, true),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if let Some(user) = rights::who().filter(|_| new) {
+        // Some file systems know no owners: then it is whose they say.
+        let _ = std::os::unix::fs::fchown(&file, Some(user.uid), Some(user.gid));
+    }
+    Ok(Over { path, file, new })
 }
 
 fn shown(path: &Path) -> String {

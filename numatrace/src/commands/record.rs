@@ -15,6 +15,7 @@ use crate::{
         roster::{Roster, Tally},
         writer::{Options, Written},
     },
+    rights::{self, Role},
     text,
 };
 
@@ -40,12 +41,15 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let stop = interrupt::catch()?;
     let setup = traced.setup(&args.run, &args.trace);
     let pace = setup.pace(args.run.duration);
+    rights::begin(setup.needs());
     let mut engine: Engine<Roster> = Engine::start(&setup, pace, &stop)?;
     let head = engine.head(args.file.anonymize);
     let options = Options::up_to(args.file.max_size, engine.live.halt());
     let mut recording = Recording::begin(file, &args.file.output, &head, options)?;
     traced.release()?;
     recording.keep()?;
+    // The file may stand where the user could not have put it.
+    rights::settle(Role::Engine)?;
     engine.recording = Some(recording);
     let label = &setup.target.label;
     if !args.file.quiet {

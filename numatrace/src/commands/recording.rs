@@ -11,10 +11,9 @@ use crate::{
         create::NewFile,
         writer::{Options, Recorder, WriteError, Written},
     },
+    rights::user::invoking_user,
     text,
 };
-
-use super::launch::invoking_user;
 
 /// See the module.
 pub struct Recording {

@@ -13,6 +13,7 @@ use crate::{
     cli::ReplayArgs,
     recording::{Timeline, reader::Reader},
     replay::{Player, Span, Start, engine},
+    rights::{self, Role},
     tui,
 };
 
@@ -70,7 +71,8 @@ pub fn play(timeline: impl Timeline + Send, span: Span, start: Start, options: t
             .name("numatrace-engine".into())
             .spawn_scoped(scope, move || engine::run(Player::new(timeline, start), &commands, &to_dashboard))
             .context("cannot start a thread")?;
-        let result = tui::run(&feed, &options);
+        let confined = rights::confine(Role::Render).map_err(anyhow::Error::new);
+        let result = confined.and_then(|()| tui::run(&feed, &options));
         // The player ends when nobody listens and nobody commands any more.
         drop((feed, options));
         if let Err(panic) = worker.join() {

@@ -15,6 +15,7 @@ use crate::{
         pages::PagePlan,
     },
     container::names::Names,
+    rights::{self, Needs, Role},
     serve::{
         Collect,
         collector::Collector,
@@ -44,6 +45,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         web_config,
         limits: Limits::default(),
     })?;
+    rights::begin(Needs { web_config: args.web_config.is_some(), ..Needs::default() });
     let collector = collector(args)?;
     if !args.quiet {
         for address in server.addresses() {
@@ -81,5 +83,6 @@ fn collector(args: &ServeArgs) -> anyhow::Result<Box<dyn Collect>> {
         machine,
     };
     let counting = Counting::start(&plan, &topology, Box::new(look))?;
+    rights::settle(Role::Engine)?;
     Ok(Box::new(Collector::start(counting, names).context("cannot start a thread")?))
 }

@@ -18,6 +18,7 @@ use crate::{
     config::{Config, Refused},
     findings::{self, Settings},
     report,
+    rights::{self, Needs, Role},
     snapshot::Snapshot,
     text,
     tui::{self, Recording, UiMessage},
@@ -33,6 +34,8 @@ use super::{
 pub struct Session<'a> {
     /// What to trace, and how.
     pub setup: Setup<'a>,
+    /// What the run needs once it is attached.
+    pub needs: Needs,
     /// What to write, and where.
     pub output: &'a OutputArgs,
     /// Called once the probes are attached; the `Vec` of threads it may fill is none of ours.
@@ -89,9 +92,11 @@ impl Session<'_> {
         let interval_ns = Arc::clone(&pace.interval_ns);
         let json = self.output.format == Some(Format::Json);
         let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json, &self.setup.machine));
+        rights::begin(self.needs);
         let mut engine: Engine = Engine::start(&self.setup, pace, &stop)?;
         engine.slow = slow;
         (self.started)()?;
+        rights::settle(Role::Engine)?;
         match &self.config {
             Some(config) => self.draw(engine, &stop, interval_ns, config),
             None => self.print(engine, file),
@@ -215,7 +220,9 @@ impl Session<'_> {
                 .name("numatrace-engine".into())
                 .spawn_scoped(scope, move || Advance { engine, record, sender, ended: None }.run())
                 .context("cannot start a thread")?;
-            let result = tui::run(&feed, &options);
+            // The engine is on its way with what it needs.
+            let confined = rights::settle(Role::Render).map_err(anyhow::Error::new);
+            let result = confined.and_then(|()| tui::run(&feed, &options));
             stop.store(true, Ordering::Relaxed);
             let recorded = match worker.join() {
                 Ok(recorded) => recorded,

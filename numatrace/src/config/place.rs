@@ -1,14 +1,13 @@
 //! Where the file is, and how it is read. As root it is opened with the rights of the user whose file it is, and read only
 //! where that user could: what it says can be told in a message, and the user can make it a link to anything.
 
-use std::ffi::{CStr, OsStr, c_char};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Refused, Surroundings};
+use crate::rights::FileRights;
 
 /// Largest file that is read.
 const MOST: u64 = 64 << 10;
@@ -88,7 +87,8 @@ impl Place {
             // Of a pipe in its place nobody is to wait for the writer.
             flags |= libc::O_NONBLOCK;
         }
-        let _rights = reader.map(Rights::of);
+        // What was opened is checked all the same.
+        let _rights = reader.map(|reader| FileRights::of(reader.uid, reader.gid, &[]));
         File::options().read(true).custom_flags(flags).open(&self.path)
     }
 
@@ -130,74 +130,10 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
 
-/// The rights of this thread on files are a user's, until this is dropped.
-struct Rights {
-    uid: u32,
-    gid: u32,
-    /// Other groups that were taken away.
-    groups: Vec<libc::gid_t>,
-}
-
-impl Rights {
-    /// Where that is not granted, the rights stay as they are, and what was opened is checked all the same.
-    fn of(reader: &Reader) -> Rights {
-        let groups = groups();
-        set_groups(&[]);
-        // The group first: without root's rights it could not be changed. Both calls return what was before.
-        // SAFETY: no preconditions; they concern the calling thread alone.
-        let (gid, uid) = unsafe { (libc::setfsgid(reader.gid), libc::setfsuid(reader.uid)) };
-        Rights { uid: uid.cast_unsigned(), gid: gid.cast_unsigned(), groups }
-    }
-}
-
-/// The other groups of this thread.
-fn groups() -> Vec<libc::gid_t> {
-    // SAFETY: with no room it says how many there are and writes nothing.
-    let count = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
-    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: there is room for `count` of them.
-    let count = unsafe { libc::getgroups(groups.len() as libc::c_int, groups.as_mut_ptr()) };
-    groups.truncate(usize::try_from(count).unwrap_or(0));
-    groups
-}
-
-/// Gives this thread other groups, as far as it may. The C library's own call would change those of all threads.
-fn set_groups(groups: &[libc::gid_t]) {
-    // SAFETY: the list lives across the call, which reads as many as there are.
-    let _ = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
-}
-
-impl Drop for Rights {
-    fn drop(&mut self) {
-        // SAFETY: no preconditions; they concern the calling thread alone.
-        unsafe {
-            libc::setfsuid(self.uid);
-            libc::setfsgid(self.gid);
-        }
-        set_groups(&self.groups);
-    }
-}
-
-/// The home of a user, as the machine's database of users has it.
-pub fn home_of(uid: u32) -> Option<PathBuf> {
-    let mut room: Vec<c_char> = vec![0; 16 << 10];
-    // SAFETY: all of its members are numbers and pointers, of which null is one.
-    let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
-    let mut found = std::ptr::null_mut();
-    // SAFETY: `entry`, `room`, of its true length, and `found` outlive the call, which writes to them alone.
-    let failed = unsafe { libc::getpwuid_r(uid, &raw mut entry, room.as_mut_ptr(), room.len(), &raw mut found) };
-    if failed != 0 || found.is_null() || entry.pw_dir.is_null() {
-        return None;
-    }
-    // SAFETY: a text with its NUL within `room`, which is not changed while it is borrowed.
-    let home = unsafe { CStr::from_ptr(entry.pw_dir) };
-    let home = PathBuf::from(OsStr::from_bytes(home.to_bytes()));
-    home.is_absolute().then_some(home)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -248,12 +184,6 @@ mod tests {
         assert_eq!(sudo.as_deref(), Some("/home/them/.config/numatrace/config.toml"));
         assert_eq!(of(&[], root).as_deref(), Some("/home/admin/.config/numatrace/config.toml"));
         assert_eq!(found(&[xdg], None, Some("a/file")).as_deref(), Some("a/file"));
-    }
-
-    #[test]
-    fn the_home_of_root_is_known_and_that_of_nobody_else() {
-        assert_eq!(home_of(0), Some("/root".into()));
-        assert_eq!(home_of(u32::MAX - 7), None);
     }
 
     fn refusal(path: &Path, named: bool, reader: Option<&Reader>) -> String {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use numatrace_common::abi::Header;
 use thiserror::Error;
@@ -17,6 +17,7 @@ use super::file::FrameFile;
 use super::format::{MOST_RAW, Reason};
 use super::pack::{Buffer, Packing, time_of};
 use super::{Head, PIECE};
+use crate::rights::{self, Role};
 
 /// A frame is closed at a tick when its first record is older than this, ns: so much is lost when we are killed.
 const FRAME_NS: u64 = 5_000_000_000;
@@ -105,7 +106,7 @@ pub struct Recorder {
     frame_bytes: usize,
     anonymizer: Option<Anonymizer>,
     shared: Arc<Shared>,
-    worker: Option<JoinHandle<Packer>>,
+    worker: Option<JoinHandle<Option<Packer>>>,
 }
 
 impl Recorder {
@@ -121,9 +122,7 @@ impl Recorder {
         let (full, to_pack) = sync_channel(WAITING);
         let (to_fill, empty) = sync_channel(WAITING + 2);
         let packer = Packer::new(file, options.max_size, Arc::clone(&shared))?;
-        let worker = thread::Builder::new()
-            .name("numatrace-write".into())
-            .spawn(move || packer.run(&to_pack, &to_fill))
+        let worker = rights::spawn("numatrace-write", Role::Write, move || packer.run(&to_pack, &to_fill))
             .map_err(WriteError::Io)?;
         let mut filling = Buffer::default();
         filling.clear();
@@ -204,10 +203,10 @@ impl Recorder {
         self.close_frame();
         self.full = None;
         let packer = match self.worker.take().map(JoinHandle::join) {
-            Some(Ok(packer)) => packer,
+            Some(Ok(Some(packer))) => packer,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            // It is taken here only, and this takes the recorder.
-            None => return Ok(Written::default()),
+            // It is taken here only, and this takes the recorder; one that did not begin was never handed out.
+            None | Some(Ok(None)) => return Ok(Written::default()),
         };
         packer.finish(reason)
     }

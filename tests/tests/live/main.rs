@@ -12,6 +12,7 @@ mod counts;
 mod diff;
 mod filters;
 mod flight;
+mod given_up;
 mod hostile;
 mod imports;
 mod lifetimes;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         diff::CASES,
         hostile::CASES,
         rights::CASES,
+        given_up::CASES,
         refused::CASES,
         recordings::CASES,
         flight::CASES,

@@ -1,4 +1,4 @@
-//! Who may trace: nobody without rights, with a sentence; anybody with the three capabilities.
+//! Who may trace: nobody without rights, with a sentence; anybody with the three capabilities. What each further one adds.
 
 use std::{
     fs, io,
@@ -10,6 +10,9 @@ use anyhow::{Result, ensure};
 use numatrace_tests::live::{
     Tracer, Workload,
     bpf::{self, nothing_left},
+    credentials::{
+        BPF as CAP_BPF, DAC_READ_SEARCH, PERFMON as CAP_PERFMON, SYS_ADMIN, SYS_NICE, SYS_PTRACE as CAP_SYS_PTRACE,
+    },
     program,
 };
 
@@ -19,12 +22,10 @@ pub const CASES: &[Case] = &[
     ("without_rights_it_names_the_capabilities", no_rights),
     ("three_capabilities_are_enough", three_capabilities),
     ("anothers_process_needs_ptrace_rights", no_ptrace),
+    ("each_feature_is_there_with_what_the_docs_say_and_not_without", features),
 ];
 
 const NOBODY: u32 = 65_534;
-const CAP_SYS_PTRACE: u32 = 19;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
 
 /// numatrace as somebody without rights but these capabilities. It is copied to where such a one can read it.
 pub fn as_nobody(scratch: &Scratch, capabilities: &'static [u32]) -> Result<Command> {
@@ -99,6 +100,45 @@ fn three_capabilities() -> Result<()> {
     let ours = report.thread(facts.tid)?.number("/switches/voluntary")?;
     let truth = facts.after.since(&facts.before).voluntary;
     ensure!(ours == truth, "{ours} voluntary switches, the kernel says {truth}");
+    Ok(())
+}
+
+/// What `doctor` says with exactly these capabilities: why nothing can be traced, and sources that work.
+fn doctor(scratch: &Scratch, capabilities: &'static [u32]) -> Result<(Option<String>, Vec<String>)> {
+    let output = as_nobody(scratch, capabilities)?.args(["doctor", "-f", "json"]).stdin(Stdio::null()).output()?;
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let sources = all["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let works = sources.iter().filter(|source| source["state"] == "on" || source["state"] == "sampled");
+    let works = works.filter_map(|source| source["name"].as_str().map(str::to_owned)).collect();
+    Ok((all["problem"].as_str().map(str::to_owned), works))
+}
+
+/// The rows of docs/privileges.md that a source stands for.
+fn features() -> Result<()> {
+    let scratch = Scratch::new("features")?;
+    for (alone, missing) in [(CAP_BPF, "CAP_PERFMON"), (CAP_PERFMON, "CAP_BPF")] {
+        let (problem, works) = doctor(&scratch, if alone == CAP_BPF { &[CAP_BPF] } else { &[CAP_PERFMON] })?;
+        let problem = problem.unwrap_or_default();
+        ensure!(problem.contains(missing) && works.is_empty(), "with {alone} alone: {problem}, {works:?}");
+    }
+    // With these, scans of pages, and real-time priority.
+    let rows: [(&[u32], bool, bool); 5] = [
+        (&[CAP_BPF, CAP_PERFMON], false, false),
+        (&[CAP_BPF, CAP_PERFMON, SYS_NICE], false, true),
+        (&[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, SYS_ADMIN], false, false),
+        (&[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, DAC_READ_SEARCH], false, false),
+        (&[CAP_BPF, CAP_PERFMON, SYS_ADMIN, DAC_READ_SEARCH], true, false),
+    ];
+    for (capabilities, scans, realtime) in rows {
+        let (problem, works) = doctor(&scratch, capabilities)?;
+        ensure!(problem.is_none(), "{capabilities:?}: {problem:?}");
+        let has = |name: &str| works.iter().any(|source| source == name);
+        for always in ["iter:task", "sched_getattr", "seccomp", "page-touch samples"] {
+            ensure!(has(always), "{capabilities:?}: no {always} in {works:?}");
+        }
+        ensure!(has("/proc/PID/pagemap") == scans, "{capabilities:?}: scans of pages in {works:?}");
+        ensure!(has("drain:SCHED_FIFO") == realtime, "{capabilities:?}: priority in {works:?}");
+    }
     Ok(())
 }
 

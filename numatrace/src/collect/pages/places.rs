@@ -25,7 +25,12 @@ use numatrace_common::{
 use zerocopy::IntoBytes as _;
 
 use super::unresolved::Group;
-use crate::{mempolicy, snapshot::HostNode, symbols::Resolver};
+use crate::{
+    mempolicy,
+    rights::{self, Role},
+    snapshot::HostNode,
+    symbols::Resolver,
+};
 
 /// Samples in one batch.
 const BATCH: usize = 1_024;
@@ -107,7 +112,7 @@ impl Answer {
 pub(super) struct Places {
     to: Option<SyncSender<Job>>,
     from: Receiver<Answer>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<()>>>,
     batch: Vec<Seen>,
     tick: u64,
     /// Texts that were told are to be told again.
@@ -124,7 +129,7 @@ impl Places {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let proc = proc.to_owned();
-        let thread = thread::Builder::new().name("numatrace-where".into()).spawn(move || {
+        let thread = rights::spawn("numatrace-where", Role::Where, move || {
             let mut worker = Worker {
                 resolver: Resolver::new(&proc),
                 nodes,

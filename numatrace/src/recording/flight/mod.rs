@@ -28,6 +28,7 @@ use super::pack::{Buffer, time_of};
 use super::writer::{WriteError, Written};
 use super::{Head, PIECE};
 use crate::model::{Meta, Model};
+use crate::rights::{self, Role};
 
 /// Bytes that are held at most. While a file is being written, what it takes can be held beside.
 pub const MOST_BYTES: u64 = 64 << 20;
@@ -81,7 +82,7 @@ pub struct Flight {
     segment_since: u64,
     writing: bool,
     shared: Arc<Shared>,
-    worker: Option<JoinHandle<io::Result<()>>>,
+    worker: Option<JoinHandle<Option<io::Result<()>>>>,
 }
 
 impl Flight {
@@ -96,9 +97,8 @@ impl Flight {
         let (told, done) = sync_channel(1);
         let hold = Hold::new(last_ns, MOST_BYTES)?;
         let known = Arc::clone(&shared);
-        let worker = thread::Builder::new()
-            .name("numatrace-write".into())
-            .spawn(move || Packer { hold, shared: known, done: told }.run(&work, &to_fill))?;
+        let packer = Packer { hold, shared: known, done: told };
+        let worker = rights::spawn("numatrace-write", Role::Write, move || packer.run(&work, &to_fill))?;
         let mut filling = Buffer::default();
         filling.clear();
         let flight = Flight {
@@ -234,9 +234,10 @@ impl Flight {
             Some(worker) if worker.is_finished() => {
                 self.to_pack = None;
                 match self.worker.take().map(JoinHandle::join) {
-                    Some(Ok(ended)) => ended,
+                    Some(Ok(Some(ended))) => ended,
                     Some(Err(panic)) => std::panic::resume_unwind(panic),
-                    None => Ok(()),
+                    // One that did not begin was never handed out.
+                    None | Some(Ok(None)) => Ok(()),
                 }
             }
             _ => Ok(()),

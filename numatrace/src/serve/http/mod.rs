@@ -21,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 
 use super::{Collect, answers::Answers, web_config::WebConfig};
+use crate::rights::{self, Role};
 use watch::Connections;
 
 /// Between two looks at who is too slow, and at whether to stop.
@@ -165,6 +166,8 @@ impl Server {
         let refusals = Arc::new(Refusals::default());
         let answers =
             Answers::start(collector, Arc::clone(&refusals), self.limits.connections).map_err(ServeError::Start)?;
+        // Collecting is on its way with what it needs.
+        rights::settle(Role::Http).map_err(|error| ServeError::Start(error.into()))?;
         let shared = Arc::new(Shared {
             answers,
             web_config: self.web_config,

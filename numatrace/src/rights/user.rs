@@ -1,0 +1,149 @@
+//! Who called sudo, doas or pkexec, as these tell it, and what the machine's database of users knows of them.
+
+use std::{
+    ffi::{CStr, CString, OsStr, c_char},
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
+
+/// Room for an entry of the database.
+const ROOM: usize = 16 << 10;
+/// Groups of one user at most (`NGROUPS_MAX`).
+const MOST_GROUPS: usize = 65_536;
+
+/// Who a command runs as, who owns what we write, and who we become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Their number.
+    pub uid: u32,
+    /// Their group.
+    pub gid: u32,
+    /// Their name, where it is known.
+    pub name: Option<String>,
+    /// All their groups.
+    pub groups: Vec<libc::gid_t>,
+}
+
+/// The user who called sudo, doas or pkexec, where there is one and we are root.
+pub fn invoking_user() -> Option<User> {
+    // SAFETY: no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    told_by(&|name| std::env::var(name).ok())
+}
+
+/// From the environment: sudo tells numbers and the name, doas the name, pkexec the number.
+fn told_by(var: &dyn Fn(&str) -> Option<String>) -> Option<User> {
+    let number = |name: &str| var(name)?.parse::<u32>().ok();
+    let (uid, gid, name) = match (number("SUDO_UID"), number("SUDO_GID")) {
+        (Some(uid), Some(gid)) => (uid, gid, var("SUDO_USER")),
+        _ => {
+            let entry = match var("DOAS_USER") {
+                Some(name) => entry(&Key::Name(name))?,
+                None => entry(&Key::Uid(number("PKEXEC_UID")?))?,
+            };
+            (entry.uid, entry.gid, Some(entry.name))
+        }
+    };
+    let groups = groups(name.as_deref(), gid);
+    Some(User { uid, gid, name, groups })
+}
+
+/// The home of a user, as the machine's database of users has it.
+pub fn home_of(uid: u32) -> Option<PathBuf> {
+    entry(&Key::Uid(uid)).map(|entry| entry.home).filter(|home| home.is_absolute())
+}
+
+enum Key {
+    Uid(u32),
+    Name(String),
+}
+
+struct Entry {
+    uid: u32,
+    gid: u32,
+    name: String,
+    home: PathBuf,
+}
+
+fn entry(key: &Key) -> Option<Entry> {
+    let mut room: Vec<c_char> = vec![0; ROOM];
+    // SAFETY: all of its members are numbers and pointers, of which null is one.
+    let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+    let mut found = std::ptr::null_mut();
+    let (place, start, len) = (&raw mut entry, room.as_mut_ptr(), room.len());
+    let failed = match key {
+        // SAFETY: `entry`, `room`, of its true length, and `found` outlive the call, which writes to them alone.
+        Key::Uid(uid) => unsafe { libc::getpwuid_r(*uid, place, start, len, &raw mut found) },
+        Key::Name(name) => {
+            let name = CString::new(name.as_str()).ok()?;
+            // SAFETY: the same, and a text with its NUL.
+            unsafe { libc::getpwnam_r(name.as_ptr(), place, start, len, &raw mut found) }
+        }
+    };
+    if failed != 0 || found.is_null() || entry.pw_dir.is_null() || entry.pw_name.is_null() {
+        return None;
+    }
+    // SAFETY: texts with their NUL within `room`, which is not changed while they are borrowed.
+    let (name, home) = unsafe { (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir)) };
+    Some(Entry {
+        uid: entry.pw_uid,
+        gid: entry.pw_gid,
+        name: name.to_string_lossy().into_owned(),
+        home: PathBuf::from(OsStr::from_bytes(home.to_bytes())),
+    })
+}
+
+/// All groups of a user with this name and group. Where the machine does not know them: that group.
+fn groups(name: Option<&str>, gid: u32) -> Vec<libc::gid_t> {
+    let Some(name) = name.and_then(|name| CString::new(name).ok()) else { return vec![gid] };
+    let mut room = 64;
+    while room <= MOST_GROUPS {
+        let mut groups = vec![0; room];
+        let mut count = libc::c_int::try_from(room).unwrap_or(libc::c_int::MAX);
+        // SAFETY: a text with its NUL, and room for as many groups as `count` says.
+        if unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) } >= 0 {
+            groups.truncate(usize::try_from(count).unwrap_or(0));
+            return groups;
+        }
+        room *= 4;
+    }
+    vec![gid]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(vars: &[(&str, &str)]) -> Option<(u32, u32, Option<String>)> {
+        let var = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        told_by(&var).map(|user| (user.uid, user.gid, user.name))
+    }
+
+    #[test]
+    fn each_of_the_three_tells_its_user() {
+        let sudo = [("SUDO_UID", "4321"), ("SUDO_GID", "1234"), ("SUDO_USER", "nobody-has-this-name")];
+        assert_eq!(told(&sudo), Some((4321, 1234, Some("nobody-has-this-name".into()))));
+        assert_eq!(told(&[("SUDO_UID", "4321")]), None, "half of it is nothing");
+        let root = Some((0, 0, Some("root".into())));
+        assert_eq!(told(&[("DOAS_USER", "root")]), root);
+        assert_eq!(told(&[("PKEXEC_UID", "0")]), root);
+        assert_eq!(told(&[("DOAS_USER", "nobody-has-this-name")]), None);
+        assert_eq!(told(&[("PKEXEC_UID", "-1")]), None);
+        assert_eq!(told(&[]), None);
+    }
+
+    #[test]
+    fn an_unknown_user_has_the_group_that_was_told() {
+        assert_eq!(groups(Some("nobody-has-this-name"), 1234), [1234]);
+        assert_eq!(groups(None, 7), [7]);
+        assert!(groups(Some("root"), 0).contains(&0));
+    }
+
+    #[test]
+    fn the_home_of_root_is_known_and_that_of_nobody_else() {
+        assert_eq!(home_of(0), Some("/root".into()));
+        assert_eq!(home_of(u32::MAX - 7), None);
+    }
+}
