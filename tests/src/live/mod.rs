@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod counting;
+pub mod memory;
 pub mod perf;
 pub mod quota;
 mod report;

@@ -17,11 +17,13 @@ mod imports;
 mod lifetimes;
 mod loss;
 mod places;
+mod pressure;
 mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
 mod serve;
+mod surroundings;
 mod throttled;
 mod touches;
 mod waits;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         touches::CASES,
         places::CASES,
         loss::CASES,
+        pressure::CASES,
+        surroundings::CASES,
         lifetimes::CASES,
         filters::CASES,
         diff::CASES,
