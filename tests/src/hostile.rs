@@ -63,15 +63,14 @@ pub fn recording(path: &Path) {
 /// The thread's cgroup, its container and where its page touches come from.
 fn call(ts: u64, nth: u32, name: &[u8], sink: &mut dyn FnMut(&[u8])) {
     let (tid, tgid, number) = (FIRST_TID + nth, 4711 + (FIRST_TID + nth) % 2, 1 + nth);
-    let container = [name, name, name, name].map(|name| name.iter().copied().filter(|byte| *byte != b'\n').collect());
-    let container: [Vec<u8>; 4] = container;
+    let part = || -> Vec<u8> { name.iter().copied().filter(|byte| *byte != b'\n').collect() };
+    let container = [part(), part(), part(), part()];
     for (text, of) in [(long(name), kind::CGROUP_PATH), (container.join(&b'\n'), kind::CONTAINER_NAMES)] {
         for (nth, bytes) in text.chunks(PATH_PIECE).enumerate() {
             let mut piece = [0; PATH_PIECE];
             piece[..bytes.len()].copy_from_slice(bytes);
             let (offset, total) = ((nth * PATH_PIECE) as u16, text.len() as u16);
-            let mut record =
-                CgroupPath { header: CgroupPath::header(ts, 0, 0), cgroup: number, offset, total, piece };
+            let mut record = CgroupPath { header: CgroupPath::header(ts, 0, 0), cgroup: number, offset, total, piece };
             record.header.kind = of;
             sink(record.as_bytes());
         }

@@ -133,15 +133,21 @@ mod tests {
 
     #[test]
     fn the_mount_that_is_seen_tells_whether_processes_are_hidden() {
-        let line = |at: &str, kind: &str, options: &str| format!("22 1 0:20 / {at} rw,relatime - {kind} proc rw{options}\n");
+        let line =
+            |at: &str, kind: &str, options: &str| format!("22 1 0:20 / {at} rw,relatime - {kind} proc rw{options}\n");
         let hides = |table: &str| hidepid(table.as_bytes(), Path::new("/proc"));
-        for (options, hidden) in
-            [("", false), (",hidepid=0", false), (",hidepid=off", false), (",hidepid=2", true), (",gid=4,hidepid=invisible", true)]
-        {
+        for (options, hidden) in [
+            ("", false),
+            (",hidepid=0", false),
+            (",hidepid=off", false),
+            (",hidepid=2", true),
+            (",gid=4,hidepid=invisible", true),
+        ] {
             assert_eq!(hides(&line("/proc", "proc", options)), hidden, "{options}");
         }
         // Of two that lie over each other the last is seen; others are none of its business.
-        let over = line("/proc", "proc", ",hidepid=2") + &line("/proc", "proc", "") + &line("/other", "proc", ",hidepid=2");
+        let over =
+            line("/proc", "proc", ",hidepid=2") + &line("/proc", "proc", "") + &line("/other", "proc", ",hidepid=2");
         assert!(!hides(&over));
         assert!(!hides(&line("/proc", "tmpfs", ",hidepid=2")) && !hides("garbage - proc\n - \n\u{fffd}"));
     }

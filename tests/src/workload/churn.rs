@@ -107,15 +107,16 @@ fn reap(pid: i32) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::other(format!("child {pid} ended with status {status:#x}"))) }
 }
 
-/// `spawner` starts N threads in waves; each blocks once and works a little.
+/// `spawner` starts N threads in waves, fewer where the time is over before; each blocks once and works a little.
 pub fn threads(args: &Args, crew: &mut Crew) -> io::Result<()> {
     let count = args.count().map_err(usage)?;
+    let limit = args.optional("millis")?.map_or(Duration::MAX, Duration::from_millis);
     crew.add(
         "spawner",
         || Ok(()),
         move || {
             let (mut started, began, before) = (0, Instant::now(), os::switches_of_process()?);
-            while started < count {
+            while started < count && began.elapsed() < limit {
                 let wave = WAVE.min(count - started);
                 let handles = (0..wave).map(|_| {
                     thread::Builder::new().name("short".into()).stack_size(64 << 10).spawn(|| {

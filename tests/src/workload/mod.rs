@@ -38,7 +38,7 @@ usage: workload [--now] COMMAND
   wait-long --cpu C --millis T [--queued]   a thread is kept queued; --queued: before it says that it is ready
   forkstorm N                      N children, one after another
   forkbomb G                       a tree of processes of G generations, three children each
-  threads N                        N short threads, in waves
+  threads N [--millis T]           N short threads, in waves, for that time at most
   exec                             a child changes its program, another does so from its second thread
   rename                           threads with hostile names
   touch N --kind KIND --nodes A,B [--cpu C]   a thread on node A (or that CPU) touches N pages of node B, see KINDS
