@@ -88,6 +88,16 @@ pub enum TargetError {
     /// No thread has this id.
     #[error("no thread with tid {0}: it has ended or never was; 'ps -eL' lists the running ones")]
     NoThread(u32),
+    /// It is not there, and might be if /proc showed everything.
+    #[error(
+        "{what} {id} has ended, or belongs to another user and is hidden: /proc is mounted with hidepid, which shows the processes of others only with CAP_SYS_PTRACE, as sudo grants it"
+    )]
+    Hidden {
+        /// `process` or `thread`.
+        what: &'static str,
+        /// Its id.
+        id: u32,
+    },
     /// The process has ended, and its parent has not taken notice.
     #[error("process {pid} ({comm}) has ended already: it is a zombie that its parent has not waited for")]
     Zombie {
@@ -130,6 +140,22 @@ pub enum TargetError {
     /// The command line named no target. [`crate::cli::parse`] refuses that already.
     #[error("no target was given: name a process, thread, command name, cgroup or command")]
     Nothing,
+}
+
+impl TargetError {
+    fn no_process(pid: u32, machine: &Machine) -> TargetError {
+        if machine.hides_processes() {
+            return TargetError::Hidden { what: "process", id: pid };
+        }
+        TargetError::NoProcess(pid)
+    }
+
+    fn no_thread(tid: u32, machine: &Machine) -> TargetError {
+        if machine.hides_processes() {
+            return TargetError::Hidden { what: "thread", id: tid };
+        }
+        TargetError::NoThread(tid)
+    }
 }
 
 /// Finds the target that the command line names.
@@ -177,7 +203,7 @@ fn processes(pids: &[u32], tree: bool, machine: &Machine) -> Result<TargetSpec, 
     let ids = unique(pids);
     let mut names = Vec::new();
     for pid in &ids {
-        let task = machine.task(*pid).ok_or(TargetError::NoProcess(*pid))?;
+        let task = machine.task(*pid).ok_or_else(|| TargetError::no_process(*pid, machine))?;
         if task.tgid != *pid {
             let comm = machine.task(task.tgid).map_or_else(String::new, |process| process.comm);
             return Err(TargetError::NotAProcess { tid: *pid, pid: task.tgid, comm });
@@ -201,7 +227,7 @@ fn threads(tids: &[u32], machine: &Machine) -> Result<TargetSpec, TargetError> {
     let ids = unique(tids);
     let mut names = Vec::new();
     for tid in &ids {
-        let task = machine.task(*tid).ok_or(TargetError::NoThread(*tid))?;
+        let task = machine.task(*tid).ok_or_else(|| TargetError::no_thread(*tid, machine))?;
         if task.dead {
             return Err(TargetError::NoThread(*tid));
         }

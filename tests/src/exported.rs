@@ -34,6 +34,8 @@ pub const NAMES: [&[u8]; 8] = [
     b"",
     b"worker",
 ];
+/// The first of the threads that are there from the beginning.
+pub const FIRST_TID: u32 = 100;
 const CPUS: u16 = 4;
 const TICK_NS: u64 = 250_000_000;
 
@@ -100,10 +102,15 @@ pub fn head(wanted: Wanted) -> Head {
 
 /// What happens. At the end every CPU is idle and nobody waits, so that sums over turns are all there is.
 pub fn script(wanted: Wanted) -> Vec<KernelEvent> {
+    script_named(wanted, &NAMES)
+}
+
+/// The same with other names of threads, whose ids begin with [`FIRST_TID`].
+fn script_named(wanted: Wanted, names: &[&[u8]]) -> Vec<KernelEvent> {
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     let mut events = Vec::new();
-    let tids: Vec<u32> = (0..NAMES.len() as u32).map(|nth| 100 + nth).collect();
-    for (tid, name) in tids.iter().zip(NAMES) {
+    let tids: Vec<u32> = (0..names.len() as u32).map(|nth| FIRST_TID + nth).collect();
+    for (tid, name) in tids.iter().zip(names) {
         let comm = Some(Comm::Bytes(name.to_vec()));
         let tgid = Some(4711 + tid % 2);
         let (state, cpu, queued_for) = (Doing::Blocked, 0, 0);
@@ -222,9 +229,14 @@ impl Kernel {
 
 /// The script's records, and after those of each tick what is measured of pages.
 pub fn records(wanted: Wanted) -> Vec<Vec<u8>> {
+    records_named(wanted, &NAMES)
+}
+
+/// The same with other names of threads.
+pub fn records_named(wanted: Wanted, names: &[&[u8]]) -> Vec<Vec<u8>> {
     let setup =
         Setup { rings: vec![(0..CPUS).collect()], ring_bytes: None, start_ns: START_NS, start_wall_ns: START_WALL_NS };
-    let mut script = Script::new(setup, script(wanted));
+    let mut script = Script::new(setup, script_named(wanted, names));
     let mut records = Vec::new();
     let mut ticks = 0;
     let mut take = |record: &[u8]| {
@@ -257,7 +269,7 @@ fn page_touches(ts: u64, nth: u64, stacks: bool, sink: &mut dyn FnMut(&[u8])) {
     let words = [(1, "heap; bound to 1"), (2, "/usr/lib/lib c.so"), (3, "table::fill(int, char)"), (4, "copy")];
     let callers = [(5, "caller of; it\nmain"), (6, "loop\nmain")];
     if nth == 1 {
-        words.iter().chain(&callers).for_each(|(id, text)| tell(ts, *id, text, sink));
+        words.iter().chain(&callers).for_each(|(id, text)| tell(ts, *id, text.as_bytes(), sink));
     }
     for tid in 100..104 {
         for (mapping, symbol, stack) in [(1, 3, 5), (1, 3, 6), (2, 4, 6)] {
@@ -269,8 +281,9 @@ fn page_touches(ts: u64, nth: u64, stacks: bool, sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-fn tell(ts: u64, id: u32, text: &str, sink: &mut dyn FnMut(&[u8])) {
-    for (nth, bytes) in text.as_bytes().chunks(PATH_PIECE).enumerate() {
+/// Tells a text, as the program does, in pieces.
+pub fn tell(ts: u64, id: u32, text: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    for (nth, bytes) in text.chunks(PATH_PIECE).enumerate() {
         let mut piece = [0; PATH_PIECE];
         piece[..bytes.len()].copy_from_slice(bytes);
         let (offset, total) = ((nth * PATH_PIECE) as u16, text.len() as u16);

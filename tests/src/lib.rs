@@ -8,6 +8,7 @@ pub mod found;
 pub mod gallery;
 pub mod golden;
 pub mod guest;
+pub mod hostile;
 pub mod keys;
 pub mod live;
 pub mod made_sums;

@@ -23,7 +23,7 @@ use numatrace_tests::{
     dashboard::{Dashboard, cell, is_editing, is_help, rows, seconds, selected, sorted_by, views},
     fixture,
     keys::{self, Kind},
-    live::{Case, Workload, bpf, cannot_trace, program, run_cases},
+    live::{Case, Workload, bpf, cannot_trace, memory::Tmpfs, program, run_cases},
     tmux::{self, Screen, Tmux},
 };
 
@@ -42,6 +42,7 @@ const CASES: &[Case] = &[
     ("views_are_reached_by_their_keys", views_by_keys),
     ("other_stretches_of_time_are_shown", other_times),
     ("recordings_begin_and_end_with_a_key", records),
+    ("a_recording_on_a_full_disk_is_said_and_the_dashboard_goes_on", records_nowhere),
     ("keys_that_quit_restore_the_terminal", quits),
     ("sigterm_and_sigint_restore_the_terminal", signals),
     ("ctrl_z_gives_the_shell_back_and_fg_goes_on", suspends),
@@ -351,6 +352,23 @@ fn records() -> Result<()> {
     }
     ensure!(files.len() == 3 && files.iter().all(|(_, records)| *records > 10), "{files:?}");
     Ok(())
+}
+
+fn records_nowhere() -> Result<()> {
+    let scene = Scene::new()?;
+    let disk = Tmpfs::mount(scene.pane.folder().join("full"), "4k")?;
+    fs::write(disk.0.join("filler"), [1; 4096])?;
+    scene.pane.type_line("cd full")?;
+    scene.pane.wait_for_prompt()?;
+    let dashboard = scene.table(EXIT_CODE)?;
+    let failed = |screen: &Screen| screen.has("not recorded:") && screen.has("No space left on device");
+    dashboard.press_for("r", "that nothing can be recorded", failed)?;
+    dashboard.goes_on()?;
+    let left: Vec<_> = fs::read_dir(&disk.0)?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(left == ["filler"], "left on the disk: {left:?}");
+    scene.ends(&dashboard, |_| dashboard.press("q"))?;
+    scene.pane.type_line("cd ..")?;
+    scene.pane.wait_for_prompt().map(drop)
 }
 
 fn quits() -> Result<()> {

@@ -99,8 +99,9 @@ pub enum LoadError {
     Ring(RingError),
     /// The kernel refused the object or one of its maps.
     #[error(
-        "the kernel refused the eBPF object ({}): look for a seccomp filter, a security module or a container that forbids BPF",
-        root(.0)
+        "the kernel refused the eBPF object ({}): {}",
+        root(.0),
+        advice(.0)
     )]
     Object(Box<aya::EbpfError>),
     /// A program that nothing works without was refused.
@@ -142,6 +143,16 @@ pub(super) fn root(error: &dyn std::error::Error) -> String {
         last = cause;
     }
     last.to_string()
+}
+
+/// What to do where the kernel refuses an object: it may forbid it, or have no memory for its maps.
+fn advice(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut system = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    match system.find_map(std::io::Error::raw_os_error) {
+        Some(libc::ENOMEM) => "raise the memory limit of the cgroup that numatrace runs in",
+        _ => "look for a seccomp filter, a security module or a container that forbids BPF",
+    }
 }
 
 /// An error and all its causes in one line.

@@ -69,6 +69,7 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
         before: None,
         quiet_until_ns: 0,
         files: 0,
+        failed: 0,
     };
     if !args.file.quiet {
         engine.note(&recorder.hello(&setup.target.label, last));
@@ -77,7 +78,9 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     recorder.finish(&mut engine, &ended)?;
     let ended = ended?;
     recorder.say_end(&engine, ended);
-    Ok(traced.end())
+    let code = traced.end();
+    // Who waits for a file must not take this for success.
+    Ok(if recorder.failed > 0 { ExitCode::FAILURE } else { code })
 }
 
 /// That no file can be made there is better known now than when one is wanted, and when it is, we are the user who called sudo.
@@ -144,6 +147,8 @@ struct Recorder<'a> {
     before: Option<Arc<Snapshot>>,
     quiet_until_ns: u64,
     files: u32,
+    /// Files that were asked for and could not be written.
+    failed: u32,
 }
 
 impl Recorder<'_> {
@@ -226,6 +231,7 @@ impl Recorder<'_> {
         let Some(why) = self.asked.take() else { return };
         if let Err(error) = self.begin(engine, &why) {
             // The run goes on: the next time there may be room.
+            self.failed += 1;
             let _ = writeln!(io::stderr(), "numatrace: {why}, but no file was written: {error:#}");
         }
     }
@@ -268,6 +274,7 @@ impl Recorder<'_> {
                 }
             }
             Err(error) => {
+                self.failed += 1;
                 let _ = writeln!(io::stderr(), "numatrace: {why}, but {path} could not be written: {error:#}");
             }
         }
@@ -321,7 +328,7 @@ impl Recorder<'_> {
 
     fn say_end(&self, engine: &Engine<Model>, ended: Option<End>) {
         let (lost, _) = engine.model.lost_of();
-        if self.args.file.quiet && lost == 0 {
+        if self.args.file.quiet && lost == 0 && self.failed == 0 {
             return;
         }
         let why = ended.map_or("as many files are written as may be (--max-files)", why_ended);
@@ -330,10 +337,14 @@ impl Recorder<'_> {
             1 => "1 file was written".to_owned(),
             n => format!("{n} files were written"),
         };
+        let failed = match self.failed {
+            0 => String::new(),
+            n => format!(", {n} could not be"),
+        };
         let lasted = engine.model.now_ns().saturating_sub(engine.live.start_ns());
         let _ = writeln!(
             io::stderr(),
-            "numatrace: {why} after {}: {files}, {} records lost",
+            "numatrace: {why} after {}: {files}{failed}, {} records lost",
             text::duration(lasted),
             text::count(lost)
         );

@@ -107,6 +107,11 @@ pub fn check_access(target: &TargetSpec, machine: &Machine) -> Result<(), Privil
     Ok(())
 }
 
+/// Whether every process may be looked at, whoever owns it. Where /proc does not tell, it may.
+pub(super) fn may_look_into_all(machine: &Machine) -> bool {
+    Own::read(machine).is_none_or(|own| own.has(CAP_SYS_PTRACE))
+}
+
 /// Path of this program, for `setcap`.
 fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| "numatrace".into())

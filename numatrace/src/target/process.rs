@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
-use super::{Machine, TargetError};
+use super::{Machine, TargetError, preflight};
 use crate::text::display_bytes;
 
 /// One thread.
@@ -28,6 +28,12 @@ impl Machine {
         let status = fs::read(self.path(format!("/proc/{tid}/status"))).ok()?;
         let task = task(tid, &status)?;
         Some(Task { comm: self.comm(tid).unwrap_or(task.comm), ..task })
+    }
+
+    /// Whether /proc is mounted so that it may hide processes of other users from this one.
+    pub(super) fn hides_processes(&self) -> bool {
+        let table = fs::read(self.path("/proc/self/mountinfo")).unwrap_or_default();
+        !preflight::may_look_into_all(self) && hidepid(&table, self.proc())
     }
 
     /// The raw name from `comm`: that in `status` is escaped by the kernel.
@@ -84,6 +90,19 @@ fn task(tid: u32, status: &[u8]) -> Option<Task> {
     })
 }
 
+/// Whether a table of mounts says that what is mounted at `proc` hides processes. The last mount there is the one that is seen.
+fn hidepid(mountinfo: &[u8], proc: &Path) -> bool {
+    let text = String::from_utf8_lossy(mountinfo);
+    let options = text.lines().rev().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut filesystem = filesystem.split(' ');
+        let is_there = filesystem.next()? == "proc" && Path::new(mount.split(' ').nth(4)?) == proc;
+        is_there.then(|| filesystem.nth(1)).flatten()
+    });
+    let hides = |option: &str| option.strip_prefix("hidepid=").is_some_and(|how| !matches!(how, "0" | "off"));
+    options.is_some_and(|options| options.split(',').any(hides))
+}
+
 /// The names in a directory that are numbers.
 fn numbers_in(dir: &Path) -> std::io::Result<Vec<u32>> {
     Ok(fs::read_dir(dir)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
@@ -106,4 +125,30 @@ pub(super) fn fuzz(bytes: &[u8]) {
         assert_eq!(crate::text::visible(&task.comm), task.comm, "not safe to show");
     }
     let _ = parent_of(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_that_is_seen_tells_whether_processes_are_hidden() {
+        let line =
+            |at: &str, kind: &str, options: &str| format!("22 1 0:20 / {at} rw,relatime - {kind} proc rw{options}\n");
+        let hides = |table: &str| hidepid(table.as_bytes(), Path::new("/proc"));
+        for (options, hidden) in [
+            ("", false),
+            (",hidepid=0", false),
+            (",hidepid=off", false),
+            (",hidepid=2", true),
+            (",gid=4,hidepid=invisible", true),
+        ] {
+            assert_eq!(hides(&line("/proc", "proc", options)), hidden, "{options}");
+        }
+        // Of two that lie over each other the last is seen; others are none of its business.
+        let over =
+            line("/proc", "proc", ",hidepid=2") + &line("/proc", "proc", "") + &line("/other", "proc", ",hidepid=2");
+        assert!(!hides(&over));
+        assert!(!hides(&line("/proc", "tmpfs", ",hidepid=2")) && !hides("garbage - proc\n - \n\u{fffd}"));
+    }
 }

@@ -7,7 +7,7 @@
 mod beside;
 mod dashboard;
 mod decode;
-mod floor;
+pub mod floor;
 mod frame;
 mod ftrace;
 mod load;

@@ -6,6 +6,7 @@
 
 mod checks;
 mod diff;
+mod faults;
 mod findings;
 mod placement;
 mod quota;
@@ -63,6 +64,9 @@ pub static SUITES: [Suite; 3] = [
             check("counting_hops_between_nodes", || counting::hop("cross_node", 1, 2)),
             check("counting_ping_pong", || counting::ping_pong(1)),
             check("counting_touches_from_node_0_on_node_1", || counting::touches(0, 1)),
+            check("clock_steps_change_no_time_that_is_told", faults::clock_steps),
+            check("cpu_hotplug_moves_threads_and_loses_nothing", faults::cpu_hotplug),
+            check("cpu_that_comes_after_the_beginning_is_counted", faults::cpu_comes_later),
             check("diff_of_hopping_and_pinned", diff::hopping_and_pinned),
             check("diff_of_remote_and_local_touches", diff::remote_and_local),
             check("doctor_names_every_hook", doctor),

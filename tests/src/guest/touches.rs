@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use numatrace::snapshot::sources::{HINT_FAULTS, HINT_TIME};
 
+use super::faults::{Offline, online};
 use crate::{
     live::{
         PATIENCE, Report, ThreadReport, Tracer, Workload, eventually,
@@ -265,27 +266,6 @@ pub fn memory_off_and_on() -> Result<()> {
     let touched = Touched::new(Kind::Anon, (0, 1), done, tid);
     touched.is_true()?;
     touched.is_exact(&report).with_context(|| report.reasons())
-}
-
-/// A CPU that is off while this lives; on again when dropped.
-struct Offline(usize);
-
-impl Offline {
-    fn take(cpu: usize) -> Result<Offline> {
-        fs::write(online(cpu), "0").with_context(|| format!("CPU {cpu} cannot be taken off"))?;
-        Ok(Offline(cpu))
-    }
-}
-
-impl Drop for Offline {
-    fn drop(&mut self) {
-        // What comes after sees a CPU that is not there.
-        let _ = fs::write(online(self.0), "1");
-    }
-}
-
-fn online(cpu: usize) -> String {
-    format!("/sys/devices/system/cpu/cpu{cpu}/online")
 }
 
 /// A CPU goes off under a thread that touches, and comes back: counting goes on, and the time in which nobody counted

@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod counting;
 pub mod credentials;
+pub mod memory;
 pub mod perf;
 pub mod quota;
 mod report;

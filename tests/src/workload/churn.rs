@@ -8,7 +8,7 @@ use std::{
         unix::{ffi::OsStrExt as _, fs::symlink, process::CommandExt as _},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -17,6 +17,10 @@ use super::{args::Args, crew::Crew, os, usage};
 
 /// Threads that live at the same time in [`threads`].
 const WAVE: usize = 50;
+
+/// Children of each process of [`fork_bomb`], and how deep it may go: 9,840 processes.
+const FAN: u32 = 3;
+const MOST_GENERATIONS: u32 = 8;
 
 /// Hidden command of the process that changes its program from its second thread.
 pub const EXEC_FROM_SECOND_THREAD: &str = "__exec-from-second-thread";
@@ -48,6 +52,37 @@ pub fn fork_storm(args: &Args, crew: &mut Crew) -> io::Result<()> {
     Ok(())
 }
 
+/// `bomber` begins a tree of processes: each makes [`FAN`] more, down to so many generations, works a little and waits for
+/// them. No more than that is ever made, and what is left of it ends with it.
+pub fn fork_bomb(args: &Args, crew: &mut Crew) -> io::Result<()> {
+    let generations = u32::try_from(args.count().map_err(usage)?).unwrap_or(u32::MAX);
+    if generations > MOST_GENERATIONS {
+        return Err(usage(format!("{generations} generations are more than {MOST_GENERATIONS}")));
+    }
+    crew.add(
+        "bomber",
+        || Ok(()),
+        move || {
+            bomb(generations)?;
+            Ok(json!({ "children": (1..=generations).map(|generation| FAN.pow(generation)).sum::<u32>() }))
+        },
+    )?;
+    Ok(())
+}
+
+fn bomb(generations: u32) -> io::Result<()> {
+    if generations == 0 {
+        return Ok(());
+    }
+    let mut children = [0; FAN as usize];
+    for child in &mut children {
+        *child = fork(|| i32::from(bomb(generations - 1).is_err()))?;
+    }
+    // All of them, or what failed would leave the others unawaited.
+    let ends = children.map(reap);
+    ends.into_iter().collect()
+}
+
 /// Runs `body` in a child process, which exits with its result. `body` may call only what is safe after a fork in a
 /// process with several threads.
 fn fork(body: impl FnOnce() -> i32) -> io::Result<i32> {
@@ -72,15 +107,16 @@ fn reap(pid: i32) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::other(format!("child {pid} ended with status {status:#x}"))) }
 }
 
-/// `spawner` starts N threads in waves; each blocks once and works a little.
+/// `spawner` starts N threads in waves, fewer where the time is over before; each blocks once and works a little.
 pub fn threads(args: &Args, crew: &mut Crew) -> io::Result<()> {
     let count = args.count().map_err(usage)?;
+    let limit = args.optional("millis")?.map_or(Duration::MAX, Duration::from_millis);
     crew.add(
         "spawner",
         || Ok(()),
         move || {
-            let mut started = 0;
-            while started < count {
+            let (mut started, began, before) = (0, Instant::now(), os::switches_of_process()?);
+            while started < count && began.elapsed() < limit {
                 let wave = WAVE.min(count - started);
                 let handles = (0..wave).map(|_| {
                     thread::Builder::new().name("short".into()).stack_size(64 << 10).spawn(|| {
@@ -92,7 +128,8 @@ pub fn threads(args: &Args, crew: &mut Crew) -> io::Result<()> {
                 }
                 started += wave;
             }
-            Ok(json!({ "started": started }))
+            let (seconds, after) = (began.elapsed().as_secs_f64(), os::switches_of_process()?);
+            Ok(json!({ "started": started, "seconds": seconds, "voluntary": after - before }))
         },
     )?;
     Ok(())

@@ -37,7 +37,8 @@ usage: workload [--now] COMMAND
   switches --cpu C --millis T      a hog, a sleeper and a yielder share one CPU
   wait-long --cpu C --millis T [--queued]   a thread is kept queued; --queued: before it says that it is ready
   forkstorm N                      N children, one after another
-  threads N                        N short threads, in waves
+  forkbomb G                       a tree of processes of G generations, three children each
+  threads N [--millis T]           N short threads, in waves, for that time at most
   exec                             a child changes its program, another does so from its second thread
   rename                           threads with hostile names
   touch N --kind KIND --nodes A,B [--cpu C]   a thread on node A (or that CPU) touches N pages of node B, see KINDS
@@ -85,6 +86,7 @@ pub fn main(args: impl Iterator<Item = String>) -> io::Result<()> {
         "switches" => pinned::switches(&args, &mut crew),
         "wait-long" => pinned::wait_long(&args, &mut crew),
         "forkstorm" => churn::fork_storm(&args, &mut crew),
+        "forkbomb" => churn::fork_bomb(&args, &mut crew),
         "threads" => churn::threads(&args, &mut crew),
         "exec" => churn::exec(&mut crew),
         "rename" => churn::rename(&mut crew),

@@ -19,6 +19,18 @@ pub fn tid() -> u32 {
     unsafe { libc::gettid() }.unsigned_abs()
 }
 
+/// Voluntary switches of all threads of this process, those that are gone included: all but the last one of each, which the
+/// kernel no longer adds.
+pub fn switches_of_process() -> io::Result<i64> {
+    // SAFETY: all zeroes are a rusage; it lives across the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        check(libc::getrusage(libc::RUSAGE_SELF, &mut usage))?;
+        usage
+    };
+    Ok(usage.ru_nvcsw)
+}
+
 /// The CPU that the calling thread is on.
 pub fn current_cpu() -> io::Result<usize> {
     // SAFETY: sched_getcpu has no argument.

@@ -21,7 +21,11 @@ use numatrace::{
     target::{Filter, Ids, Machine},
     window,
 };
-use numatrace_tests::live::{PATIENCE, Workload, eventually, program, within};
+use numatrace_tests::live::{
+    PATIENCE, Workload, eventually,
+    memory::{Tmpfs, resident},
+    program, within,
+};
 
 use crate::{
     Case, Scratch, busy_cpu,
@@ -32,6 +36,7 @@ pub const CASES: &[Case] = &[
     ("a_file_of_the_last_seconds_has_their_numbers", numbers),
     ("a_trigger_writes_the_moment_that_fired_it_and_memory_stays_flat", trigger),
     ("a_flight_recorder_writes_when_it_is_asked_and_when_the_run_ends", asked),
+    ("a_flight_recorder_goes_on_when_the_disk_is_full_and_fails_in_the_end", full_disk),
 ];
 
 /// The program's own engine, which keeps the last second, held against all that it saw.
@@ -136,13 +141,6 @@ fn files(scratch: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Resident memory of a process, bytes.
-fn resident(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.split_ascii_whitespace().next().context("no number")?.parse::<u64>()? << 10)
-}
-
 fn trigger() -> Result<()> {
     let scratch = Scratch::new("trigger")?;
     let cpu = busy_cpu()?;
@@ -201,5 +199,35 @@ fn asked() -> Result<()> {
         let cut = replay(&file)?;
         ensure!(cut.incomplete.is_none() && cut.last()?.totals.runq.all.count > 0, "{}", file.display());
     }
+    Ok(())
+}
+
+/// The disk has room when it begins and none when a file is wanted; later there is some again.
+fn full_disk() -> Result<()> {
+    let scratch = Scratch::new("flight-full")?;
+    let disk = Tmpfs::mount(scratch.0.join("disk"), "8M")?;
+    let mut load = Workload::start(&["pipes", "2", "--millis", "60000"])?;
+    let pid = load.pid.to_string();
+    let notes = scratch.0.join("notes");
+    let mut command = Command::new(program("numatrace")?);
+    command.args(["record", "--last", "1s", "-i", "100ms", "-p", &pid, "-o"]).arg(disk.0.join("slow.numatrace"));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&notes)?).spawn()?;
+    let says = |what: &str| Ok(fs::read_to_string(&notes)?.contains(what));
+    eventually("it keeps the last second", PATIENCE, || says("keeping the last"))?;
+    load.go()?;
+    fs::write(disk.0.join("filler"), vec![1; 9 << 20]).err().context("the disk is larger than it was made")?;
+    signal(&child, libc::SIGUSR1)?;
+    eventually("it says that there is no room", PATIENCE, || says("No space left on device"))?;
+    ensure!(files(&disk.0)?.is_empty(), "a part of a file stays: {:?}", files(&disk.0)?);
+    fs::remove_file(disk.0.join("filler"))?;
+    signal(&child, libc::SIGUSR1)?;
+    eventually("it writes where there is room", PATIENCE, || says("SIGUSR1 came: "))?;
+    signal(&child, libc::SIGINT)?;
+    let ended = ended(child)?;
+    let text = fs::read_to_string(&notes)?;
+    ensure!(ended.status.code() == Some(1), "{}: {text}", ended.status);
+    ensure!(text.contains("1 file was written, 1 could not be"), "{text}");
+    let [file] = &files(&disk.0)?[..] else { anyhow::bail!("one file: {text}") };
+    ensure!(replay(file)?.incomplete.is_none(), "{text}");
     Ok(())
 }

@@ -9,7 +9,7 @@ pub const CASES: &[Case] =
     &[("a_4_kib_ring_under_load_counts_every_record", tiny_ring), ("nothing_is_lost_by_default", default_ring)];
 
 /// Wanted, received, lost.
-fn records(report: &Report) -> Result<[u64; 3]> {
+pub fn records(report: &Report) -> Result<[u64; 3]> {
     let number = |name| report.number(&format!("/loss/records_{name}"));
     let (wanted, received, lost) = (number("wanted")?, number("received")?, number("lost")?);
     ensure!(wanted == received + lost, "wanted {wanted}, received {received}, lost {lost}");

@@ -18,12 +18,14 @@ mod imports;
 mod lifetimes;
 mod loss;
 mod places;
+mod pressure;
 mod recordings;
 mod refused;
 mod rights;
 mod second_opinion;
 mod self_cost;
 mod serve;
+mod surroundings;
 mod throttled;
 mod touches;
 mod waits;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         places::CASES,
         loss::CASES,
         self_cost::CASES,
+        pressure::CASES,
+        surroundings::CASES,
         lifetimes::CASES,
         filters::CASES,
         diff::CASES,

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -26,7 +26,7 @@ use numatrace::{
     source::{Source, SourceStatus, apply},
     target::{Filter, Ids, Machine},
 };
-use numatrace_tests::live::{Ended, PATIENCE, Workload, eventually, numatrace, perf, program, within};
+use numatrace_tests::live::{Ended, PATIENCE, Workload, eventually, memory::Tmpfs, numatrace, perf, program, within};
 use serde_json::Value;
 
 use crate::{Case, Scratch, busy_cpu};
@@ -246,25 +246,6 @@ fn records_of_frames(bytes: &[u8]) -> Result<u64> {
         (at, records) = (at + len, records + count as u64);
     }
     Ok(records)
-}
-
-/// A small file system in memory.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: PathBuf, size: &str) -> Result<Tmpfs> {
-        fs::create_dir_all(&at)?;
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).status()?;
-        ensure!(mounted.success(), "cannot mount a tmpfs");
-        Ok(Tmpfs(at))
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
 }
 
 fn full_disk() -> Result<()> {

@@ -1,9 +1,9 @@
 //! What the kernel refuses at the last moment: one sentence, exit code 1, nothing left behind.
 
-use std::{fs, io, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
+use std::{io, os::unix::process::CommandExt as _, process::Command};
 
-use anyhow::{Context as _, Result};
-use numatrace_tests::live::{Workload, program};
+use anyhow::Result;
+use numatrace_tests::live::{Workload, memory::MemoryLimit, program};
 
 use crate::{Case, rights::refused};
 
@@ -36,35 +36,10 @@ fn forbid_bpf() -> io::Result<()> {
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A memory cgroup of the test's own; gone when dropped.
-struct MemoryLimit(PathBuf);
-
-impl MemoryLimit {
-    fn of(bytes: u64) -> Result<MemoryLimit> {
-        let v1 = PathBuf::from("/sys/fs/cgroup/memory");
-        let (root, file) =
-            if v1.is_dir() { (v1, "memory.limit_in_bytes") } else { (PathBuf::from("/sys/fs/cgroup"), "memory.max") };
-        let limit = MemoryLimit(root.join(format!("numatrace-test-{}", std::process::id())));
-        fs::create_dir(&limit.0).with_context(|| format!("cannot make {}", limit.0.display()))?;
-        fs::write(limit.0.join(file), bytes.to_string()).context("cannot set a memory limit")?;
-        Ok(limit)
-    }
-}
-
-impl Drop for MemoryLimit {
-    fn drop(&mut self) {
-        // A cgroup that cannot be removed is empty, and harmless.
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 fn ring_memory_refused() -> Result<()> {
     let workload = Workload::start(&["sleeper", "--seconds", "60"])?;
     let limit = MemoryLimit::of(64 << 20)?;
-    let members = limit.0.join("cgroup.procs");
-    // The shell enters the cgroup and becomes numatrace, so that all that it allocates counts there.
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(r#"echo $$ > "$0" && exec "$@""#).arg(&members).arg(program("numatrace")?);
+    let mut command = limit.command(&program("numatrace")?);
     command.args(["--pid", &workload.pid.to_string(), "-d", "1s", "--ring-size", "512M"]);
     refused(command, &["the kernel refused 512MiB for a ring", "--ring-size"])
 }
