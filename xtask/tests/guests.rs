@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
-use xtask::vm::{ALL, GuestOutput, KERNEL_SERIES, SMT_LLC, TWO_NODES, Topology, VmDir, initramfs};
+use xtask::vm::{ALL, Arch, GuestOutput, KERNEL_SERIES, SMT_LLC, TWO_NODES, Topology, VmDir, initramfs};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -25,7 +25,7 @@ fn initramfs_of_busybox() -> PathBuf {
     static PACKED: OnceLock<PathBuf> = OnceLock::new();
     let pack = || {
         let path = VmDir::open().path().join("busybox.cpio");
-        initramfs::build(&path, &VmDir::open().busybox(), &[], initramfs::INIT).unwrap();
+        initramfs::build(&path, &VmDir::open().busybox(Arch::X86_64), &[], initramfs::INIT).unwrap();
         path
     };
     PACKED.get_or_init(pack).clone()
