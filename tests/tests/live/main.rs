@@ -14,6 +14,7 @@ mod filters;
 mod flight;
 mod hostile;
 mod imports;
+mod kernel;
 mod lifetimes;
 mod loss;
 mod places;
@@ -34,6 +35,7 @@ use numatrace_tests::live::{Case, cannot_trace, run_cases};
 fn main() -> ExitCode {
     let cases = [
         counting::CASES,
+        kernel::CASES,
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,
