@@ -1,6 +1,7 @@
 //! Shared parts of the tests.
 
 pub mod bench;
+pub mod compatibility;
 pub mod dashboard;
 pub mod exported;
 pub mod fixture;

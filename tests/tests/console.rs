@@ -14,7 +14,7 @@ use numatrace_tests::{
 };
 use xtask::{
     shell::in_ci,
-    vm::{FOUR_NODES, VmDir},
+    vm::{Arch, FOUR_NODES, VmDir},
 };
 
 /// Set in the process that is the guest.
@@ -32,10 +32,13 @@ fn main() -> ExitCode {
         return guest();
     }
     let dir = VmDir::open();
-    let reason = tmux::cannot_run().or_else(|| dir.qemu().err().map(|error| error.to_string()));
+    let reason = tmux::cannot_run().or_else(|| dir.qemu(Arch::X86_64).err().map(|error| error.to_string()));
     let reason = reason.or_else(|| {
         let error = dir.guest(SERIES, &FOUR_NODES).err().map(|error| error.to_string());
-        error.or_else(|| (!dir.initramfs().is_file()).then(|| format!("there is no {}", dir.initramfs().display())))
+        error.or_else(|| {
+            (!dir.initramfs(Arch::X86_64).is_file())
+                .then(|| format!("there is no {}", dir.initramfs(Arch::X86_64).display()))
+        })
     });
     // Continuous integration that tests less than it should must not be green.
     let skip = reason.is_some() && !in_ci();

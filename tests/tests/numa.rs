@@ -15,8 +15,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
-use numatrace_tests::guest::{SUITES, result_of};
-use xtask::vm::{KERNEL_SERIES, Topology, VmDir};
+use numatrace_tests::{
+    compatibility::check_told,
+    guest::{EVERY_PROGRAM, SUITES, Suite, result_of},
+};
+use xtask::vm::{Arch, KERNEL_SERIES, Topology, VmDir};
 
 /// A suite takes some minutes; an emulated machine on a busy host some times that.
 const LIMIT: Duration = Duration::from_secs(1_800);
@@ -33,10 +36,10 @@ fn main() -> ExitCode {
     for suite in &SUITES {
         for series in KERNEL_SERIES {
             for check in suite.checks {
-                let (topology, check) = (suite.topology, check.name);
+                let check = check.name;
                 // The check comes first, so that tests sorted by name boot different guests side by side.
-                let name = format!("{check}::{topology}::linux_{series}");
-                let test = move || outcome(series, topology, check).map_err(|error| Failed::from(format!("{error:#}")));
+                let name = format!("{check}::{}::linux_{series}", suite.name);
+                let test = move || outcome(series, suite, check).map_err(|error| Failed::from(format!("{error:#}")));
                 trials.push(Trial::test(name, test).with_ignored_flag(skip));
             }
         }
@@ -47,20 +50,15 @@ fn main() -> ExitCode {
 /// Why guests cannot be booted here, if so.
 fn cannot_boot() -> Option<String> {
     let dir = VmDir::open();
-    let missing = KERNEL_SERIES.iter().find(|series| dir.kernels().iter().all(|kernel| kernel.series != **series));
-    if let Some(series) = missing {
-        return Some(format!("there is no {series} kernel in {}", dir.path().display()));
-    }
-    if !dir.initramfs().is_file() {
-        return Some(format!("there is no {}", dir.initramfs().display()));
-    }
-    dir.qemu().err().map(|error| error.to_string())
+    let missing = Arch::ALL.map(|arch| dir.initramfs(arch)).into_iter().find(|path| !path.is_file());
+    dir.cannot_boot().or_else(|| missing.map(|path| format!("there is no {}", path.display())))
 }
 
 /// The result of one check in one guest.
-fn outcome(series: &str, topology: &str, check: &str) -> Result<()> {
-    let output = output_of(series, topology)?;
+fn outcome(series: &str, suite: &Suite, check: &str) -> Result<()> {
+    let output = output_of(series, suite)?;
     match result_of(check, &output) {
+        Some(Ok(())) if check == EVERY_PROGRAM => check_told(&output),
         Some(Ok(())) => Ok(()),
         Some(Err(reason)) => bail!("{reason}"),
         None => bail!("the guest did not come to this check:\n{output}"),
@@ -68,17 +66,17 @@ fn outcome(series: &str, topology: &str, check: &str) -> Result<()> {
 }
 
 /// What the guest printed: from the file, or by booting it.
-fn output_of(series: &str, topology: &str) -> Result<String> {
-    let dir = results_dir()?;
-    let lock = File::create(dir.join(format!("{series}-{topology}.lock")))?;
+fn output_of(series: &str, suite: &Suite) -> Result<String> {
+    let (dir, name) = (results_dir()?, suite.name);
+    let lock = File::create(dir.join(format!("{series}-{name}.lock")))?;
     // SAFETY: the descriptor is open.
     numatrace_tests::workload::os::check(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) })?;
-    let path = dir.join(format!("{series}-{topology}.out"));
+    let path = dir.join(format!("{series}-{name}.out"));
     if let Ok(output) = fs::read_to_string(&path) {
         return Ok(output);
     }
-    let guest = VmDir::open().guest(series, Topology::by_name(topology)?)?;
-    let text = match guest.boot(&format!("guest-check {topology}"), LIMIT) {
+    let guest = VmDir::open().guest_of(suite.arch, series, Topology::by_name(suite.topology)?)?;
+    let text = match guest.boot(&format!("guest-check {name}"), LIMIT) {
         Ok(output) => match output.exit_code {
             Some(_) => output.stdout,
             // What the kernel said last is why.

@@ -72,6 +72,9 @@ enum Command {
     ///
     /// Leave the shell with `exit`, or at once with Ctrl-A X.
     Vm {
+        /// Architecture of the guest's CPUs
+        #[arg(long, value_name = "ARCH", default_value = "x86_64")]
+        arch: vm::Arch,
         /// Kernel series
         #[arg(long, value_name = "SERIES", default_value = "6.12", value_parser = vm::KERNEL_SERIES)]
         kernel: String,
@@ -125,8 +128,8 @@ impl Cli {
                 setup::setup(Purpose::Fuzz)?;
                 if asan { sanitize::run_all()? } else { fuzz::run(&targets, seconds)? }
             }
-            Command::Vm { kernel, topology, multi_thread, command } => {
-                return run::guest(&kernel, &topology, multi_thread, &command);
+            Command::Vm { arch, kernel, topology, multi_thread, command } => {
+                return run::guest(arch, &kernel, &topology, multi_thread, &command);
             }
             Command::Screens { check } => return run::screens(check),
             Command::Dist { profile } => dist::dist(profile)?,

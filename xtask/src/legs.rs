@@ -16,7 +16,7 @@ use crate::{
     setup::{Purpose, setup},
     shell::{Privilege, command, in_ci, root, say, shown},
     source_hash::source_hash,
-    vm::{VmDir, guest_files},
+    vm::{Arch, VmDir, guest_files},
 };
 
 /// A part of the tests.
@@ -132,19 +132,9 @@ impl Leg {
             }
             Self::Dist => dist::check::cannot_run(),
             Self::Numa if !cfg!(target_arch = "x86_64") => {
-                Some("guests are x86-64, and run what an x86-64 machine compiles".to_owned())
+                Some("most guests are x86-64, and run what an x86-64 machine compiles".to_owned())
             }
-            Self::Numa => {
-                let dir = VmDir::open();
-                let lacks_kernel = crate::vm::KERNEL_SERIES
-                    .iter()
-                    .find(|series| dir.kernels().iter().all(|kernel| kernel.series != **series));
-                match (dir.qemu(), lacks_kernel) {
-                    (Err(error), _) => Some(error.to_string()),
-                    (Ok(_), Some(series)) => Some(format!("there is no {series} kernel for guests")),
-                    (Ok(_), None) => None,
-                }
-            }
+            Self::Numa => VmDir::open().cannot_boot(),
         }
     }
 }
@@ -198,7 +188,9 @@ fn numa() -> Result<()> {
     let mut guests =
         cargo(&["nextest", "run", "--package", "xtask", "--test", "guests", "--run-ignored", "all", "--no-fail-fast"]);
     let guests = step(guests.env("NUMATRACE_VM_DIR", dir.path()));
-    guest_files::prepare(&dir, rebuilt_object().as_deref())?;
+    for arch in Arch::ALL {
+        guest_files::prepare(&dir, arch, rebuilt_object(arch.name()).as_deref())?;
+    }
     let mut nextest = on_rebuilt(nextest(&["numa", "console"]));
     let tests = step(nextest.env("NUMATRACE_VM_DIR", dir.path()));
     guests.and(tests)
@@ -223,16 +215,16 @@ fn in_ebpf(mut command: Command) -> Command {
 }
 
 /// The object that the ebpf leg rebuilt, absolute, if it has and the sources are still those.
-fn rebuilt_object() -> Option<PathBuf> {
+fn rebuilt_object(arch: &str) -> Option<PathBuf> {
     let dir = ebpf::rebuilt_dir();
     let sources = source_hash(&root()).ok()??;
     let fresh = Manifest::read(&dir).is_ok_and(|manifest| manifest.sources_sha256 == sources);
-    fresh.then(|| dir.join(ebpf::object_name(env::consts::ARCH)))
+    fresh.then(|| dir.join(ebpf::object_name(arch)))
 }
 
 /// Makes numatrace embed the rebuilt object, so that tests test the sources.
 fn on_rebuilt(mut command: Command) -> Command {
-    if let Some(object) = rebuilt_object() {
+    if let Some(object) = rebuilt_object(env::consts::ARCH) {
         command.env("NUMATRACE_EBPF_OBJECT", object);
     }
     command

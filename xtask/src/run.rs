@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     setup::{Purpose, setup},
     shell::{Privilege, command, run, say, shown, target_dir},
-    vm::{Topology, VmDir, guest_files},
+    vm::{Arch, Topology, VmDir, guest_files},
 };
 
 /// Builds numatrace and becomes it, as root.
@@ -55,11 +55,11 @@ fn become_root(program: &Path, args: &[impl AsRef<OsStr>]) -> Result<ExitCode> {
 }
 
 /// Boots a guest for a person.
-pub fn guest(series: &str, topology: &str, multi_thread: bool, words: &[String]) -> Result<ExitCode> {
+pub fn guest(arch: Arch, series: &str, topology: &str, multi_thread: bool, words: &[String]) -> Result<ExitCode> {
     setup(Purpose::Test)?;
     let dir = VmDir::open();
-    guest_files::prepare(&dir, None)?;
-    let mut guest = dir.guest(series, Topology::by_name(topology)?)?;
+    guest_files::prepare(&dir, arch, None)?;
+    let mut guest = dir.guest_of(arch, series, Topology::by_name(topology)?)?;
     guest.multi_thread = multi_thread;
     say(format!("booting {}, {}: {}", guest.kernel.release, guest.topology.name, guest.topology.about));
     if words.is_empty() {

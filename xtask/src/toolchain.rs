@@ -121,6 +121,12 @@ fn has_rlib(dir: &Path, prefix: &str) -> bool {
     })
 }
 
+/// The compiler that cargo runs has the standard library for `target`.
+pub fn has_library(target: &str) -> bool {
+    let libraries = output(command("rustc").args(["--print", "target-libdir", "--target", target]));
+    libraries.is_ok_and(|folder| has_rlib(Path::new(folder.trim()), "libstd-"))
+}
+
 /// cargo's home, where it keeps the sources of dependencies and the programs it installed.
 pub fn cargo_home() -> PathBuf {
     if let Some(home) = env::var_os("CARGO_HOME") {

@@ -4,37 +4,46 @@
 
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
-use xtask::vm::{ALL, GuestOutput, KERNEL_SERIES, SMT_LLC, TWO_NODES, Topology, VmDir, initramfs};
+use xtask::vm::{ALL, Arch, GuestOutput, KERNEL_SERIES, SMT_LLC, TWO_NODES, Topology, VmDir, initramfs};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Boots `topology` on each kernel with busybox alone, runs `command`, and hands each output to `check`.
 fn on_each_kernel(topology: &'static Topology, command: &str, check: impl Fn(&GuestOutput)) {
+    on_each_kernel_of(Arch::X86_64, topology, command, check);
+}
+
+fn on_each_kernel_of(arch: Arch, topology: &'static Topology, command: &str, check: impl Fn(&GuestOutput)) {
     for series in KERNEL_SERIES {
-        let mut guest = VmDir::open().guest(series, topology).unwrap();
-        guest.initramfs = initramfs_of_busybox();
+        let mut guest = VmDir::open().guest_of(arch, series, topology).unwrap();
+        guest.initramfs = initramfs_of_busybox(arch);
         let output = guest.boot(command, LIMIT).unwrap();
         let up = output.booted_after.unwrap_or_default().as_secs_f32();
-        println!("{series} {}: up after {up:.1} s, off after {:.1} s", topology.name, output.elapsed.as_secs_f32());
+        println!(
+            "{series} {} {}: up after {up:.1} s, off after {:.1} s",
+            arch.name(),
+            topology.name,
+            output.elapsed.as_secs_f32()
+        );
         check(&output);
     }
 }
 
 /// numatrace's own programs are not needed here.
-fn initramfs_of_busybox() -> PathBuf {
-    static PACKED: OnceLock<PathBuf> = OnceLock::new();
+fn initramfs_of_busybox(arch: Arch) -> PathBuf {
+    static PACKED: [OnceLock<PathBuf>; Arch::ALL.len()] = [const { OnceLock::new() }; Arch::ALL.len()];
     let pack = || {
-        let path = VmDir::open().path().join("busybox.cpio");
-        initramfs::build(&path, &VmDir::open().busybox(), &[], initramfs::INIT).unwrap();
+        let path = VmDir::open().path().join(format!("busybox-{}.cpio", arch.name()));
+        initramfs::build(&path, &VmDir::open().busybox(arch), &[], initramfs::INIT).unwrap();
         path
     };
-    PACKED.get_or_init(pack).clone()
+    PACKED[arch as usize].get_or_init(pack).clone()
 }
 
-fn nodes_are_as_described(topology: &'static Topology) {
+fn nodes_are_as_described(arch: Arch, topology: &'static Topology) {
     let command =
         "cd /sys/devices/system/node; for n in node[0-9]*; do echo $n:$(cat $n/cpulist):$(cat $n/distance); done";
-    on_each_kernel(topology, command, |output| {
+    on_each_kernel_of(arch, topology, command, |output| {
         let nodes = topology.nodes.iter().enumerate().map(|(id, node)| {
             let distances: Vec<_> = (0..topology.nodes.len()).map(|to| topology.distance(id, to).to_string()).collect();
             format!("node{id}:{}:{}\n", node.cpus, distances.join(" "))
@@ -46,25 +55,31 @@ fn nodes_are_as_described(topology: &'static Topology) {
 #[test]
 #[ignore = "boots guests"]
 fn two_nodes() {
-    nodes_are_as_described(ALL[0]);
+    nodes_are_as_described(Arch::X86_64, ALL[0]);
+}
+
+#[test]
+#[ignore = "boots guests"]
+fn two_nodes_of_arm64() {
+    nodes_are_as_described(Arch::Aarch64, ALL[0]);
 }
 
 #[test]
 #[ignore = "boots guests"]
 fn four_nodes() {
-    nodes_are_as_described(ALL[1]);
+    nodes_are_as_described(Arch::X86_64, ALL[1]);
 }
 
 #[test]
 #[ignore = "boots guests"]
 fn smt_llc() {
-    nodes_are_as_described(ALL[2]);
+    nodes_are_as_described(Arch::X86_64, ALL[2]);
 }
 
 #[test]
 #[ignore = "boots guests"]
 fn one_node() {
-    nodes_are_as_described(ALL[3]);
+    nodes_are_as_described(Arch::X86_64, ALL[3]);
 }
 
 /// Two siblings a core, two last-level caches a node.
@@ -130,7 +145,7 @@ fn large_output_arrives_whole() {
 #[ignore = "boots guests"]
 fn hanging_guest_is_stopped() {
     let mut guest = VmDir::open().guest(KERNEL_SERIES[0], &TWO_NODES).unwrap();
-    guest.initramfs = initramfs_of_busybox();
+    guest.initramfs = initramfs_of_busybox(Arch::X86_64);
     let output = guest.boot("sleep 1000", Duration::from_secs(6)).unwrap();
     assert!(output.timed_out && output.exit_code.is_none());
     assert!(output.success().unwrap_err().to_string().contains("time limit"));

@@ -192,7 +192,7 @@ unsafe impl Pod for PodShared {}
 /// Probes that are attached; dropping this detaches and frees everything.
 pub struct Probes {
     links: Links,
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     shared: MapData,
     /// Where it is read to: too large for a stack.
     counted: RefCell<Box<PodShared>>,
@@ -345,6 +345,20 @@ fn attempt(
     let pages = Pages::attach(&mut ebpf, choice, flavour, &types, topology, &plan.machine)?;
     sources.extend(pages.sources.iter().cloned());
     Ok((Probes { ebpf, links, shared, counted, iterator, flavour, ends, pids: None, pages, sources }, rings))
+}
+
+/// The object with an empty configuration, which records nothing: to try single programs.
+pub(super) fn bare() -> Result<Ebpf, LoadError> {
+    EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .allow_unsupported_maps()
+        .map_max_entries("RAW_TASKS", 1)
+        .map_max_entries("CELLS", 1)
+        .map_max_entries("GROUPS_0", 1)
+        .map_max_entries("GROUPS_1", 1)
+        .map_max_entries("CPU_SUMS", 1)
+        .load(OBJECT)
+        .map_err(|error| LoadError::Object(Box::new(error)))
 }
 
 fn configuration(plan: &Known, kernel: &KernelBtf, lane_slots: u32) -> Result<(Config, offsets::Features), LoadError> {

@@ -4,6 +4,7 @@
 mod attributes;
 pub mod btf;
 mod cgroups;
+pub mod compatibility;
 pub mod counting;
 pub mod drain;
 #[cfg(any(test, feature = "fuzzing"))]

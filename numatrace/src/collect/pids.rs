@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
-    programs::{Iter, ProgramError},
+    programs::{Iter, ProgramError, ProgramInfo},
 };
 use numatrace_common::pids::{PidOffsets, PidPair};
 
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::target::{Filter, Ids, Machine};
 
-const PROGRAM: &str = "iter_pids";
+/// Name of the iterator.
+pub(super) const PROGRAM: &str = "iter_pids";
 /// Threads that are told of, at most: as many as there can be ids.
 const MAX_PAIRS: usize = 1 << 22;
 
@@ -84,6 +85,12 @@ impl Pids {
             .map_err(|error| failed(error.to_string()))?;
         let bytes = run(&mut ebpf).map_err(|error| failed(error.to_string()))?;
         Ok(Pids { ebpf, known: Known::of(pairs(&bytes)), asked: Instant::now() })
+    }
+
+    /// What the kernel says of the iterator.
+    pub(super) fn program_info(&self) -> Result<ProgramInfo, ProgramError> {
+        let program = self.ebpf.program(PROGRAM).ok_or(ProgramError::NotLoaded)?;
+        program.info()
     }
 
     /// This process as the probes know it.

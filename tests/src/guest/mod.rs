@@ -16,7 +16,9 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
-use crate::live::counting;
+use xtask::vm::Arch;
+
+use crate::{compatibility, live::counting};
 
 use self::{
     checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
@@ -31,6 +33,9 @@ use self::{
 /// Begins each line with a result.
 pub const MARK: &str = "NUMATRACE-TEST";
 
+/// The check whose result the host compares: see [`compatibility`].
+pub const EVERY_PROGRAM: &str = "every_program_in_every_configuration";
+
 /// One check.
 #[derive(Clone, Copy)]
 pub struct Check {
@@ -39,8 +44,12 @@ pub struct Check {
     run: fn() -> Result<()>,
 }
 
-/// What is checked in guests of one topology, by that topology's name.
+/// What is checked in guests of one topology and architecture.
 pub struct Suite {
+    /// Its name.
+    pub name: &'static str,
+    /// What the guest's CPUs are.
+    pub arch: Arch,
     /// The topology's name.
     pub topology: &'static str,
     /// The checks, in their order.
@@ -52,8 +61,10 @@ const fn check(name: &'static str, run: fn() -> Result<()>) -> Check {
 }
 
 /// Every suite.
-pub static SUITES: [Suite; 3] = [
+pub static SUITES: [Suite; 4] = [
     Suite {
+        name: "two_nodes",
+        arch: Arch::X86_64,
         topology: "two_nodes",
         checks: &[
             check("attaches_and_detaches", attach),
@@ -70,6 +81,7 @@ pub static SUITES: [Suite; 3] = [
             check("diff_of_hopping_and_pinned", diff::hopping_and_pinned),
             check("diff_of_remote_and_local_touches", diff::remote_and_local),
             check("doctor_names_every_hook", doctor),
+            check(EVERY_PROGRAM, compatibility::tell),
             check("finding_remote_memory_and_its_command", findings::remote_memory),
             check("finding_first_touch_by_another_thread", findings::first_touch),
             check("finding_memory_policy", findings::memory_policy),
@@ -104,6 +116,8 @@ pub static SUITES: [Suite; 3] = [
         ],
     },
     Suite {
+        name: "four_nodes",
+        arch: Arch::X86_64,
         topology: "four_nodes",
         checks: &[
             check("attaches_and_detaches", attach),
@@ -120,6 +134,8 @@ pub static SUITES: [Suite; 3] = [
         ],
     },
     Suite {
+        name: "smt_llc",
+        arch: Arch::X86_64,
         topology: "smt_llc",
         checks: &[
             check("attaches_and_detaches", attach),
@@ -133,11 +149,26 @@ pub static SUITES: [Suite; 3] = [
             check("topology_is_that_of_the_machine", || topology_is("smt_llc")),
         ],
     },
+    Suite {
+        name: "arm64",
+        arch: Arch::Aarch64,
+        topology: "two_nodes",
+        checks: &[
+            check("attaches_and_detaches", attach),
+            check("counting_ping_pong", || counting::ping_pong(1)),
+            check("doctor_names_every_hook", doctor),
+            check(EVERY_PROGRAM, compatibility::tell),
+            check("hops_between_nodes_are_cross_node", || hop("cross_node", 1, 2)),
+            check("ping_pong_of_n_round_trips_is_n_waits_a_side", || ping_pong(&[])),
+            check("topology_is_that_of_the_machine", || topology_is("two_nodes")),
+            check("touches_from_node_0_on_node_1", || touches(0, 1)),
+        ],
+    },
 ];
 
-/// The suite of a topology.
-pub fn suite(topology: &str) -> Option<&'static Suite> {
-    SUITES.iter().find(|suite| suite.topology == topology)
+/// The suite of that name.
+pub fn suite(name: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name)
 }
 
 impl Suite {
@@ -178,9 +209,9 @@ mod tests {
     #[test]
     fn every_suite_has_a_machine_and_no_name_twice() {
         for suite in &SUITES {
-            assert!(xtask::vm::Topology::by_name(suite.topology).is_ok(), "{}", suite.topology);
+            assert!(xtask::vm::Topology::by_name(suite.topology).unwrap().runs_on(suite.arch), "{}", suite.name);
             let names: HashSet<_> = suite.checks.iter().map(|check| check.name).collect();
-            assert_eq!(names.len(), suite.checks.len(), "{}", suite.topology);
+            assert_eq!(names.len(), suite.checks.len(), "{}", suite.name);
             assert!(names.iter().all(|name| !name.contains(' ')));
         }
     }

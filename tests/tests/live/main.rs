@@ -15,6 +15,7 @@ mod flight;
 mod given_up;
 mod hostile;
 mod imports;
+mod kernel;
 mod lifetimes;
 mod loss;
 mod places;
@@ -38,6 +39,7 @@ use numatrace_tests::live::{Case, cannot_trace, run_cases};
 fn main() -> ExitCode {
     let cases = [
         counting::CASES,
+        kernel::CASES,
         counts::CASES,
         attributes::CASES,
         cgroups::CASES,

@@ -9,7 +9,7 @@ use crate::{
     shell::{Privilege, command, output, run, say, shown, which},
     toolchain::{BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
     vm::{
-        VmDir,
+        Arch, VmDir,
         fetch::{self, packages_to_remove},
     },
 };
@@ -73,7 +73,16 @@ impl Machine {
             Need::CargoDeny => say_and_run(cargo_install(&["cargo-deny"])),
             Need::Tmux => self.apt_install(&["tmux"]),
             Need::Qemu => self.qemu(dir),
-            Need::Busybox => self.fetch("busybox-static", || fetch::busybox(dir)),
+            Need::Busybox(arch) => {
+                self.fetch(&format!("busybox-static of {}", arch.debian()), || fetch::busybox(dir, *arch))
+            }
+            // Its C library is a mere recommendation of it.
+            Need::CrossCompiler => self.apt_install(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]),
+            Need::CrossLibrary => {
+                let mut add = command("rustup");
+                add.args(["target", "add", Arch::Aarch64.target()]);
+                say_and_run(add)
+            }
             Need::Numactl => self.fetch("numactl and its libraries", || fetch::numactl(dir)),
             Need::Go => self.apt_install(&["golang-go"]),
             Need::Debootstrap => self.apt_install(&["debootstrap"]),
@@ -81,8 +90,9 @@ impl Machine {
             Need::Readers => self.readers(),
             Need::Perf => self.apt_install(&["linux-perf"]),
             Need::Prometheus => self.fetch("prometheus", || fetch::prometheus(&prometheus::folder())),
-            Need::Kernel(series) => {
-                self.fetch(&format!("the newest {series} cloud kernel"), || fetch::kernel(dir, series))
+            Need::Kernel(arch, series) => {
+                let what = format!("the newest {series} cloud kernel of {}", arch.debian());
+                self.fetch(&what, || fetch::kernel(dir, *arch, series))
             }
             Need::Peer(peer) => self.apt_install(&[peer.package]),
         }
@@ -104,12 +114,12 @@ impl Machine {
     /// Installed where that removes nothing, else unpacked for ourselves alone.
     fn qemu(&self, dir: &VmDir) -> Result<()> {
         if self.apt && self.privilege != Privilege::None {
-            match self.apt_install(&["qemu-system-x86"]) {
+            match self.apt_install(&fetch::QEMU_PACKAGES) {
                 Ok(()) => return Ok(()),
                 Err(error) => say(format!("{error:#}; unpacking it below target/vm instead")),
             }
         }
-        self.fetch("qemu-system-x86 and the libraries it lacks", || fetch::qemu(dir))
+        self.fetch("QEMU and the libraries it lacks", || fetch::qemu(dir))
     }
 
     /// An environment of Python's own, so that nothing of the machine's Python changes.

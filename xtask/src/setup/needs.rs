@@ -4,7 +4,7 @@ use super::{prometheus, readers};
 use crate::{
     shell::{command, output, which, which_for_root},
     toolchain::{self, BPF_LINKER_VERSION, LLVM_MAJOR, LLVM_PREFIX},
-    vm::{KERNEL_SERIES, VmDir},
+    vm::{Arch, KERNEL_SERIES, VmDir},
 };
 
 /// What a machine is set up for.
@@ -70,9 +70,13 @@ pub enum Need {
     CargoDeny,
     Tmux,
     Qemu,
-    Busybox,
+    Busybox(Arch),
     Numactl,
-    Kernel(&'static str),
+    Kernel(Arch, &'static str),
+    /// A C compiler for another architecture.
+    CrossCompiler,
+    /// Rust's library for another architecture.
+    CrossLibrary,
     Go,
     /// Makes the bare Debian in which packages are tried.
     Debootstrap,
@@ -122,15 +126,17 @@ pub struct Facts {
     /// Guests are x86-64, and run what this machine compiles.
     pub can_build_for_guests: bool,
     pub qemu: bool,
-    pub busybox: bool,
+    pub busybox: Vec<Arch>,
     pub numactl: bool,
+    pub cross_compiler: bool,
+    pub cross_library: bool,
     pub go: bool,
     pub debootstrap: bool,
     pub lintian: bool,
     pub readers: bool,
     pub perf: bool,
     pub prometheus: bool,
-    pub kernels: Vec<String>,
+    pub kernels: Vec<(Arch, String)>,
     /// Packages of [`PEERS`] that are there.
     pub peers: Vec<&'static str>,
 }
@@ -151,16 +157,21 @@ impl Facts {
             cargo_deny: has_cargo_program("cargo-deny"),
             tmux: which("tmux").is_some(),
             can_build_for_guests: cfg!(target_arch = "x86_64"),
-            qemu: dir.qemu().is_ok(),
-            busybox: dir.busybox().is_file(),
+            qemu: Arch::ALL.into_iter().all(|arch| dir.qemu(arch).is_ok()),
+            busybox: Arch::ALL.into_iter().filter(|arch| dir.busybox(*arch).is_file()).collect(),
             numactl: dir.numactl().is_some(),
+            cross_compiler: Arch::ALL.into_iter().filter_map(Arch::cross_compiler).all(|name| which(name).is_some()),
+            cross_library: Arch::ALL.into_iter().all(|arch| toolchain::has_library(arch.target())),
             go: which("go").is_some(),
             debootstrap: which_for_root("debootstrap").is_some(),
             lintian: which("lintian").is_some(),
             readers: readers::are_there(),
             perf: which("perf").is_some(),
             prometheus: prometheus::programs().is_some(),
-            kernels: dir.kernels().into_iter().map(|kernel| kernel.series).collect(),
+            kernels: Arch::ALL
+                .into_iter()
+                .flat_map(|arch| dir.kernels(arch).into_iter().map(move |kernel| (arch, kernel.series)))
+                .collect(),
             peers: PEERS.iter().filter(peer_there).map(|peer| peer.package).collect(),
         }
     }
@@ -213,10 +224,15 @@ pub fn missing(purpose: Purpose, facts: &Facts) -> Vec<Need> {
     }
     if purpose == Purpose::Test && facts.can_build_for_guests {
         need(!facts.qemu, Need::Qemu);
-        need(!facts.busybox, Need::Busybox);
         need(!facts.numactl, Need::Numactl);
-        for series in KERNEL_SERIES {
-            need(!facts.kernels.iter().any(|there| there == series), Need::Kernel(series));
+        need(!facts.cross_compiler, Need::CrossCompiler);
+        need(!facts.cross_library, Need::CrossLibrary);
+        for arch in Arch::ALL {
+            need(!facts.busybox.contains(&arch), Need::Busybox(arch));
+            for series in KERNEL_SERIES {
+                let there = facts.kernels.iter().any(|(of, there)| *of == arch && there == series);
+                need(!there, Need::Kernel(arch, series));
+            }
         }
     }
     if purpose == Purpose::Bench {
@@ -240,8 +256,10 @@ impl Need {
             Self::CargoFuzz => "cargo-fuzz".to_owned(),
             Self::CargoDeny => "cargo-deny".to_owned(),
             Self::Tmux => "tmux".to_owned(),
-            Self::Qemu => "qemu-system-x86_64".to_owned(),
-            Self::Busybox => "a static busybox".to_owned(),
+            Self::Qemu => Arch::ALL.map(Arch::qemu).join(" and "),
+            Self::Busybox(arch) => format!("a static busybox for {}", arch.name()),
+            Self::CrossCompiler => "a C compiler for aarch64".to_owned(),
+            Self::CrossLibrary => "Rust's library for aarch64".to_owned(),
             Self::Numactl => "numastat and its libraries".to_owned(),
             Self::Go => "Go".to_owned(),
             Self::Debootstrap => "debootstrap".to_owned(),
@@ -251,7 +269,7 @@ impl Need {
             }
             Self::Perf => "perf".to_owned(),
             Self::Prometheus => "Prometheus and promtool".to_owned(),
-            Self::Kernel(series) => format!("a {series} kernel for guests"),
+            Self::Kernel(arch, series) => format!("a {series} kernel for {} guests", arch.name()),
             Self::Peer(peer) => peer.package.to_owned(),
         }
     }
@@ -268,7 +286,11 @@ impl Need {
             Self::CargoDeny => "checks licences and sources of dependencies",
             Self::Tmux => "is the terminal in which tests drive the dashboard and read its screen",
             Self::Qemu => "boots the guests with NUMA nodes that tests run in",
-            Self::Busybox => "is the guests' userland; unpacked below target/vm, not installed",
+            Self::CrossCompiler => {
+                "links the programs of arm64 guests, and compiles those of their dependencies that are in C"
+            }
+            Self::CrossLibrary => "is what the programs of arm64 guests are compiled against",
+            Self::Busybox(_) => "is the guests' userland; unpacked below target/vm, not installed",
             Self::Numactl => "is what guests compare placement with; unpacked below target/vm, not installed",
             Self::Go => "compiles the program in which a test looks for Go's functions",
             Self::Debootstrap => "makes the bare Debian below target/dist in which the package is installed and purged",
@@ -280,7 +302,7 @@ impl Need {
             Self::Prometheus => {
                 "scrapes numatrace serve and reads rules, in tests; unpacked below target/prometheus, not installed"
             }
-            Self::Kernel(_) => "guests boot it; unpacked below target/vm, not installed",
+            Self::Kernel(..) => "guests boot it; unpacked below target/vm, not installed",
             Self::Peer(peer) => peer.why,
         }
     }
@@ -300,8 +322,12 @@ impl Need {
             Self::CargoFuzz => "`cargo install cargo-fuzz --locked`".to_owned(),
             Self::CargoDeny => "`cargo install cargo-deny --locked`".to_owned(),
             Self::Tmux => "your distribution's package `tmux`".to_owned(),
-            Self::Qemu => "your distribution's package with qemu-system-x86_64".to_owned(),
-            Self::Busybox => format!("a statically linked busybox at {}", VmDir::open().busybox().display()),
+            Self::Qemu => format!("your distribution's packages with {}", self.what()),
+            Self::CrossCompiler => "your distribution's aarch64-linux-gnu-gcc, with a C library for it".to_owned(),
+            Self::CrossLibrary => format!("`rustup target add {}`", Arch::Aarch64.target()),
+            Self::Busybox(arch) => {
+                format!("a statically linked busybox at {}", VmDir::open().busybox(*arch).display())
+            }
             Self::Numactl => format!(
                 "your distribution's numactl, libnuma and libc, unpacked at {}/numactl",
                 VmDir::open().path().display()
@@ -318,9 +344,9 @@ impl Need {
             Self::Prometheus => {
                 "your distribution's package with `prometheus` and `promtool`, 2.40 or later".to_owned()
             }
-            Self::Kernel(series) => format!(
-                "a distribution's vmlinuz at {}/kernels/{series}/boot/vmlinuz-VERSION",
-                VmDir::open().path().display()
+            Self::Kernel(arch, series) => format!(
+                "a distribution's vmlinuz at {}/{series}/boot/vmlinuz-VERSION",
+                VmDir::open().kernels_folder(*arch).display()
             ),
             Self::Peer(peer) => format!("your distribution's package with `{}`", peer.program),
         }
@@ -333,7 +359,15 @@ impl Need {
 
     /// True where it comes through apt, whose package lists must then be there and new.
     pub fn wants_apt(&self) -> bool {
-        !matches!(self, Self::BpfLinker { .. } | Self::Nextest | Self::Nightly | Self::CargoFuzz | Self::CargoDeny)
+        !matches!(
+            self,
+            Self::BpfLinker { .. }
+                | Self::Nextest
+                | Self::Nightly
+                | Self::CargoFuzz
+                | Self::CargoDeny
+                | Self::CrossLibrary
+        )
     }
 }
 
@@ -355,15 +389,20 @@ mod tests {
             tmux: true,
             can_build_for_guests: true,
             qemu: true,
-            busybox: true,
+            busybox: Arch::ALL.to_vec(),
             numactl: true,
+            cross_compiler: true,
+            cross_library: true,
             go: true,
             debootstrap: true,
             lintian: true,
             readers: true,
             perf: true,
             prometheus: true,
-            kernels: KERNEL_SERIES.map(ToOwned::to_owned).to_vec(),
+            kernels: Arch::ALL
+                .into_iter()
+                .flat_map(|arch| KERNEL_SERIES.map(|series| (arch, series.to_owned())))
+                .collect(),
             peers: PEERS.iter().map(|peer| peer.package).collect(),
         }
     }
@@ -406,8 +445,9 @@ mod tests {
 
     #[test]
     fn only_the_kernel_that_is_missing_is_fetched() {
-        let facts = Facts { kernels: vec!["6.12".into()], ..complete() };
-        assert_eq!(missing(Purpose::Test, &facts), [Need::Kernel("6.1")]);
+        let mut facts = complete();
+        facts.kernels.retain(|there| *there != (Arch::Aarch64, "6.1".to_owned()));
+        assert_eq!(missing(Purpose::Test, &facts), [Need::Kernel(Arch::Aarch64, "6.1")]);
     }
 
     #[test]

@@ -85,8 +85,11 @@ impl Guest {
         let initramfs = scratch.0.join("initramfs.cpio");
         with_command(&self.initramfs, &initramfs, command)?;
         let stdout_file = scratch.0.join("stdout");
-        let mut qemu = self.qemu(&initramfs, if self.echo { "" } else { "NUMATRACE_SPLIT=1" })?;
-        qemu.args(["-serial", "stdio", "-serial"]).arg(format!("file:{}", stdout_file.display()));
+        let (port, device) = self.kernel.arch.output_port();
+        let split = format!("NUMATRACE_SPLIT={port}");
+        let mut qemu = self.qemu(&initramfs, if self.echo { "" } else { &split })?;
+        qemu.args(["-serial", "stdio", "-chardev"]).arg(format!("file,id=out,path={}", stdout_file.display()));
+        qemu.args(device);
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
 
         let started = Instant::now();
@@ -142,12 +145,13 @@ impl Guest {
 
     fn qemu(&self, initramfs: &Path, word: &str) -> Result<Command> {
         let threads = if self.multi_thread { "multi" } else { "single" };
-        let mut qemu = self.dir.qemu()?;
-        // As an AMD processor, QEMU's default, a guest finds neither SMT siblings nor a cache for each die.
-        qemu.args(["-accel", &format!("tcg,thread={threads}"), "-cpu", "max,vendor=GenuineIntel"]);
+        let arch = self.kernel.arch;
+        let mut qemu = self.dir.qemu(arch)?;
+        qemu.args(["-accel", &format!("tcg,thread={threads}")]).args(arch.machine());
         qemu.args(self.topology.qemu_args());
         qemu.arg("-kernel").arg(&self.kernel.vmlinuz).arg("-initrd").arg(initramfs);
-        let mut words = vec!["console=ttyS0", "quiet", "panic=-1", word];
+        let console = format!("console={}", arch.console());
+        let mut words = vec![&console, "quiet", "panic=-1", word];
         words.extend(self.kernel_args.iter().map(String::as_str));
         qemu.args(["-append", words.join(" ").trim()]);
         qemu.args(["-nographic", "-no-reboot", "-nodefaults"]);

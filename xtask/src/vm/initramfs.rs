@@ -18,7 +18,7 @@ pub const EXIT_MARKER: &str = "NUMATRACE-GUEST-EXIT";
 pub const COMMAND_FILE: &str = "numatrace-command";
 
 /// Mounts what numatrace reads, runs [`COMMAND_FILE`] by `sh` and powers off. `NUMATRACE_SPLIT` arrives from the kernel command line, whose
-/// unknown words become init's environment: with it the command's standard output goes to the second serial port alone, so that JSON stays
+/// unknown words become init's environment: it names the serial port to which alone the command's standard output then goes, so that JSON stays
 /// clean of kernel messages.
 pub const INIT: &str = r#"#!/bin/busybox sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM="${TERM:-linux}"
@@ -41,12 +41,12 @@ hostname guest
 ip link set lo up 2>/dev/null
 cd /root
 echo "NUMATRACE-GUEST-BEGIN $(cut -d' ' -f1 /proc/uptime)"
-if [ -n "$NUMATRACE_SPLIT" ] && [ -c /dev/ttyS1 ]; then
-    stty raw -echo < /dev/ttyS1
-    sh /numatrace-command > /dev/ttyS1
+if [ -n "$NUMATRACE_SPLIT" ] && [ -c /dev/$NUMATRACE_SPLIT ]; then
+    stty raw -echo < /dev/$NUMATRACE_SPLIT
+    sh /numatrace-command > /dev/$NUMATRACE_SPLIT
     code=$?
     # Returns when the port has sent everything.
-    stty -F /dev/ttyS1 raw 2>/dev/null
+    stty -F /dev/$NUMATRACE_SPLIT raw 2>/dev/null
     sleep 0.2
 elif [ -n "$NUMATRACE_SHELL" ]; then
     setsid cttyhack sh -l

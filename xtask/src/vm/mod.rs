@@ -13,6 +13,8 @@
 //! `cargo xtask test --leg numa` and `cargo xtask vm` prepare the folder; what is missing from it is an error that says so. CPUs are
 //! emulated (TCG), not virtualised: it works without /dev/kvm, on any machine, and places pages exactly; its clock is no measure of speed.
 
+mod apt;
+mod arch;
 mod boot;
 pub mod cpio;
 pub mod fetch;
@@ -29,6 +31,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 pub use self::{
+    arch::Arch,
     boot::GuestOutput,
     topology::{ALL, FOUR_NODES, Node, ONE_NODE, SMT_LLC, TWO_NODES, Topology},
 };
@@ -46,6 +49,7 @@ pub struct VmDir {
 /// A kernel that a guest can boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelImage {
+    pub arch: Arch,
     /// One of [`KERNEL_SERIES`].
     pub series: String,
     /// As `uname -r` prints it.
@@ -80,15 +84,25 @@ impl VmDir {
     }
 
     /// The initramfs with numatrace and the test programs in it.
-    pub fn initramfs(&self) -> PathBuf {
-        self.path.join("initramfs.cpio")
+    pub fn initramfs(&self, arch: Arch) -> PathBuf {
+        self.path.join(arch.file("initramfs")).with_extension("cpio")
     }
 
-    pub fn busybox(&self) -> PathBuf {
-        self.path.join("busybox/bin/busybox")
+    /// Where busybox's package is unpacked.
+    pub(super) fn busybox_folder(&self, arch: Arch) -> PathBuf {
+        self.path.join(arch.file("busybox"))
     }
 
-    /// Programs of numactl, their loader and their libraries, each with its place in a guest; `None` unless all are there.
+    pub fn busybox(&self, arch: Arch) -> PathBuf {
+        self.busybox_folder(arch).join("bin/busybox")
+    }
+
+    /// Where kernels of that architecture are, a folder for each series.
+    pub fn kernels_folder(&self, arch: Arch) -> PathBuf {
+        self.path.join(arch.file("kernels"))
+    }
+
+    /// x86-64 programs of numactl, their loader and their libraries, each with its place in a guest; `None` unless all are there.
     pub fn numactl(&self) -> Option<Vec<(PathBuf, String)>> {
         let unpacked = self.path.join("numactl");
         let library = |name: &str| (format!("lib/x86_64-linux-gnu/{name}"), format!("lib/{name}"));
@@ -106,19 +120,31 @@ impl VmDir {
     }
 
     /// Kernels that are there, oldest series first.
-    pub fn kernels(&self) -> Vec<KernelImage> {
-        kernels(&self.path.join("kernels"))
+    pub fn kernels(&self, arch: Arch) -> Vec<KernelImage> {
+        kernels(arch, &self.kernels_folder(arch))
     }
 
-    /// A guest of that kernel series and topology.
+    /// An x86-64 guest of that kernel series and topology.
     pub fn guest(&self, series: &str, topology: &'static Topology) -> Result<Guest> {
-        let Some(kernel) = self.kernels().into_iter().find(|kernel| kernel.series == series) else {
-            bail!("no {series} kernel in {}: `cargo xtask setup --for test` fetches it", self.path.display());
+        self.guest_of(Arch::X86_64, series, topology)
+    }
+
+    /// A guest of that architecture, kernel series and topology.
+    pub fn guest_of(&self, arch: Arch, series: &str, topology: &'static Topology) -> Result<Guest> {
+        let Some(kernel) = self.kernels(arch).into_iter().find(|kernel| kernel.series == series) else {
+            bail!(
+                "no {series} kernel for {} in {}: `cargo xtask setup --for test` fetches it",
+                arch.name(),
+                self.path.display()
+            );
         };
+        if !topology.runs_on(arch) {
+            bail!("an {} guest cannot be a machine like {}", arch.name(), topology.name);
+        }
         Ok(Guest {
             kernel,
             topology,
-            initramfs: self.initramfs(),
+            initramfs: self.initramfs(arch),
             multi_thread: false,
             kernel_args: Vec::new(),
             echo: false,
@@ -126,15 +152,27 @@ impl VmDir {
         })
     }
 
+    /// Why guests cannot be booted here, if so: QEMU or a kernel is missing.
+    pub fn cannot_boot(&self) -> Option<String> {
+        Arch::ALL.into_iter().find_map(|arch| {
+            let kernels = self.kernels(arch);
+            let missing = KERNEL_SERIES.iter().find(|series| kernels.iter().all(|kernel| kernel.series != **series));
+            let missing = missing
+                .map(|series| format!("there is no {series} kernel for {} in {}", arch.name(), self.path.display()));
+            self.qemu(arch).err().map(|error| error.to_string()).or(missing)
+        })
+    }
+
     /// QEMU: the machine's own, or the one that setup unpacked into this folder.
-    pub fn qemu(&self) -> Result<Command> {
-        if let Some(qemu) = which("qemu-system-x86_64") {
+    pub fn qemu(&self, arch: Arch) -> Result<Command> {
+        let name = arch.qemu();
+        if let Some(qemu) = which(name) {
             return Ok(Command::new(qemu));
         }
         let unpacked = self.path.join("qemu");
-        let binary = unpacked.join("usr/bin/qemu-system-x86_64");
+        let binary = unpacked.join("usr/bin").join(name);
         if !binary.is_file() {
-            bail!("qemu-system-x86_64 is not installed: `cargo xtask setup --for test` installs it");
+            bail!("{name} is not installed: `cargo xtask setup --for test` installs it");
         }
         // It finds its firmware relative to itself, and its libraries here.
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|dir| unpacked.join(dir));
@@ -145,13 +183,13 @@ impl VmDir {
 }
 
 /// Kernels below `dir`, laid out as `<series>/boot/vmlinuz-<release>`.
-pub fn kernels(dir: &Path) -> Vec<KernelImage> {
+pub fn kernels(arch: Arch, dir: &Path) -> Vec<KernelImage> {
     let image = |series: &str| {
         let entries = dir.join(series).join("boot").read_dir().ok()?;
         entries.flatten().find_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let release = name.strip_prefix("vmlinuz-")?.to_owned();
-            Some(KernelImage { series: series.to_owned(), release, vmlinuz: entry.path() })
+            Some(KernelImage { arch, series: series.to_owned(), release, vmlinuz: entry.path() })
         })
     };
     KERNEL_SERIES.into_iter().filter_map(image).collect()

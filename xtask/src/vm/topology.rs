@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 
+use super::Arch;
+
 /// A machine with NUMA nodes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Topology {
@@ -84,6 +86,11 @@ impl Topology {
         let pair = (from.min(to), from.max(to));
         let listed = self.distances.iter().find(|(a, b, _)| (*a, *b) == pair);
         if from == to { 10 } else { listed.map_or(20, |(_, _, distance)| *distance) }
+    }
+
+    /// QEMU's arm64 machine knows no dies.
+    pub fn runs_on(&self, arch: Arch) -> bool {
+        arch == Arch::X86_64 || !self.smp.contains("dies=")
     }
 
     pub fn memory_mib(&self) -> u32 {

@@ -308,6 +308,11 @@ impl Pages {
         Ok(pages)
     }
 
+    /// Perf events are open, and their programs set to them.
+    pub(super) const fn has_events(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// The hook for hint faults was refused, and the kernel's own counts can stand in.
     pub(super) fn wants_deltas(&self) -> bool {
         self.choice.hints_refused.is_some() && self.choice.can_use_deltas
