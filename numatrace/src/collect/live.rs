@@ -27,6 +27,7 @@ use super::{
     node_memory::NodeMemories,
     pages::Pages,
     quotas::Quotas,
+    synthetic::Producer,
     system::{self, monotonic_ns, realtime_ns},
 };
 use crate::{
@@ -220,6 +221,14 @@ impl Live {
     /// When the counters cannot be read.
     pub fn targets(&self) -> Result<u64, LoadError> {
         Ok(self.probes.counters()?.tracked)
+    }
+
+    /// The benchmarks' producer.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn producer(&mut self) -> Result<Producer, LoadError> {
+        self.probes.producer()
     }
 
     /// Why the run ended, once it has, with its last tick.

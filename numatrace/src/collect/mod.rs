@@ -21,4 +21,6 @@ mod pids;
 pub mod placement;
 mod quotas;
 pub mod rings;
+pub mod sizes;
+pub mod synthetic;
 pub mod system;

@@ -16,6 +16,7 @@ mod hostile;
 mod imports;
 mod lifetimes;
 mod loss;
+mod overload;
 mod places;
 mod recordings;
 mod refused;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         touches::CASES,
         places::CASES,
         loss::CASES,
+        overload::CASES,
         lifetimes::CASES,
         filters::CASES,
         diff::CASES,
