@@ -24,16 +24,17 @@ use crate::window::cost_factor;
 
 impl Model {
     pub(super) fn view(&self) -> Snapshot {
-        let mut threads: Vec<(u64, Thread)> = Vec::new();
+        // Large ones, and many: no more room than they need.
+        let mut threads: Vec<Thread> = Vec::with_capacity(self.table.iter().count());
         let mut sum = Sum::new(&self.table.gone);
         let mut scratch = Waits::new(COARSE);
         for thread in self.table.iter() {
             let open = thread.open_at(self.now_ns, self.before_ns);
             sum.add(thread, &open);
-            threads.push((thread.born_ns, self.thread(thread, &open, &mut scratch)));
+            threads.push(self.thread(thread, &open, &mut scratch));
         }
         // An id that was reused has several entries: the earlier owner first.
-        threads.sort_by_key(|(born, thread)| (thread.tid, *born));
+        threads.sort_unstable_by_key(|thread| (thread.tid, thread.born_ns));
         let living: HashSet<u32> =
             self.table.iter().filter(|thread| thread.end.is_none()).map(|thread| thread.tgid).collect();
         let placement = self.placements.sum(&living);
@@ -56,7 +57,7 @@ impl Model {
             sources: self.meta.sources.clone(),
             loss: self.loss.snapshot(),
             totals,
-            threads: threads.into_iter().map(|(_, thread)| thread).collect(),
+            threads,
             groups: None,
             dropped_threads: self.table.dropped,
             refused_threads: self.loss.refused().saturating_add(self.table.refused),

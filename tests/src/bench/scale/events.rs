@@ -53,8 +53,6 @@ pub enum Reader {
 /// One run, or the medians of some.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Step {
-    /// Millions of records a second that were asked for; none: as many as there can be.
-    pub asked: Option<f64>,
     /// Millions a second that were wanted.
     pub wanted: f64,
     /// Of these, taken.
@@ -132,7 +130,6 @@ fn medians(rounds: usize, asked: Option<f64>, time: Duration, reader: Reader) ->
     let runs = (0..rounds).map(|_| one(asked, time, reader)).collect::<Result<Vec<_>>>()?;
     let of = |part: fn(&Step) -> f64| median(runs.iter().map(part).collect());
     Ok(Step {
-        asked,
         wanted: of(|step| step.wanted),
         received: of(|step| step.received),
         lost: runs.iter().map(|step| step.lost).sum(),
@@ -158,7 +155,6 @@ fn one(asked: Option<f64>, time: Duration, reader: Reader) -> Result<Step> {
     let millions = |records: u64| records as f64 / seconds / 1e6;
     let cores = |time: Duration| time.as_secs_f64() / seconds;
     Ok(Step {
-        asked,
         wanted: millions(produced.wanted),
         received: millions(received),
         lost,
