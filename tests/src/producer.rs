@@ -50,8 +50,6 @@ pub struct Rate {
 pub struct Produced {
     /// Turns that were to be written: what the probes must have counted as wanted.
     pub wanted: u64,
-    /// Of these, those that found a place.
-    pub written: u64,
     /// CPU time of the threads that had them written.
     pub cpu: Duration,
     /// How long it took.
@@ -98,7 +96,6 @@ pub fn produce(producer: &Producer, rate: Rate) -> Result<Produced> {
     })?;
     Ok(parts.into_iter().fold(Produced::default(), |sum, part| Produced {
         wanted: sum.wanted + part.wanted,
-        written: sum.written + part.written,
         cpu: sum.cpu + part.cpu,
         time: sum.time.max(part.time),
     }))
@@ -127,7 +124,7 @@ fn on(cpu: usize, index: u32, producer: &Producer, rate: Rate) -> io::Result<Pro
         while due > 0 {
             // At most a burst.
             let count = due.min(SYNTHETIC_BURST.into()) as u32;
-            done.written += u64::from(producer.write(Turns { first: done.wanted, count, threads, first_tid })?);
+            producer.write(Turns { first: done.wanted, count, threads, first_tid })?;
             done.wanted += u64::from(count);
             due -= u64::from(count);
         }

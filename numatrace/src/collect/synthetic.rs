@@ -62,12 +62,11 @@ impl Producer {
         program.try_clone().map(|program| Producer(Arc::new(program))).map_err(|error| failed(error.to_string()))
     }
 
-    /// Writes turns into the lane of the CPU that this thread runs on. Returns how many went in: the others were lost, and
-    /// counted.
+    /// Writes turns into the lane of the CPU that this thread runs on. Those that find no place are lost, and counted.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn write(&self, turns: Turns) -> io::Result<u32> {
+    pub fn write(&self, turns: Turns) -> io::Result<()> {
         let arguments = [turns.first, turns.count.into(), turns.threads.into(), turns.first_tid.into()];
         let mut attr = RunAttr {
             // Descriptors are not negative.
@@ -78,6 +77,6 @@ impl Producer {
         };
         // SAFETY: arguments that live across the call, as long as it is told; the kernel writes into `attr` alone.
         let done = unsafe { libc::syscall(libc::SYS_bpf, TEST_RUN, &raw mut attr, mem::size_of::<RunAttr>()) };
-        if done == 0 { Ok(attr.returned) } else { Err(io::Error::last_os_error()) }
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
