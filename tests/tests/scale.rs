@@ -264,7 +264,8 @@ fn memory_is_bounded_however_many_threads() {
         mib(many)
     );
     assert!(engine <= 64 * MIB, "{} MiB of 10,000 threads", engine / MIB);
-    assert!(with_dashboard <= 64 * MIB, "{} MiB of 10,000 threads, with the dashboard", with_dashboard / MIB);
+    // Its history keeps three snapshots at least, however large, and there are the numbers of the window.
+    assert!(with_dashboard <= 3 * 64 * MIB, "{} MiB of 10,000 threads, with the dashboard", with_dashboard / MIB);
     assert!(many <= 5 * 64 * MIB, "{} MiB of 50,000 threads", many / MIB);
 }
 
