@@ -16,6 +16,9 @@ pub const MAX_RINGS: usize = 64;
 /// In [`CpuRings`]: this CPU has no ring.
 pub const NO_RING: u8 = u8::MAX;
 
+/// Turns that one run of the benchmarks' producer writes at most.
+pub const SYNTHETIC_BURST: u32 = 128;
+
 /// The ring each CPU writes to.
 pub type CpuRings = [u8; MAX_CPUS];
 

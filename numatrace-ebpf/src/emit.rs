@@ -18,7 +18,7 @@ use aya_ebpf::{
 };
 use numatrace_common::abi::Slice;
 use numatrace_common::config::{CpuCounters, CpuRings, LaneEnds, MAX_CPUS, MAX_RINGS, NO_RING};
-use numatrace_common::{shed, wait::TaskState};
+use numatrace_common::shed;
 
 use crate::{
     kernel::config,
@@ -125,18 +125,25 @@ pub fn emit_steady<T: Copy + 'static>(
     None
 }
 
+/// Which turn.
+#[derive(Clone, Copy)]
+pub struct TurnOf {
+    pub tid: u32,
+    pub seq: u32,
+}
+
 /// Counts a turn and the wait before it, and writes its record, which is made in place, into the lane. Only from
 /// `sched_switch`: interrupts are off. A CPU without a lane (one that came online later) writes into the ring. Where user space
 /// asked for fewer records, those of most turns are not wanted.
 #[inline(always)]
-pub fn emit_turn(cpu: u32, task: &TaskState, waited: bool, record: impl Fn() -> Slice) -> bool {
+pub fn emit_turn(cpu: u32, turn: TurnOf, waited: bool, wait_ns: u64, record: impl Fn() -> Slice) -> bool {
     let counters = counters(cpu);
-    count_turn(Path::Hot, counters, waited, task.wait_ns);
+    count_turn(Path::Hot, counters, waited, wait_ns);
     let ends = LANE_ENDS.get_ptr_mut(cpu);
     if let Some(ends) = ends {
         // SAFETY: a member of a map's value, which user space writes.
         let mask = unsafe { ptr::read_volatile(&raw const (*ends).shed_mask) };
-        if mask != 0 && !shed::keeps(task.tid, task.seq, mask as u32) {
+        if mask != 0 && !shed::keeps(turn.tid, turn.seq, mask as u32) {
             // SAFETY: a member of a live static.
             add(Path::Hot, unsafe { &raw mut (*counters).shed }, 1);
             return true;

@@ -36,6 +36,7 @@ mod sched_waking;
 mod shared;
 mod state;
 mod sums;
+mod synthetic;
 mod task_numa_fault;
 mod task_record;
 mod task_rename;

@@ -16,7 +16,7 @@ use numatrace_common::{
 };
 
 use crate::{
-    emit::{emit, emit_in_place, emit_last_turn, emit_turn},
+    emit::{TurnOf, emit, emit_in_place, emit_last_turn, emit_turn},
     kernel::{Access, Btf, Raw, Task, config, now, this_cpu},
     shared::Path,
     state, sums, task_record,
@@ -97,7 +97,7 @@ fn leave<A: Access>(preempt: bool, prev: Task<A>, next: Task<A>, task: &mut Task
         let written = if how.dead() {
             emit_last_turn(Path::Hot, cpu, turn.waited(), task.wait_ns, record)
         } else {
-            emit_turn(cpu, task, turn.waited(), record)
+            emit_turn(cpu, TurnOf { tid: task.tid, seq: task.seq }, turn.waited(), task.wait_ns, record)
         };
         if !written {
             task.lost = task.lost.wrapping_add(1);

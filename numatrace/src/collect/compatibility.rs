@@ -14,6 +14,7 @@ use numatrace_common::sums::counting;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    MaxOverhead,
     btf::{self, KernelBtf},
     hooks::Flavour,
     load::{self, LoadError, Plan, Probes, chain, refusal},
@@ -105,6 +106,7 @@ fn plans(machine: &Machine) -> Vec<(&'static str, Plan)> {
     let pages = |source, hints| PagePlan { source, hints, samples_per_second: 1, stacks: true, counts_only: false };
     let cgroup = |v1| Filter::Cgroup { id: 1, v1, path: "/".into() };
     let base = Plan {
+        max_overhead: MaxOverhead::Off,
         filter: Filter::Processes(Vec::new()),
         filter_ids: machine.ids(),
         machine: machine.clone(),

@@ -29,6 +29,7 @@ use super::{
     quotas::Quotas,
     self_cost::Meter,
     shedder::{LOOK_NS, MaxOverhead, Rung, Seen, Shedder},
+    synthetic::Producer,
     system::{self, monotonic_ns, realtime_ns},
 };
 use crate::{
@@ -226,6 +227,14 @@ impl Live {
     /// When the counters cannot be read.
     pub fn targets(&self) -> Result<u64, LoadError> {
         Ok(self.probes.counters()?.tracked)
+    }
+
+    /// The benchmarks' producer.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn producer(&mut self) -> Result<Producer, LoadError> {
+        self.probes.producer()
     }
 
     /// Why the run ended, once it has, with its last tick.

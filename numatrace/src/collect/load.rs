@@ -11,21 +11,21 @@ use aya::{
     },
 };
 use numatrace_common::clock::Clock;
-use numatrace_common::config::{
-    Config, CpuCounters, CpuRings, MAX_CELLS, MAX_CPUS, MAX_RINGS, NO_RING, TouchCounters, filter, throttle,
-};
+use numatrace_common::config::{Config, CpuCounters, MAX_CELLS, MAX_CPUS, TouchCounters, filter, throttle};
 use numatrace_common::sums::{CpuPlace, MAX_GROUPS, NO_PLACE, counting};
 use thiserror::Error;
 
 use super::{
     btf::{self, BtfError, KernelBtf},
     hooks::{Flavour, HOOKS, Hook, ITERATOR, WAKING},
-    lanes::{self, Ends, Lane},
+    lanes::{Ends, Lane},
     maps, offsets,
     pages::{self, PagePlan, Pages},
     pids::Pids,
     rings::{self, Ring, RingError},
     shedder::MaxOverhead,
+    sizes::{self, Group, Sizes},
+    synthetic::Producer,
     system,
 };
 use crate::{
@@ -294,14 +294,12 @@ fn attempt(
     flavour: Flavour,
     hints_refused: Option<String>,
 ) -> Result<(Probes, Vec<Ring>), LoadError> {
-    let groups = ring_groups(topology);
-    let lanes = groups.iter().map(|group| group.online.len()).max().unwrap_or(1);
-    let lane_slots = lanes::slots(plan.ring_bytes, lanes);
+    let Sizes { groups, lane_slots, .. } = Sizes::of(topology, plan.ring_bytes);
     let (mut config, features) = configuration(plan, kernel, lane_slots)?;
     let choice = pages::Choice::make(plan.pages, kernel, &config.offsets, hints_refused);
     choice.configure(&mut config, topology);
     let places = pages::Globals::of(topology);
-    let cpu_rings = assign_rings(&groups);
+    let cpu_rings = sizes::cpu_rings(&groups);
     let raw_tasks = if flavour == Flavour::RawTp { plan.max_tasks } else { 1 };
     let counts = plan.counting != counting::OFF;
     let (groups_most, cpus) = if counts { (MAX_GROUPS, cpu_slots(topology)) } else { (1, 1) };
@@ -411,37 +409,6 @@ fn cpu_places(topology: &Topology) -> Vec<PodPlace> {
         }
     }
     places
-}
-
-/// CPUs that share a ring and a drain thread.
-struct Group {
-    /// All of them, whether online or not.
-    cpus: Vec<u32>,
-    /// Those that get a lane: the ones that are online. One that comes later writes its turns into the ring.
-    online: Vec<u32>,
-}
-
-/// The groups of CPUs, at most [`MAX_RINGS`]: beyond that, neighbours share.
-fn ring_groups(topology: &Topology) -> Vec<Group> {
-    let mut groups = topology.ring_groups();
-    while groups.len() > MAX_RINGS {
-        let Some(last) = groups.pop() else { break };
-        if let Some(into) = groups.last_mut() {
-            into.extend(last);
-        }
-    }
-    let lives = |cpu: &u32| (*cpu as usize) < MAX_CPUS && topology.cpu(*cpu).is_some_and(|cpu| cpu.online);
-    groups.into_iter().map(|cpus| Group { online: cpus.iter().copied().filter(lives).collect(), cpus }).collect()
-}
-
-fn assign_rings(groups: &[Group]) -> CpuRings {
-    let mut rings = [NO_RING; MAX_CPUS];
-    for (index, group) in groups.iter().enumerate() {
-        for cpu in &group.cpus {
-            rings[(*cpu as usize).min(MAX_CPUS - 1)] = index as u8;
-        }
-    }
-    rings
 }
 
 fn fill_targets(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), LoadError> {
@@ -687,6 +654,14 @@ impl Probes {
         }
         let no_cell = shared.touches.iter().map(|of_cpu| of_cpu.no_cell).sum();
         Ok(KernelCounters { sum, tracked: shared.tracked, no_cell })
+    }
+
+    /// Loads the benchmarks' producer.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn producer(&mut self) -> Result<Producer, LoadError> {
+        Producer::load(&mut self.ebpf)
     }
 
     /// Takes a map out of the object, to be read without it.

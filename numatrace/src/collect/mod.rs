@@ -24,6 +24,8 @@ mod quotas;
 pub mod rings;
 mod self_cost;
 mod shedder;
+pub mod sizes;
+pub mod synthetic;
 pub mod system;
 
 pub use shedder::MaxOverhead;

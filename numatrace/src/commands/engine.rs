@@ -17,6 +17,7 @@ use numatrace_common::sums::counting;
 use crate::{
     cli::{self, Hooks, RunArgs, TraceArgs},
     collect::{
+        MaxOverhead,
         hooks::Flavour,
         live::{End, Live, Pace},
         load::{DEFAULT_MAX_TASKS, Plan},
@@ -86,7 +87,12 @@ impl Setup<'_> {
 
     /// What this run needs once it is attached.
     pub fn needs(&self) -> Needs {
-        Needs { frames: self.trace.page_source != cli::PageSource::Off, command: self.linger, ..Needs::default() }
+        Needs {
+            frames: self.trace.page_source != cli::PageSource::Off,
+            statistics: matches!(self.trace.max_overhead, Some(MaxOverhead::Share(_))),
+            command: self.linger,
+            ..Needs::default()
+        }
     }
 
     fn plan(&self) -> Plan {

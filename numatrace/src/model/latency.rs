@@ -1,8 +1,7 @@
 //! Distributions of run-queue latency.
 //!
-//! A thread's two histograms have one significant digit from 1 us to 137 s, 1.7 KB each, and are allocated with
-//! its first wait of that kind. Those over all threads have three digits from 1 ns, 0.2 MB each. Longer waits fall
-//! into the last bucket; the largest wait itself is kept exactly.
+//! A thread's two have one significant digit from 1 us to 137 s, and are kept as `buckets.rs` says. Those over all threads
+//! have three digits from 1 ns, 0.2 MB each. Longer waits fall into the last bucket; the largest wait itself is kept exactly.
 
 use hdrhistogram::{Counter, Histogram};
 use numatrace_common::abi::slice_flags;
@@ -80,6 +79,23 @@ impl<C: Counter> Waits<C> {
         if self.histogram.is_some() {
             self.record_seldom(wait_ns, times);
         }
+    }
+
+    /// Adds waits of one length, whose longest is told with [`Waits::longest`].
+    pub(super) fn record_many(&mut self, wait_ns: u64, count: C) {
+        let Fineness { lowest_ns, digits } = self.fineness;
+        if self.histogram.is_none() {
+            // The bounds are constants that hdrhistogram accepts.
+            self.histogram = Histogram::new_with_bounds(lowest_ns, LONGEST_NS, digits).ok();
+        }
+        if let Some(histogram) = &mut self.histogram {
+            histogram.saturating_record_n(wait_ns, count);
+        }
+    }
+
+    /// Some wait was as long as this.
+    pub(super) fn longest(&mut self, wait_ns: u64) {
+        self.max_ns = self.max_ns.max(wait_ns);
     }
 
     /// Forgets everything and keeps the memory.

@@ -7,8 +7,8 @@
 //! Threads that run or wait are told by Totals on every tick; one that is not told any more lost its last records,
 //! and what it does is unknown from then on.
 //!
-//! Memory is bounded by [`Limits`]: a thread costs about 1.6 KB, 1.7 KB for each kind of wait it had (see
-//! `latency.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for
+//! Memory is bounded by [`Limits`]: a thread costs about 1.4 KB, 8 bytes for each bucket that a wait of it fell into (see
+//! `buckets.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for
 //! wakers and for culprits, 10 bytes for each CPU it ran on, 76 bytes for each pair of nodes between which it touched pages,
 //! 64 places of 64 bytes that it touched them from (see `pages.rs`), and 160 bytes where it lived when a recording began in
 //! the middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups and the names of places
@@ -17,6 +17,7 @@
 
 mod active;
 mod attributes;
+mod buckets;
 mod cgroups;
 mod containers;
 mod latency;

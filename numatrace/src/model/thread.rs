@@ -24,8 +24,9 @@ use numatrace_common::wait::phase;
 
 use self::base::Base;
 use super::attributes::Attributes;
+use super::buckets::Buckets;
 use super::cgroups::Membership;
-use super::latency::{COARSE, WaitKind, Waits};
+use super::latency::WaitKind;
 use super::names::Comm;
 use super::numbers::{Numbers, Places, Sums};
 use super::track::{OpenTurn, Track};
@@ -110,8 +111,8 @@ pub(super) struct Tracked {
     pub(super) numbers: Numbers,
     /// Where it ran lately.
     pub(super) track: Track,
-    pub(super) wakeup: Waits<u32>,
-    pub(super) preempted: Waits<u32>,
+    pub(super) wakeup: Buckets,
+    pub(super) preempted: Buckets,
     /// The sums include every turn up to this one.
     covered: u32,
     /// The newest turn that is known of.
@@ -146,8 +147,8 @@ impl Tracked {
             asked: [0; 2],
             numbers: Numbers::default(),
             track: Track::new(trace_ns),
-            wakeup: Waits::new(COARSE),
-            preempted: Waits::new(COARSE),
+            wakeup: Buckets::default(),
+            preempted: Buckets::default(),
             covered: 0,
             latest: 0,
             last_turn: Sums::default(),

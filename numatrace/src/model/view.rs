@@ -24,16 +24,17 @@ use crate::window::cost_factor;
 
 impl Model {
     pub(super) fn view(&self) -> Snapshot {
-        let mut threads: Vec<(u64, Thread)> = Vec::new();
+        // Large ones, and many: no more room than they need.
+        let mut threads: Vec<Thread> = Vec::with_capacity(self.table.iter().count());
         let mut sum = Sum::new(&self.table.gone);
-        let mut both = Waits::new(COARSE);
+        let mut scratch = Waits::new(COARSE);
         for thread in self.table.iter() {
             let open = thread.open_at(self.now_ns, self.before_ns);
             sum.add(thread, &open);
-            threads.push((thread.born_ns, self.thread(thread, &open, &mut both)));
+            threads.push(self.thread(thread, &open, &mut scratch));
         }
         // An id that was reused has several entries: the earlier owner first.
-        threads.sort_by_key(|(born, thread)| (thread.tid, *born));
+        threads.sort_unstable_by_key(|thread| (thread.tid, thread.born_ns));
         let living: HashSet<u32> =
             self.table.iter().filter(|thread| thread.end.is_none()).map(|thread| thread.tgid).collect();
         let placement = self.placements.sum(&living);
@@ -57,7 +58,7 @@ impl Model {
             loss: self.loss.snapshot(),
             self_cost: self.self_costs.view(),
             totals,
-            threads: threads.into_iter().map(|(_, thread)| thread).collect(),
+            threads,
             groups: None,
             dropped_threads: self.table.dropped,
             refused_threads: self.loss.refused().saturating_add(self.table.refused),
@@ -73,16 +74,13 @@ impl Model {
         }
     }
 
-    fn thread(&self, thread: &Tracked, open: &OpenTime, both: &mut Waits<u32>) -> Thread {
+    fn thread(&self, thread: &Tracked, open: &OpenTime, scratch: &mut Waits<u32>) -> Thread {
         let numbers = &thread.numbers;
         let mut residency: BTreeMap<u16, u64> = numbers.residency.iter().collect();
         self.add_open_turn(&mut residency, thread, open);
-        both.clear();
-        both.add(&thread.wakeup);
-        both.add(&thread.preempted);
         let sums = numbers.sums;
         let stats = ThreadStats {
-            runq: run_queue(&sums, &thread.wakeup, &thread.preempted, both),
+            runq: run_queue_of(thread, &sums, scratch),
             wakers: self.wakers(numbers.wakers.iter()),
             waited_behind: self.culprits(numbers.culprits.iter()),
             ..self.stats(numbers, &sums, open, &residency)
@@ -382,12 +380,17 @@ fn locations(places: &TopPlaces) -> Vec<Location> {
     told.collect()
 }
 
-fn run_queue<C: hdrhistogram::Counter>(
-    sums: &Sums,
-    wakeup: &Waits<C>,
-    preempted: &Waits<C>,
-    both: &Waits<C>,
-) -> RunQueue {
+/// Of one thread.
+fn run_queue_of(thread: &Tracked, sums: &Sums, scratch: &mut Waits<u32>) -> RunQueue {
+    let wakeup = thread.wakeup.latency(sums.wakeup_count, sums.wakeup_ns, scratch);
+    let preempted = thread.preempted.latency(sums.preempted_count, sums.preempted_ns, scratch);
+    // The latter are still in it.
+    thread.wakeup.add_to(scratch);
+    let all = scratch.latency(sums.wakeup_count.saturating_add(sums.preempted_count), sums.latency_ns());
+    RunQueue { wakeup, preempted, all, unthrottled: None }
+}
+
+fn run_queue(sums: &Sums, wakeup: &Waits<u64>, preempted: &Waits<u64>, both: &Waits<u64>) -> RunQueue {
     RunQueue {
         wakeup: wakeup.latency(sums.wakeup_count, sums.wakeup_ns),
         preempted: preempted.latency(sums.preempted_count, sums.preempted_ns),

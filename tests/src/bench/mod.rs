@@ -12,6 +12,7 @@ mod frame;
 mod ftrace;
 mod load;
 mod recording;
+mod scale;
 mod serve;
 mod table;
 mod touches;
@@ -34,17 +35,19 @@ struct Options {
     records: usize,
     seconds: u64,
     switches: u64,
+    plot: bool,
 }
 
 const USAGE: &str = "\
-usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [SECTION]...
-sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording, export, serve [all]
+usage: bench [--rounds N] [--loops N] [--millis T] [--records N] [--seconds T] [--plot] [SECTION]...
+sections: pipe, costs, saturated, touches, decode, frame, dashboard, recording, export, serve, scale [all]
   --rounds N    rounds of each configuration [7]
   --loops N     round trips of the pipe benchmark [200000]
   --millis T    length of a run under full load [3000]
   --records N   records of the decoder's benchmark [4000000]
   --seconds T   how long the dashboard is looked at [20]
-  --switches N  least switches that reports of recordings are over [2000000]";
+  --switches N  least switches that reports of recordings are over [2000000]
+  --plot        the section scale draws its curves: docs/pictures/scale-*.svg";
 
 /// Runs what `args` ask for; everything without.
 ///
@@ -55,10 +58,21 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
     if args.next_if(|word| word == usage::TELL).is_some() {
         return usage::run_and_tell(args);
     }
-    let mut options =
-        Options { rounds: 7, loops: 200_000, millis: 3_000, records: 4_000_000, seconds: 20, switches: 2_000_000 };
+    let mut options = Options {
+        rounds: 7,
+        loops: 200_000,
+        millis: 3_000,
+        records: 4_000_000,
+        seconds: 20,
+        switches: 2_000_000,
+        plot: false,
+    };
     let mut sections = Vec::new();
     while let Some(arg) = args.next() {
+        if arg == "--plot" {
+            options.plot = true;
+            continue;
+        }
         let mut number = || args.next().and_then(|value| value.parse::<u32>().ok()).filter(|value| *value > 0);
         match (arg.as_str(), arg.starts_with("--").then(&mut number).flatten()) {
             ("--rounds", Some(value)) => options.rounds = value as usize,
@@ -69,7 +83,7 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
             ("--switches", Some(value)) => options.switches = value.into(),
             (
                 "pipe" | "costs" | "saturated" | "touches" | "decode" | "frame" | "dashboard" | "recording" | "export"
-                | "serve",
+                | "serve" | "scale",
                 _,
             ) => {
                 sections.push(arg);
@@ -77,7 +91,7 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
             _ => bail!("'{arg}' makes no sense\n{USAGE}"),
         }
     }
-    let wanted = |name: &str| sections.is_empty() || sections.iter().any(|section| section == name);
+    let wanted = |name: &str| sections.is_empty() && !options.plot || sections.iter().any(|section| section == name);
     println!("{}\n", machine());
     if wanted("pipe") {
         pipe(&options)?;
@@ -109,6 +123,9 @@ pub fn main(args: impl Iterator<Item = String>) -> Result<()> {
     if wanted("export") {
         recording::export::run(options.rounds.div_ceil(2), options.loops)?;
     }
+    if wanted("scale") || options.plot {
+        scale::run(options.rounds.div_ceil(2), u64::from(options.millis).div_ceil(1_000), options.plot)?;
+    }
     if wanted("serve") {
         serve(&options)?;
         serve::threads()?;
@@ -128,7 +145,7 @@ fn serve(options: &Options) -> Result<()> {
 }
 
 /// Kernel, CPUs, and what they are called.
-fn machine() -> String {
+pub(super) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -18,6 +18,7 @@ mod imports;
 mod kernel;
 mod lifetimes;
 mod loss;
+mod overload;
 mod places;
 mod pressure;
 mod recordings;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         self_cost::CASES,
         pressure::CASES,
         surroundings::CASES,
+        overload::CASES,
         lifetimes::CASES,
         filters::CASES,
         diff::CASES,

@@ -1,0 +1,279 @@
+//! A machine of 512 CPUs and 16 nodes, and 50,000 threads on it: what numatrace would make for it, what it shows, and the memory that it
+//! takes.
+
+use std::sync::Arc;
+
+use numatrace::{
+    collect::sizes::Sizes,
+    model::{Limits, Meta, Model, Pages, Waiting},
+    report,
+    snapshot::{Snapshot, Target},
+    source::{
+        Source as _, SourceStatus, apply,
+        script::{Comm, Doing, KernelEvent as E, Script, Setup},
+    },
+    topology::Topology,
+    tui::{UiMessage, state::Key},
+};
+use numatrace_common::config::MAX_RINGS;
+use numatrace_tests::{
+    heap::{self, Counting},
+    machine512::Machine512,
+    screens::{app, screen, show},
+};
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+const MIB: usize = 1 << 20;
+/// Least room between two things that happen.
+const STEP: u64 = 100;
+const FIRST: u32 = 100_000;
+
+#[test]
+fn rings_lanes_and_drain_threads_are_those_of_the_machine() {
+    let topology = Machine512::topology();
+    let sizes = Sizes::of(&topology, 4 << 20);
+    // Two for each node of 32 CPUs, with the CPUs of that node alone at home.
+    assert_eq!((sizes.groups.len(), sizes.lanes()), (32, 512));
+    assert!(sizes.groups.len() <= MAX_RINGS);
+    let mut all = Vec::new();
+    for group in &sizes.groups {
+        assert_eq!((group.cpus.len(), &group.cpus), (16, &group.online));
+        let node = topology.node_of(group.cpus[0]);
+        assert!(node.is_some() && group.cpus.iter().all(|cpu| topology.node_of(*cpu) == node), "{group:?}");
+        all.extend_from_slice(&group.cpus);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..512).collect::<Vec<u32>>(), "each CPU is in one");
+    // 512 KiB a lane: 8 ms of a CPU that does nothing but switch. 384 MiB in all, and 2 GiB without real-time priority.
+    assert_eq!((sizes.lane_slots, sizes.bytes()), (8_192, 384 << 20));
+    assert_eq!(Sizes::of(&topology, 32 << 20).bytes(), 2 << 30);
+}
+
+/// Every thread is woken, waits, runs on a CPU of its own choice, is preempted, waits, runs on and sleeps; every tenth moves to the
+/// next node.
+struct Machine {
+    topology: Topology,
+    threads: u32,
+    at: u64,
+    turn: u32,
+}
+
+impl Machine {
+    fn new(threads: u32) -> Machine {
+        Machine { topology: Machine512::topology(), threads, at: 0, turn: 0 }
+    }
+
+    fn setup(&self) -> Setup {
+        let groups = Sizes::of(&self.topology, 4 << 20).groups;
+        let rings = groups.into_iter().map(|group| group.cpus.into_iter().map(|cpu| cpu as u16).collect()).collect();
+        Setup { rings, ring_bytes: None, start_ns: 1_000_000, start_wall_ns: 1_700_000_000_000_000_000 }
+    }
+
+    fn model(&self) -> Model {
+        let meta = Meta {
+            host: self.topology.host("6.12.9", "x86_64"),
+            target: Target { kind: "all".into(), label: "the machine".into(), ..Target::default() },
+            start_ns: 1_000_000,
+            start_wall_ns: 1_700_000_000_000_000_000,
+            pages: Pages::ALL,
+            waits: Waiting::ALL,
+            ..Meta::default()
+        };
+        Model::new(meta, self.topology.clone(), Limits::default())
+    }
+
+    fn next(&mut self) -> u64 {
+        self.at += STEP;
+        self.at
+    }
+
+    fn attach(&mut self, events: &mut Vec<E>) {
+        for n in 0..self.threads {
+            let comm = Some(Comm::Text(format!("worker-{}", n % 1_000)));
+            let (tid, tgid) = (FIRST + n, Some(FIRST + n / 64 * 64));
+            let (state, at) = (Doing::Blocked, self.next());
+            events.push(E::Attach { at, tid, tgid, comm, state, cpu: 0, queued_for: 0, start: None });
+        }
+        self.tick(events);
+    }
+
+    fn tick(&mut self, events: &mut Vec<E>) {
+        let at = self.next();
+        events.push(E::Tick { at, totals: true });
+    }
+
+    /// One turn of everybody, and a tick.
+    fn round(&mut self, events: &mut Vec<E>) {
+        self.turn += 1;
+        for n in 0..self.threads {
+            let tid = FIRST + n;
+            let home = |turn: u32| {
+                let moves = if n % 10 == 0 { turn } else { 0 };
+                ((n + moves * Machine512::OF_NODE) % Machine512::CPUS) as u16
+            };
+            let (before, cpu) = (home(self.turn - 1), home(self.turn));
+            if before != cpu && self.turn > 1 {
+                let at = self.next();
+                let (by, by_cpu) = (0, before);
+                let (state, on_rq) = (0x200, 0);
+                events.push(E::Migrate {
+                    at,
+                    tid,
+                    from: before,
+                    to: cpu,
+                    state,
+                    on_rq,
+                    by,
+                    by_cpu,
+                    stopper: false,
+                    offline: false,
+                });
+            }
+            let switch = |at, prev, next, prev_state, preempt| E::Switch {
+                at,
+                cpu,
+                prev,
+                next,
+                prev_state,
+                state_now: None,
+                preempt,
+            };
+            events.push(E::Waking { at: self.next(), tid, by: FIRST + (n + 7) % self.threads });
+            events.push(E::Wakeup { at: self.next(), tid, cpu });
+            self.at += u64::from(n % 50) * 1_000;
+            events.push(switch(self.next(), 0, tid, 0, false));
+            events.push(switch(self.next(), tid, 0, 0, true));
+            self.at += u64::from(n % 30) * 2_000;
+            events.push(switch(self.next(), 0, tid, 0, false));
+            events.push(switch(self.next(), tid, 0, 1, false));
+        }
+        self.tick(events);
+    }
+}
+
+/// Plays so many rounds; `each` sees every tick.
+fn play(machine: &mut Machine, rounds: u32, mut each: impl FnMut(&Model)) -> Model {
+    let mut events = Vec::new();
+    machine.attach(&mut events);
+    (0..rounds).for_each(|_| machine.round(&mut events));
+    let mut script = Script::new(machine.setup(), events);
+    let mut model = machine.model();
+    while script.next_batch(&mut |record| apply(record, &mut model)).expect("a possible script") == SourceStatus::More {
+        each(&model);
+    }
+    model
+}
+
+#[test]
+fn fifty_thousand_threads_are_reported_and_shown() {
+    const THREADS: u32 = 50_000;
+    let mut machine = Machine::new(THREADS);
+    let mut snapshots: Vec<Snapshot> = Vec::new();
+    play(&mut machine, 2, |model| snapshots.push(model.snapshot()));
+    let last = snapshots.last().expect("ticks");
+    assert_eq!((last.threads.len(), last.refused_threads, last.dropped_threads), (THREADS as usize, 0, 0));
+    assert_eq!((last.host.cpus, last.host.nodes.len()), (512, 16));
+    let rounds = 2 * u64::from(THREADS);
+    assert_eq!((last.totals.runq.wakeup.count, last.totals.runq.preempted.count), (rounds, rounds));
+    assert_eq!((last.totals.switches.voluntary, last.totals.switches.involuntary), (rounds, rounds));
+    // Every tenth went to the next node, once.
+    let moved = u64::from(THREADS / 10);
+    let matrix = &last.matrices.migrations;
+    assert!(matrix.len() == 16 && matrix.iter().all(|row| row.len() == 16));
+    for (from, row) in matrix.iter().enumerate() {
+        for (to, count) in row.iter().enumerate() {
+            assert_eq!(*count > 0, to == (from + 1) % 16, "{from} to {to}: {count}");
+        }
+    }
+    assert_eq!((matrix.iter().flatten().sum::<u64>(), last.totals.migrations.cross_node), (moved, moved));
+    let mut json = Vec::new();
+    report::json::write(last, &mut json).expect("memory");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["threads"].as_array().map(Vec::len), Some(THREADS as usize));
+    assert_eq!(json["matrices"]["migrations"].as_array().map(Vec::len), Some(16));
+    for (width, height) in [(80, 24), (200, 60)] {
+        let mut app = app(width, height);
+        snapshots.iter().for_each(|snapshot| show(&mut app, snapshot.clone()));
+        for key in ['1', '2', '4', '5', '6'] {
+            app.press(Key::Char(key));
+            let text = screen(&mut app, width, height);
+            assert_eq!(text.lines().count(), usize::from(height), "{width}x{height}, tab {key}");
+            assert!(
+                text.lines().filter(|line| !line.trim().is_empty()).count() > 8,
+                "{width}x{height}, tab {key}:\n{text}"
+            );
+            if key == '2' {
+                assert!(text.contains("worker-") && text.contains("50000"), "{text}");
+            }
+        }
+        app.press(Key::Char('2'));
+        app.press(Key::Enter);
+        assert!(screen(&mut app, width, height).contains("worker-"), "one thread");
+    }
+}
+
+/// Heap at its peak, bytes, of the model and the snapshot that is made of it at each tick, with the dashboard where it is wanted: its
+/// history, the numbers of its window, its rows. Not of the script, which stands for the kernel and is there before.
+fn peak(threads: u32, dashboard: bool) -> usize {
+    let mut machine = Machine::new(threads);
+    let mut events = Vec::new();
+    machine.attach(&mut events);
+    (0..3).for_each(|_| machine.round(&mut events));
+    let mut model = machine.model();
+    let mut script = Script::new(machine.setup(), events);
+    let mut app = app(200, 60);
+    let (mut peak, mut ours) = (0, 0);
+    loop {
+        // What the model takes from the script stays; what the script itself takes is its own.
+        let mut records: Vec<u8> = Vec::new();
+        let status = script.next_batch(&mut |record| records.extend_from_slice(record)).expect("a possible script");
+        let before = heap::mark();
+        let mut rest = &records[..];
+        while let Some(size) = rest.get(2..4) {
+            let (record, after) = rest.split_at(usize::from(u16::from_le_bytes([size[0], size[1]])));
+            apply(record, &mut model);
+            rest = after;
+        }
+        let snapshot = Arc::new(model.snapshot());
+        if dashboard {
+            app.tell(UiMessage::Snapshot(snapshot));
+            screen(&mut app, 200, 60);
+        } else {
+            drop(snapshot);
+        }
+        peak = peak.max(ours + heap::peak() - before);
+        ours = (ours + heap::now()).saturating_sub(before);
+        if status == SourceStatus::Ended {
+            return peak;
+        }
+    }
+}
+
+#[test]
+fn memory_is_bounded_however_many_threads() {
+    // One after the other: the allocator counts for all threads of this program.
+    let (engine, with_dashboard) = (peak(10_000, false), peak(10_000, true));
+    let many = peak(50_000, false);
+    let mib = |bytes: usize| bytes as f64 / MIB as f64;
+    println!(
+        "10,000 threads: {:.1} MiB, with the dashboard {:.1} MiB; 50,000 threads: {:.1} MiB",
+        mib(engine),
+        mib(with_dashboard),
+        mib(many)
+    );
+    assert!(engine <= 64 * MIB, "{} MiB of 10,000 threads", engine / MIB);
+    // Its history keeps three snapshots at least, however large, and there are the numbers of the window.
+    assert!(with_dashboard <= 3 * 64 * MIB, "{} MiB of 10,000 threads, with the dashboard", with_dashboard / MIB);
+    assert!(many <= 5 * 64 * MIB, "{} MiB of 50,000 threads", many / MIB);
+}
+
+#[test]
+fn threads_beyond_the_limit_are_refused_and_counted() {
+    let most = Limits::default().max_threads as u32;
+    let mut machine = Machine::new(most + 1_000);
+    let model = play(&mut machine, 0, |_| {});
+    let snapshot = model.snapshot();
+    assert_eq!((snapshot.threads.len(), snapshot.refused_threads), (most as usize, 1_000));
+}
