@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use numatrace::{
     collect::{
+        MaxOverhead,
         live::Pace,
         load::{DEFAULT_MAX_TASKS, Plan},
         pages::PagePlan,

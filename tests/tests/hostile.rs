@@ -170,10 +170,10 @@ fn every_export() {
             }
             ExportFormat::Hlog => drop(utf8(&what, to_stdout(&[]))),
             ExportFormat::Json => {
-                ["events", "threads"].iter().for_each(|table| json(&what, to_stdout(&["--table", table])))
+                ["events", "threads"].iter().for_each(|table| json(&what, to_stdout(&["--table", table])));
             }
             ExportFormat::Csv => {
-                ["events", "threads"].iter().for_each(|table| csv(&what, to_stdout(&["--table", table])))
+                ["events", "threads"].iter().for_each(|table| csv(&what, to_stdout(&["--table", table])));
             }
             ExportFormat::Folded => {
                 let text = utf8(&what, to_stdout(&["--metric", "all"]));

@@ -78,12 +78,12 @@ mod tests {
         all.extend((0..20_000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (20 + n % 40)));
         all.extend([u64::MAX, u64::MAX - 1, 1 << 63]);
         for wait_ns in all.iter().copied() {
-            let (mut few, mut full) = (Buckets::default(), Waits::new(COARSE));
+            let (mut few, mut full) = (Buckets::default(), Waits::<u32>::new(COARSE));
             few.record(wait_ns, 3);
             full.record(wait_ns, 3);
             assert_eq!(few.latency(1, 7, &mut Waits::new(COARSE)), full.latency(1, 7), "{wait_ns}");
         }
-        let (mut few, mut full) = (Buckets::default(), Waits::new(COARSE));
+        let (mut few, mut full) = (Buckets::default(), Waits::<u32>::new(COARSE));
         for wait_ns in all {
             few.record(wait_ns, 1);
             full.record(wait_ns, 1);
