@@ -516,8 +516,10 @@ pub struct LaneEnds {
     pub written: u64,
     /// `taken`, as the probes last saw it: they look only when the lane seems full.
     pub taken_seen: u64,
+    /// Turns that found no room in it.
+    pub lost: u64,
     /// Fills the cache line.
-    pub probes_line: [u64; 6],
+    pub probes_line: [u64; 5],
     /// Turns that user space has copied. User space writes it.
     pub taken: u64,
     /// Which turns get a record: the mask of [`keeps`](crate::shed::keeps). User space writes it.

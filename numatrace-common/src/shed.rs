@@ -5,10 +5,13 @@
 pub const MOST_EVERY: u32 = 64;
 
 /// Whether a turn gets a record. `mask` is one less than the number of turns for which one stands, a power of two: with 0 each
-/// does. Fibonacci hashing: the upper half of the product depends on all bits that go in.
+/// does. The mixing is that of a hash ("lowbias32" by Chris Wellons), so that turns of any rhythm are met.
 #[inline(always)]
 pub const fn keeps(tid: u32, seq: u32, mask: u32) -> bool {
-    (tid.wrapping_mul(0x85eb_ca6b).wrapping_add(seq).wrapping_mul(0x9e37_79b1) >> 16) & mask == 0
+    let mut mixed = tid.wrapping_mul(0x9e37_79b1).wrapping_add(seq);
+    mixed = (mixed ^ mixed >> 16).wrapping_mul(0x21f0_aaad);
+    mixed = (mixed ^ mixed >> 15).wrapping_mul(0x735a_2d97);
+    (mixed ^ mixed >> 15) & mask == 0
 }
 
 #[cfg(test)]
@@ -23,18 +26,35 @@ mod tests {
                     let turns = 64 * MOST_EVERY;
                     let kept = (0..turns).filter(|n| keeps(tid, first.wrapping_add(*n), every - 1)).count() as u32;
                     let wanted = turns / every;
-                    assert!(kept.abs_diff(wanted) <= wanted / 8 + 1, "{kept} of {turns}, 1 in {every}, thread {tid}");
+                    // Six standard deviations of as many coins.
+                    assert!(
+                        f64::from(kept.abs_diff(wanted)) <= 6.0 * f64::from(wanted).sqrt(),
+                        "{kept} of {turns}, 1 in {every}, thread {tid}"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn every_second_turn_is_met_as_often_as_the_others() {
-        for every in [2u32, 8, MOST_EVERY] {
-            let kept = |rest: u32| (0..100_000u32).filter(|n| n % 2 == rest && keeps(4711, *n, every - 1)).count();
-            let (even, odd) = (kept(0), kept(1));
-            assert!(even.abs_diff(odd) * 5 <= even + odd, "{even} even ones, {odd} odd ones, 1 in {every}");
+    fn turns_of_every_rhythm_are_met() {
+        for every in [2u32, 8, 32, MOST_EVERY] {
+            for period in [2u32, 3, 5, 15, 64, 360] {
+                for phase in [0, period - 1] {
+                    let turns = 10_000 * period;
+                    let of_phase = |n: &u32| n % period == phase && keeps(4711, *n, every - 1);
+                    let (kept, wanted) = ((0..turns).filter(of_phase).count() as f64, f64::from(10_000 / every));
+                    let off = (kept - wanted).abs();
+                    assert!(off <= 6.0 * wanted.sqrt(), "{kept} of {wanted}, period {period}, 1 in {every}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn no_more_threads_than_by_chance_have_no_record_at_all() {
+        let without = (1..=4000u32).filter(|tid| !(0..300).any(|seq| keeps(*tid, seq, MOST_EVERY - 1))).count();
+        // (63/64)^300 is 0.9%.
+        assert!((10..=70).contains(&without), "{without} of 4000 threads");
     }
 }

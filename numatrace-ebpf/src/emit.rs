@@ -201,6 +201,7 @@ fn write_lane(
             (*ends).taken_seen = ptr::read_volatile(&raw const (*ends).taken);
             if written.wrapping_sub((*ends).taken_seen) >= u64::from(slots) {
                 add(Path::Hot, &raw mut (*counters).lost_ring_full, 1);
+                add(Path::Hot, &raw mut (*ends).lost, 1);
                 return Some(false);
             }
         }

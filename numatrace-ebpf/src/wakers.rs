@@ -27,10 +27,16 @@ pub fn note(tid: u32, waker: u32) {
     }
 }
 
-/// Who is waking `tid`, where it is known.
+/// Who is waking `tid`, where it is known: once, since the next wakeup is another one, which `sched_waking` may not see.
 #[inline(always)]
 pub fn of(tid: u32) -> Option<u32> {
+    let cell = cell(tid)?;
     // SAFETY: as above.
-    let note = unsafe { cell(tid)?.read_volatile() };
-    if (note >> 32) as u32 == tid { Some(note as u32) } else { None }
+    let note = unsafe { cell.read_volatile() };
+    if (note >> 32) as u32 != tid {
+        return None;
+    }
+    // SAFETY: as above.
+    unsafe { cell.write_volatile(0) };
+    Some(note as u32)
 }

@@ -61,6 +61,7 @@ pub struct Produced {
 pub fn plan(ring_bytes: u32) -> Plan {
     Plan {
         max_overhead: MaxOverhead::Off,
+        statistics: false,
         filter: Filter::Comm(*b"\x01nobody at all\0\0"),
         filter_ids: Ids::Own,
         machine: Machine::this(),

@@ -40,8 +40,8 @@ pub struct Compatibility {
     pub arch: String,
     /// The probes take the scheduler's clock for the kernel's.
     pub steady_clock: bool,
-    /// The kernel can balance NUMA nodes.
-    pub balancing: bool,
+    /// The kernel balances NUMA nodes; `None` where it cannot.
+    pub balancing: Option<bool>,
     /// By what is configured, and by the way in which hooks are attached.
     pub cases: Vec<Case>,
     /// Programs of the object that are attached in no case, and why not.
@@ -95,18 +95,22 @@ pub fn examine(topology: &Topology, machine: &Machine) -> Result<Compatibility, 
         kernel: release,
         arch,
         steady_clock: system::clock_is_steady(),
-        balancing: machine.path("/proc/sys/kernel/numa_balancing").exists(),
+        balancing: std::fs::read_to_string(machine.path("/proc/sys/kernel/numa_balancing"))
+            .ok()
+            .map(|on| on.trim() != "0"),
         cases,
         unused,
     })
 }
 
-/// Configurations that reach every value of those constants of which programs depend, and every source that can be asked for.
+/// Configurations that reach every value of those constants of which programs depend, but for the steadiness of the clock, which is
+/// this machine's, and every source that can be asked for.
 fn plans(machine: &Machine) -> Vec<(&'static str, Plan)> {
     let pages = |source, hints| PagePlan { source, hints, samples_per_second: 1, stacks: true, counts_only: false };
     let cgroup = |v1| Filter::Cgroup { id: 1, v1, path: "/".into() };
     let base = Plan {
         max_overhead: MaxOverhead::Off,
+        statistics: false,
         filter: Filter::Processes(Vec::new()),
         filter_ids: machine.ids(),
         machine: machine.clone(),
@@ -275,15 +279,26 @@ impl Compatibility {
     /// What would have to be the same for two runs to have the same result, apart from the kernel's patch level.
     pub fn conditions(&self) -> String {
         let series: Vec<&str> = self.kernel.split(['.', '-', '+']).take(2).collect();
-        let clock = if self.steady_clock { "a steady clock" } else { "a clock that is not steady" };
-        let balancing = if self.balancing { "with NUMA balancing" } else { "without NUMA balancing" };
-        format!("Linux {} on {}, {clock}, {balancing}", series.join("."), self.arch)
+        let balancing = match self.balancing {
+            None => "without NUMA balancing",
+            Some(false) => "NUMA balancing off",
+            Some(true) => "NUMA balancing on",
+        };
+        format!("Linux {} on {}, {balancing}", series.join("."), self.arch)
     }
 
     /// The same without what differs between two builds of one kernel series: its release, and how much there was to verify.
     pub fn comparable(&self) -> Compatibility {
         let mut plain = self.clone();
         plain.kernel = String::new();
+        // An emulated one is steady in some boots, in others not.
+        plain.steady_clock = false;
+        for reason in plain.unused.values_mut() {
+            // The kernel's words, and those of the library that asked it, change.
+            if let Some(end) = reason.find("refused: ") {
+                reason.truncate(end + "refused".len());
+            }
+        }
         for program in plain.cases.iter_mut().flat_map(|case| case.programs.values_mut()) {
             program.instructions = None;
         }

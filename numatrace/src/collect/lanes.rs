@@ -83,6 +83,11 @@ impl Ends {
         }
     }
 
+    /// Turns that found no room in the lane of their CPU.
+    pub fn lost(&self) -> u64 {
+        (0..MAX_CPUS as u32).map(|cpu| self.count(cpu, mem::offset_of!(LaneEnds, lost)).load(Ordering::Relaxed)).sum()
+    }
+
     fn count(&self, cpu: u32, offset: usize) -> &AtomicU64 {
         let place = (cpu as usize).min(MAX_CPUS - 1) * size_of::<LaneEnds>() + offset;
         // SAFETY: in bounds of the mapping and aligned to 8; the probes and this program write whole words.

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use numatrace_common::abi::{Attributes, COMM_LEN, Counters, SelfCost, Task, Tick, kind, shed_flags, task_event};
+use numatrace_common::abi::{Attributes, COMM_LEN, Counters, Task, Tick, kind, task_event};
 use zerocopy::IntoBytes;
 
 use super::{
@@ -25,10 +25,9 @@ use super::{
     load::{self, LoadError, Plan, Probes},
     namespace_ids::NamespaceIds,
     node_memory::NodeMemories,
+    own::Own,
     pages::Pages,
     quotas::Quotas,
-    self_cost::Meter,
-    shedder::{LOOK_NS, MaxOverhead, Rung, Seen, Shedder},
     synthetic::Producer,
     system::{self, monotonic_ns, realtime_ns},
 };
@@ -156,14 +155,16 @@ impl Live {
             first.iter().for_each(|tid| quotas.begin(*tid, &mut cgroups));
         }
         let start_ns = monotonic_ns();
-        let (own, source) = Own::start(start_ns, plan.max_overhead, topology, &probes);
+        let (own, first, source) = Own::start(start_ns, plan, topology, &probes);
         sources.push(source);
         probes.visit_tasks()?;
         let next_tick = start_ns + pace.interval();
+        let mut merger = Merger::new(lanes, REORDER_WINDOW_NS, MERGE_BYTES);
+        merger.push(lanes - 1, first.as_bytes());
         Ok(Live {
             probes,
             drains,
-            merger: Merger::new(lanes, REORDER_WINDOW_NS, MERGE_BYTES),
+            merger,
             own_lane: lanes - 1,
             pace,
             stop,
@@ -350,13 +351,13 @@ impl Live {
         self.push_counters()?;
         self.visit_tasks()?;
         self.push_pages(false)?;
-        self.push_own()?;
+        self.push_own(true)?;
         self.push_tick()
     }
 
-    /// What numatrace itself takes, and leaves out from now on, as a record.
-    fn push_own(&mut self) -> Result<(), LoadError> {
-        let record = self.own.look(&mut self.probes, self.drains.fullest())?;
+    /// What numatrace itself takes, and leaves out from now on, as a record; with `decide` that is decided anew where it is due.
+    fn push_own(&mut self, decide: bool) -> Result<(), LoadError> {
+        let record = self.own.look(&mut self.probes, self.drains.fullest(), decide)?;
         self.merger.push(self.own_lane, record.as_bytes());
         Ok(())
     }
@@ -455,6 +456,8 @@ impl Live {
     fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), LoadError> {
         // The last thing that is known of open turns and waits is what they were before this.
         self.push_counters()?;
+        let Live { probes, merger, own_lane, .. } = self;
+        probes.pages.end_gaps(&mut |record| merger.push(*own_lane, record));
         self.probes.detach();
         // Where the kernel has no such call (nohz_full), that the counters stand still has to do.
         system::wait_for_probes();
@@ -492,7 +495,7 @@ impl Live {
         if !ticked && !self.last_words_said {
             self.last_words_said = true;
             self.push_pages(true)?;
-            self.push_own()?;
+            self.push_own(false)?;
             self.push_tick()?;
         } else if self.last_words_said && self.merger.held_bytes() == 0 {
             self.end = Some(end);
@@ -536,96 +539,15 @@ impl Live {
             self.drains.look();
         }
         self.own.meter.cycle(now, &self.probes);
+        if self.own.is_due(now) {
+            self.push_own(true)?;
+        }
         self.gather(self.patience(now));
         let Live { probes, merger, drains, own_lane, .. } = self;
         let ticked = merger.drain_while(drains.seen_until(), to_tick(&mut probes.pages, sink)).is_break();
         probes.pages.cycle(&mut |record| merger.push(*own_lane, record));
         self.pending_ticks -= u32::from(ticked).min(self.pending_ticks);
         Ok(ticked)
-    }
-}
-
-/// What numatrace itself takes, and what it leaves out for that.
-struct Own {
-    meter: Meter,
-    shedder: Shedder,
-    rung: Rung,
-    looked_ns: u64,
-    /// Wanted and lost when it was decided last.
-    before: (u64, u64),
-    overhead: f64,
-}
-
-impl Own {
-    fn start(now: u64, limit: MaxOverhead, topology: &Topology, probes: &Probes) -> (Own, SourceInfo) {
-        let cpus = topology.cpus.iter().filter(|cpu| cpu.online).count();
-        let (meter, source) = Meter::start(now, cpus, matches!(limit, MaxOverhead::Share(_)), probes);
-        let own =
-            Own { meter, shedder: Shedder::new(limit), rung: Rung::ALL, looked_ns: now, before: (0, 0), overhead: 0.0 };
-        (own, source)
-    }
-
-    /// What was taken so far; decides anew what to leave out where that is due.
-    fn look(&mut self, probes: &mut Probes, ring_fill: u32) -> Result<SelfCost, LoadError> {
-        let now = monotonic_ns();
-        let taken = self.meter.taken(now, probes);
-        let counted = probes.counters()?.sum;
-        if now >= self.looked_ns + LOOK_NS {
-            self.looked_ns = now;
-            self.overhead = self.meter.share_since(now, &taken);
-            let lost = counted.lost_ring_full + counted.lost_no_ring;
-            let (wanted_before, lost_before) = std::mem::replace(&mut self.before, (counted.wanted, lost));
-            let seen = Seen {
-                overhead: self.overhead,
-                wanted: counted.wanted.saturating_sub(wanted_before),
-                lost: lost.saturating_sub(lost_before),
-            };
-            let rung = self.shedder.look(seen);
-            self.go_to(rung, probes)?;
-        }
-        let ppm = |share: f64| (share * 1e6) as u32;
-        Ok(SelfCost {
-            // What comes later stands for as many turns as it says.
-            header: SelfCost::header(monotonic_ns(), 0, 0),
-            cpu_ns: taken.cpu_ns,
-            probes_ns: taken.probes_ns,
-            window_ns: taken.window_ns,
-            memory_bytes: taken.memory_bytes,
-            shed: counted.shed,
-            ring_fill,
-            every: self.rung.every,
-            overhead_ppm: ppm(self.overhead),
-            max_overhead_ppm: self.shedder.limit().map_or(0, ppm),
-            flags: self.flags(),
-        })
-    }
-
-    fn go_to(&mut self, rung: Rung, probes: &mut Probes) -> Result<(), LoadError> {
-        if rung.every != self.rung.every {
-            probes.keep_one_in(rung.every);
-        }
-        if rung.no_samples != self.rung.no_samples {
-            probes.pages.set_lean(rung.no_samples)?;
-        }
-        if rung.no_wakers != self.rung.no_wakers {
-            probes.watch_wakers(!rung.no_wakers);
-        }
-        if rung.no_touches != self.rung.no_touches {
-            probes.pages.pause_touches(rung.no_touches);
-        }
-        self.rung = rung;
-        Ok(())
-    }
-
-    fn flags(&self) -> u64 {
-        let bits = [
-            (self.rung.no_samples, shed_flags::SAMPLES),
-            (self.rung.no_wakers, shed_flags::WAKERS),
-            (self.rung.no_touches, shed_flags::TOUCHES),
-            (self.shedder.is_not_held(), shed_flags::NOT_HELD),
-            (self.shedder.is_for_loss(), shed_flags::FOR_LOSS),
-        ];
-        bits.iter().filter(|(is_set, _)| *is_set).fold(0, |flags, (_, bit)| flags | bit)
     }
 }
 

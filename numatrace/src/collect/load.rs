@@ -63,6 +63,8 @@ pub struct Plan {
     pub max_tasks: u32,
     /// What the cost of tracing is to stay below.
     pub max_overhead: MaxOverhead,
+    /// The right to switch the kernel's statistics of programs on is kept for as long as it runs.
+    pub statistics: bool,
     /// Find out who wakes whom.
     pub wakers: bool,
     /// Find out who ran instead.
@@ -685,6 +687,11 @@ impl Probes {
         u64::try_from(times.sum::<u128>()).unwrap_or(u64::MAX)
     }
 
+    /// Turns that found no room in the lane of their CPU.
+    pub(super) fn turns_lost(&self) -> u64 {
+        self.ends.as_ref().map_or(0, Ends::lost)
+    }
+
     /// From now on one turn in `every`, a power of two, gets a record.
     pub(super) fn keep_one_in(&self, every: u32) {
         if let Some(ends) = &self.ends {
@@ -692,19 +699,23 @@ impl Probes {
         }
     }
 
+    /// The hook that finds out who wakes whom is attached.
+    pub(super) fn has_wakers(&self) -> bool {
+        self.links.0.iter().any(|(tracepoint, _)| *tracepoint == WAKING)
+    }
+
     /// Detaches the hook that finds out who wakes whom, or attaches it again where it was attached when tracing began. Says
     /// whether it is attached now.
     pub(super) fn watch_wakers(&mut self, watch: bool) -> bool {
-        let is_on = |links: &Links| links.0.iter().any(|(tracepoint, _)| *tracepoint == WAKING);
         if !watch {
             self.links.0.retain(|(tracepoint, _)| *tracepoint != WAKING);
-        } else if !is_on(&self.links)
+        } else if !self.has_wakers()
             && let Some(hook) = HOOKS.iter().find(|hook| hook.tracepoint == WAKING)
             && let Ok(link) = attach(&mut self.ebpf, hook, self.flavour)
         {
             self.links.0.push((hook.tracepoint, link));
         }
-        is_on(&self.links)
+        self.has_wakers()
     }
 
     /// Detaches every hook; the task iterator and the counters still work.

@@ -17,6 +17,7 @@ mod maps;
 mod namespace_ids;
 mod node_memory;
 pub mod offsets;
+mod own;
 pub mod pages;
 mod pids;
 pub mod placement;

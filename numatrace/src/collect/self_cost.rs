@@ -14,9 +14,12 @@ use super::{
 };
 use crate::snapshot::{Source, SourceState, sources};
 
-/// How long the kernel is asked to keep statistics, and how often: where the cost has a limit, and else.
+/// How long the kernel is asked to keep statistics, at least.
 const WINDOW_NS: u64 = 50_000_000;
+/// Time from one such stretch to the next, at least, and in how many times its length; it doubles with each up to the last, but for
+/// where the cost has a limit.
 const EVERY_NS: (u64, u64) = (1_000_000_000, 10_000_000_000);
+const PART: u64 = 20;
 /// Whether it does so anyway.
 const ENABLED: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
@@ -53,6 +56,8 @@ pub(super) struct Taken {
 /// See the module.
 pub(super) struct Meter {
     statistics: Statistics,
+    /// Longest time between two stretches.
+    most_every_ns: u64,
     /// CPUs of the machine.
     cpus: u64,
     /// Time in the programs so far, and up to when that goes.
@@ -66,22 +71,27 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// From `now` on; `limited` where the cost is to stay below something. Also what is to be said about it.
-    pub(super) fn start(now: u64, cpus: usize, limited: bool, probes: &Probes) -> (Meter, Source) {
-        let every_ns = if limited { EVERY_NS.0 } else { EVERY_NS.1 };
+    /// From `now` on; `limited` where the cost is to stay below something, `stays` where the right to ask for statistics does. Also
+    /// what is to be said about it.
+    pub(super) fn start(now: u64, cpus: usize, limited: bool, stays: bool, probes: &Probes) -> (Meter, Source) {
+        let most_every_ns = if limited { EVERY_NS.0 } else { EVERY_NS.1 };
         let source = |state, reason: Option<String>| Source { name: sources::SELF[0].into(), state, reason };
         let always = fs::read(ENABLED).is_ok_and(|value| value.starts_with(b"1"));
         let (statistics, source) = if always {
             (Statistics::Always, source(SourceState::On, None))
+        } else if !stays {
+            let reason = "CAP_SYS_ADMIN, which statistics of programs need, is given up with --page-source off and no limit to hold: give --max-overhead, or set kernel.bpf_stats_enabled=1, to know the time in numatrace's own programs";
+            (Statistics::Off, source(SourceState::Off, Some(reason.into())))
         } else {
             match enable_stats(Stats::RunTime) {
                 Ok(open) => {
                     let reason = format!(
-                        "the kernel keeps statistics of programs for {} ms in {} s: time in numatrace's own programs is an estimate from these",
+                        "the kernel keeps statistics of programs for some {} ms every {} s, more often at first: time in numatrace's own programs is an estimate from these",
                         WINDOW_NS / 1_000_000,
-                        every_ns / 1_000_000_000
+                        most_every_ns / 1_000_000_000
                     );
-                    let window = Statistics::Window { every_ns, open, since: now, probes_ns: probes.probes_ns() };
+                    let first = probes.probes_ns();
+                    let window = Statistics::Window { every_ns: EVERY_NS.0, open, since: now, probes_ns: first };
                     (window, source(SourceState::Sampled, Some(reason)))
                 }
                 Err(error) => {
@@ -95,6 +105,7 @@ impl Meter {
         };
         let meter = Meter {
             statistics,
+            most_every_ns,
             cpus: cpus.max(1) as u64,
             probes_ns: 0.0,
             until: now,
@@ -112,13 +123,17 @@ impl Meter {
                 let after = probes.probes_ns();
                 drop(open);
                 self.measured(now, now - since, after.saturating_sub(probes_ns));
-                Statistics::Windows { every_ns, next_ns: since + every_ns.max(WINDOW_NS * 20) }
+                let took = now - since;
+                // Never in step with what comes once a second: a part of the time that it took comes on top.
+                let pause = every_ns.max(took * PART) + (took % WINDOW_NS) * 2;
+                let every_ns = (every_ns * 2).min(self.most_every_ns);
+                Statistics::Windows { every_ns, next_ns: since + pause }
             }
             Statistics::Windows { every_ns, next_ns } if now >= next_ns => match enable_stats(Stats::RunTime) {
                 Ok(open) => Statistics::Window { every_ns, open, since: now, probes_ns: probes.probes_ns() },
                 // Rights can be given up: from here on it is not known.
                 Err(_) => {
-                    self.window_ns = 0;
+                    (self.window_ns, self.share) = (0, 0.0);
                     Statistics::Off
                 }
             },
@@ -147,8 +162,9 @@ impl Meter {
     /// What was taken up to `now`.
     pub(super) fn taken(&mut self, now: u64, probes: &Probes) -> Taken {
         if let Statistics::Always = self.statistics {
-            (self.probes_ns, self.window_ns) =
-                (probes.probes_ns() as f64, self.window_ns + (now - self.until.min(now)));
+            // Programs that are unloaded have no statistics any more.
+            self.probes_ns = self.probes_ns.max(probes.probes_ns() as f64);
+            self.window_ns += now.saturating_sub(self.until);
             self.until = now;
         } else {
             self.go_on(now);

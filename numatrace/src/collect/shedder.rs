@@ -63,9 +63,9 @@ const fn rung(at: usize) -> Rung {
 pub(super) struct Seen {
     /// Share of all CPU time of the machine that tracing took.
     pub(super) overhead: f64,
-    /// Records that the probes wanted to write.
+    /// Turns that were to have a record.
     pub(super) wanted: u64,
-    /// Of these, lost.
+    /// Of these, how many found no room.
     pub(super) lost: u64,
 }
 
@@ -117,7 +117,13 @@ impl Shedder {
             self.down((self.at + steps).min(LAST), false);
         } else if self.losing >= 2 && self.at < THINNEST {
             self.down(self.at.max(1) + 1, true);
-        } else if losing || self.at == 0 || seen.overhead > CALM * limit {
+        } else if self.at == 0 {
+            // What was a mistake long ago is none any more.
+            if self.since_back > 2 * self.patience {
+                self.patience = PATIENCE.0;
+            }
+            self.calm = 0;
+        } else if losing || seen.overhead > CALM * limit {
             self.calm = 0;
         } else {
             self.calm += 1;
@@ -126,7 +132,9 @@ impl Shedder {
                 (self.calm, self.since_back) = (0, 0);
             }
         }
-        rung(self.at)
+        let rung = rung(self.at);
+        // Samples take no room from turns.
+        Rung { no_samples: rung.no_samples && !self.for_loss, ..rung }
     }
 
     fn down(&mut self, to: usize, for_loss: bool) {
@@ -140,9 +148,9 @@ impl Shedder {
         (self.at, self.calm, self.losing, self.for_loss) = (to, 0, 0, for_loss);
     }
 
-    /// Something is left out because records were lost.
+    /// What is left out, or was left out last, is because records were lost.
     pub(super) const fn is_for_loss(&self) -> bool {
-        self.at > 0 && self.for_loss
+        self.for_loss
     }
 
     /// Everything that can be left out is, and it is still too much.

@@ -40,13 +40,13 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         filter: Filter::Processes(vec![pid]),
         filter_ids: Ids::Own,
         machine,
-        linger: false,
+        command: None,
         run: &args.run,
         trace: &args.trace,
     };
     let session = Session {
         // The workload is ended in any case.
-        needs: Needs { command: true, ..setup.needs() },
+        needs: Needs { command: Some(pid), ..setup.needs() },
         setup,
         output: &args.output,
         started: &mut || Ok(()),

@@ -155,6 +155,7 @@ fn attach(topology: &Topology, machine: &Machine) -> Result<(Flavour, Vec<Source
             ring_bytes: RING_BYTES,
             max_tasks: 1,
             max_overhead: MaxOverhead::Off,
+            statistics: false,
             wakers: true,
             culprits: true,
             pages: PagePlan {

@@ -62,7 +62,7 @@ pub struct Setup<'a> {
     /// Where /proc and /sys are.
     pub machine: Machine,
     /// The target is a command that we started: when told to stop, see it end first.
-    pub linger: bool,
+    pub command: Option<u32>,
     /// How long and how often.
     pub run: &'a RunArgs,
     /// How to trace.
@@ -81,7 +81,7 @@ impl Setup<'_> {
             interval_ns: self.interval_ns(),
             duration,
             end_with_targets: self.filter.ends(),
-            linger: self.linger.then_some(LINGER),
+            linger: self.command.map(|_| LINGER),
         }
     }
 
@@ -90,7 +90,7 @@ impl Setup<'_> {
         Needs {
             frames: self.trace.page_source != cli::PageSource::Off,
             statistics: matches!(self.trace.max_overhead, Some(MaxOverhead::Share(_))),
-            command: self.linger,
+            command: self.command,
             ..Needs::default()
         }
     }
@@ -108,6 +108,7 @@ impl Setup<'_> {
             ring_bytes,
             max_tasks: DEFAULT_MAX_TASKS,
             max_overhead: self.trace.max_overhead.unwrap_or_default(),
+            statistics: self.needs().administers(),
             wakers: !self.trace.no_wakers,
             culprits: true,
             pages: PagePlan {

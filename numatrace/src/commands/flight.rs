@@ -22,7 +22,7 @@ use crate::{
         create::NewFile,
         flight::{Done, Flight},
     },
-    rights::{self, FileRights, Role},
+    rights::{self, Role},
     snapshot::Snapshot,
     text,
     trigger::{Interval, Trigger},
@@ -46,12 +46,12 @@ use super::{
 pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     let mut traced = Traced::find(&args.filter, &args.roots, Stdio::Inherited)?;
     let place = Place::of(&args.file.output);
+    let setup = traced.setup(&args.run, &args.trace);
+    rights::begin(setup.needs());
     try_place(&place)?;
     let stop = interrupt::catch()?;
     let wanted = interrupt::catch_usr1()?;
-    let setup = traced.setup(&args.run, &args.trace);
     let pace = setup.pace(args.run.duration);
-    rights::begin(setup.needs());
     let mut engine: Engine<Model> = Engine::start(&setup, pace, &stop)?;
     let head = engine.head(args.file.anonymize);
     let last_ns = u64::try_from(last.as_nanos()).unwrap_or(u64::MAX);
@@ -62,7 +62,7 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
         args,
         place,
         // A command that was started has the terminal.
-        enter: if args.file.quiet || setup.linger { None } else { Enter::of_terminal() },
+        enter: if args.file.quiet || setup.command.is_some() { None } else { Enter::of_terminal() },
         wanted,
         asked: None,
         writing: None,
@@ -83,12 +83,11 @@ pub fn run(args: &RecordArgs, last: Duration) -> anyhow::Result<ExitCode> {
     Ok(if recorder.failed > 0 { ExitCode::FAILURE } else { code })
 }
 
-/// That no file can be made there is better known now than when one is wanted, and when it is, we are the user who called sudo.
+/// That no file can be made there is better known now than when one is wanted, with the rights that are left then.
 fn try_place(place: &Place) -> anyhow::Result<()> {
-    let user = rights::who();
-    let _rights = user.as_ref().map(|user| FileRights::of(user.uid, user.gid, &user.groups));
-    let tried = new_file(&place.named(&format!("test-{}", std::process::id())), false);
-    let whose = user.as_ref().map(|user| format!("as user id {}, who called sudo", user.uid));
+    let path = place.named(&format!("test-{}", std::process::id()));
+    let tried = rights::with_those_of(Role::Write, move || new_file(&path, false))?;
+    let whose = rights::who().map(|user| format!("as user id {}, who called sudo", user.uid));
     match (tried, whose) {
         (Err(error), Some(whose)) => Err(error.context(whose)),
         (tried, _) => tried.map(drop),

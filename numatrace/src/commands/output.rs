@@ -14,7 +14,7 @@ use clap::ColorChoice;
 
 use crate::{
     report::{SortKey, text::TextOptions},
-    rights::{self, FileRights},
+    rights::{self, Role},
     text,
 };
 
@@ -137,8 +137,8 @@ impl OutputFile {
                 // First all of it, so that what was there is lost to no half report.
                 let mut text = Vec::new();
                 write(&mut text)
-                    .and_then(|()| Ok(over.file.set_len(0)?))
                     .and_then(|()| Ok(over.file.write_all(&text)?))
+                    .and_then(|()| Ok(over.file.set_len(text.len() as u64)?))
                     .and_then(|()| Ok(over.file.sync_all()?))
                     .with_context(|| cannot_write(&over.path))?;
                 over.new = false;
@@ -150,14 +150,13 @@ impl OutputFile {
 
 /// A new file, made by whom we become, so that it is theirs and they can put it in place of `path`. `None` where they may not.
 fn create(path: &Path, temporary: &Path) -> io::Result<Option<File>> {
-    let Some(user) = rights::who() else {
-        return File::options().write(true).create_new(true).open(temporary).map(Some);
-    };
-    if is_anothers(path, user.uid) {
+    // SAFETY: no preconditions.
+    let uid = rights::who().map_or_else(|| unsafe { libc::geteuid() }, |user| user.uid);
+    if is_anothers(path, uid) {
         return Ok(None);
     }
-    let _rights = FileRights::of(user.uid, user.gid, &user.groups);
-    match File::options().write(true).create_new(true).open(temporary) {
+    let temporary = temporary.to_owned();
+    match rights::with_those_of(Role::Write, move || File::options().write(true).create_new(true).open(temporary))? {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         other => other.map(Some),
     }

@@ -82,6 +82,7 @@ impl Session<'_> {
     /// One sentence about what could not be done; nothing stays attached.
     pub fn run(self) -> anyhow::Result<()> {
         let interactive = self.config.is_some();
+        rights::begin(self.needs);
         let file = OutputFile::open(self.output.output.as_deref())?;
         let stop = if interactive { Arc::default() } else { super::interrupt::catch()? };
         let duration = self.setup.run.duration.or(if interactive { None } else { self.default_duration });
@@ -92,7 +93,6 @@ impl Session<'_> {
         let interval_ns = Arc::clone(&pace.interval_ns);
         let json = self.output.format == Some(Format::Json);
         let slow = self.output.slower_than.map(|threshold| SlowWaits::new(threshold, json, &self.setup.machine));
-        rights::begin(self.needs);
         let mut engine: Engine = Engine::start(&self.setup, pace, &stop)?;
         engine.slow = slow;
         (self.started)()?;

@@ -64,7 +64,7 @@ impl Traced {
             filter,
             filter_ids,
             machine: self.machine.clone(),
-            linger: self.command.is_some(),
+            command: self.command.as_ref().map(Launched::pid),
             run,
             trace,
         }

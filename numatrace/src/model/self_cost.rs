@@ -56,6 +56,11 @@ impl SelfCosts {
         u64::from(self.last.every.clamp(1, MOST_EVERY))
     }
 
+    /// Turns were left out, at some time.
+    pub(super) const fn has_left_out(&self) -> bool {
+        self.last.shed > 0
+    }
+
     /// Sums only grow; what is older than what is known changes nothing.
     pub(super) fn take(&mut self, record: &abi::SelfCost) {
         let Some(base) = &self.base else {

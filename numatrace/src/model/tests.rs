@@ -612,3 +612,34 @@ fn the_expected_remote_share_is_where_it_ran_against_where_memory_lies() {
     let gaps: Vec<_> = snapshot.gaps.iter().map(|gap| (gap.cpu, gap.start_ns, gap.end_ns)).collect();
     assert_eq!(gaps, [(1, 20, 60)]);
 }
+
+/// Everything that comes from records counts for the turns that have none; sums and counts are what the kernel's totals say.
+#[test]
+fn a_record_stands_for_as_many_turns_as_was_said() {
+    let cost = |ts, every, shed| {
+        let header = abi::SelfCost::header(ts, 0, 0);
+        Event::SelfCost(abi::SelfCost { header, every, shed, ..abi::SelfCost::default() })
+    };
+    let mut model = model(Limits::default());
+    model.apply(&task(task_event::SEEN, 7, 1000, 5));
+    model.apply(&cost(1000, 1, 0));
+    let woken = |seq, ts| Slice { waker: 3, prev: 9, prev_ran: 1, wait_ns: 2048, ..slice(seq, ts) };
+    model.apply(&Event::Slice(woken(1, 1100)));
+    model.apply(&cost(1200, 8, 0));
+    model.apply(&Event::Slice(woken(4, 1300)));
+    // The last turn of a thread always has a record of its own.
+    let last = Slice { flags: slice_flags::WAIT_WAKEUP | slice_flags::OUT_DEAD, ..woken(10, 1400) };
+    model.apply(&Event::Slice(last));
+    model.apply(&Event::Totals(Totals { wakeup_ns: 20_480, ..totals(10, 10, 1400, phase::BLOCKED, 1400) }));
+    model.apply(&cost(1500, 8, 8));
+    model.apply(&tick(1500));
+    let snapshot = model.snapshot();
+    let stats = &snapshot.threads[0].stats;
+    let counted = |latency: &crate::snapshot::Latency| latency.buckets.iter().map(|(_, count)| *count).sum::<u64>();
+    assert_eq!((stats.wakers[0].count, stats.waited_behind[0].count), (10, 10));
+    assert_eq!((counted(&stats.runq.wakeup), counted(&snapshot.totals.runq.all)), (10, 10));
+    assert_eq!((stats.runq.wakeup.count, stats.cpu_ns), (10, 300));
+    // Held to what is known.
+    assert_eq!((stats.residency_ns.iter().sum::<u64>(), stats.waited_behind[0].total_ns), (300, 10 * 1024));
+    assert_eq!(snapshot.self_cost.map(|cost| (cost.shed.every, cost.shed.turns)), Some((8, 8)));
+}

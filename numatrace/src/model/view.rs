@@ -15,9 +15,9 @@ use super::quotas::tally;
 use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
-    Causes, Culprit, Latency, LocalRemote, Location, MAX_CULPRITS, MAX_LOCATIONS, MAX_WAKERS, Matrices, Migrations,
-    RunQueue, SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches, TrackSlot,
-    Waker,
+    Behind, Causes, Culprit, Latency, LocalRemote, Location, MAX_CULPRITS, MAX_LOCATIONS, MAX_WAKERS, Matrices,
+    Migrations, RunQueue, SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches,
+    TrackSlot, Waker,
 };
 use crate::units::{Pid, Tid};
 use crate::window::cost_factor;
@@ -78,6 +78,7 @@ impl Model {
         let numbers = &thread.numbers;
         let mut residency: BTreeMap<u16, u64> = numbers.residency.iter().collect();
         self.add_open_turn(&mut residency, thread, open);
+        self.hold_to(&mut residency, numbers.sums.cpu_ns.saturating_add(open.cpu_ns));
         let sums = numbers.sums;
         let stats = ThreadStats {
             runq: run_queue_of(thread, &sums, scratch),
@@ -110,6 +111,7 @@ impl Model {
         for thread in self.table.iter() {
             self.add_open_turn(&mut residency, thread, &thread.open_at(self.now_ns, self.before_ns));
         }
+        self.hold_to(&mut residency, sum.numbers.sums.cpu_ns.saturating_add(sum.open.cpu_ns));
         // Of each thread with the placement of its process, weighted by its time on CPU.
         let (mut remote, mut all) = (0.0, 0.0);
         for thread in self.table.iter() {
@@ -166,7 +168,7 @@ impl Model {
             throttled_wait_ns: measured
                 .throttled
                 .then(|| sums.throttled_ns.saturating_add(open.throttled_ns).min(wait_ns)),
-            behind: measured.owners.then_some(numbers.behind),
+            behind: measured.owners.then(|| self.at_most(numbers.behind, sums, open)),
             preempted_by: measured.owners.then_some(numbers.preempted_by),
             blocked_ns: sums.blocked_ns.saturating_add(open.blocked_ns),
             waiting_now_ns: open.waiting_now_ns,
@@ -258,6 +260,27 @@ impl Model {
             let ns = residency.entry(thread.cpu).or_default();
             *ns = ns.saturating_add(open.cpu_ns);
         }
+    }
+
+    /// Where turns have no record, time by CPU is an estimate: it is held to the time that is known, as far as there are records at all.
+    fn hold_to(&self, residency: &mut BTreeMap<u16, u64>, cpu_ns: u64) {
+        let estimated = residency.values().fold(0u64, |sum, ns| sum.saturating_add(*ns));
+        if estimated == 0 || !self.self_costs.has_left_out() {
+            return;
+        }
+        let scaled = |ns: u64| u128::from(ns) * u128::from(cpu_ns) / u128::from(estimated);
+        residency.values_mut().for_each(|ns| *ns = u64::try_from(scaled(*ns)).unwrap_or(u64::MAX));
+    }
+
+    /// The same of time that was waited while others ran: no more than was waited.
+    fn at_most(&self, behind: Behind, sums: &Sums, open: &OpenTime) -> Behind {
+        let waited = sums.latency_ns().saturating_add(sums.cut_wait_ns).saturating_add(open.wait_ns);
+        let estimated = behind.own_ns.saturating_add(behind.others_ns);
+        if estimated <= waited || !self.self_costs.has_left_out() {
+            return behind;
+        }
+        let scaled = |ns: u64| (u128::from(ns) * u128::from(waited) / u128::from(estimated)) as u64;
+        Behind { own_ns: scaled(behind.own_ns), others_ns: scaled(behind.others_ns) }
     }
 
     fn track(&self, thread: &Tracked, open: &OpenTime) -> Vec<TrackSlot> {

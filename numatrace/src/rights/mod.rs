@@ -32,9 +32,16 @@ pub struct Needs {
     /// The kernel's statistics of programs are switched on and off, which asks for CAP_SYS_ADMIN.
     pub statistics: bool,
     /// A process that was started here is ended here, whoever it has become.
-    pub command: bool,
+    pub command: Option<u32>,
     /// TLS keys and passwords, which may be for root alone, are read again when they change.
     pub web_config: bool,
+}
+
+impl Needs {
+    /// CAP_SYS_ADMIN stays with the engine, where it is there.
+    pub const fn administers(&self) -> bool {
+        self.frames || self.statistics
+    }
 }
 
 /// What a thread does from now on.
@@ -77,10 +84,10 @@ impl Role {
                 Capability::CAP_DAC_READ_SEARCH,
             ],
         };
-        if self == Role::Engine && (needs.frames || needs.statistics) {
+        if self == Role::Engine && needs.administers() {
             keeps.push(Capability::CAP_SYS_ADMIN);
         }
-        if matches!(self, Role::Engine | Role::Render) && needs.command {
+        if matches!(self, Role::Engine | Role::Render) && needs.command.is_some() {
             keeps.push(Capability::CAP_KILL);
         }
         if self == Role::Http && needs.web_config {
@@ -162,11 +169,11 @@ pub fn settle(role: Role) -> Result<(), RightsError> {
 /// When new privileges cannot be ruled out.
 pub fn confine(role: Role) -> Result<(), RightsError> {
     credentials::no_new_privileges()?;
-    filter(role, false);
+    filter(role, None);
     Ok(())
 }
 
-fn filter(role: Role, kill: bool) {
+fn filter(role: Role, kill: Option<u32>) {
     let done = match role {
         Role::Drain => seccomp::drain(),
         Role::Render => seccomp::render(kill),
@@ -203,6 +210,15 @@ pub fn spawn<T: Send + 'static>(
     Ok(thread)
 }
 
+/// What `work` comes to with the rights that this role will have, on a thread that ends with it.
+///
+/// # Errors
+/// When there can be no thread, or it cannot give up its rights.
+pub fn with_those_of<T: Send + 'static>(role: Role, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let ended = spawn("numatrace-try", role, work)?.join();
+    ended.ok().flatten().ok_or_else(|| io::Error::other("the thread that tried it ended unexpectedly"))
+}
+
 /// Whom a command that traces would become: the invoking user, where this process is root and may become another.
 pub fn who() -> Option<User> {
     let may = |cap| caps::has_cap(None, CapSet::Permitted, cap).unwrap_or(false);
@@ -225,7 +241,7 @@ pub fn filters_allowed() -> Result<(), String> {
         let ended = thread.map_err(|error| error.to_string())?.join();
         ended.unwrap_or_else(|_| Err("the thread that tried it ended unexpectedly".into()))
     };
-    try_it(seccomp::drain).and_then(|()| try_it(|| seccomp::render(false)))
+    try_it(seccomp::drain).and_then(|()| try_it(|| seccomp::render(None)))
 }
 
 #[cfg(test)]
@@ -234,7 +250,7 @@ mod tests {
 
     #[test]
     fn only_the_engine_can_use_bpf_and_only_where_frames_are_read_administer() {
-        let all = Needs { frames: true, statistics: true, command: true, web_config: true };
+        let all = Needs { frames: true, statistics: true, command: Some(1), web_config: true };
         for role in ROLES {
             let (few, many) = (role.keeps(Needs::default()), role.keeps(all));
             let engine = role == Role::Engine;

@@ -42,6 +42,9 @@ const COMMON: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
+    // How musl ends or stops its own thread.
+    #[cfg(target_env = "musl")]
+    libc::SYS_tkill,
     libc::SYS_write,
     // Standard error, of which Rust asks so when it panics.
     libc::SYS_writev,
@@ -164,9 +167,9 @@ pub(super) fn drain() -> Result<()> {
     list.apply()
 }
 
-/// The calling thread, and those that it makes, may from now on do no more than the dashboard has to: with `kill`, end what was
-/// started.
-pub(super) fn render(kill: bool) -> Result<()> {
+/// The calling thread, and those that it makes, may from now on do no more than the dashboard has to: with `kill`, end the
+/// process of this id.
+pub(super) fn render(kill: Option<u32>) -> Result<()> {
     no_clone3()?;
     let mut list = List::default();
     list.all(COMMON);
@@ -179,12 +182,9 @@ pub(super) fn render(kill: bool) -> Result<()> {
     list.only(libc::SYS_prctl, NAMES)?;
     list.only(libc::SYS_sendto, NO_ADDRESS)?;
     list.only(libc::SYS_socketpair, UNIX)?;
-    if kill {
-        list.all(&[libc::SYS_kill]);
+    if let Some(pid) = kill {
+        list.only(libc::SYS_kill, &[&[(0, SeccompCmpOp::Eq, u64::from(pid))]])?;
     }
-    // How musl stops its own thread.
-    #[cfg(target_env = "musl")]
-    list.all(&[libc::SYS_tkill]);
     list.apply()
 }
 
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_not_listed_is_refused_and_was_not_before() {
         assert!(!refused(executable_memory()) && !refused(net::UdpSocket::bind("127.0.0.1:0")));
-        let filters: [fn() -> Result<()>; 3] = [drain, || render(false), || render(true)];
+        let filters: [fn() -> Result<()>; 3] = [drain, || render(None), || render(Some(1))];
         for filter in filters {
             assert!(
                 confined(filter, forbidden).is_none_or(|all| all == [true; 5]),
@@ -336,7 +336,7 @@ mod tests {
                 thread.map_err(|error| error.to_string()).map(thread::JoinHandle::join),
             )
         };
-        let Some((files, thread)) = confined(|| render(false), tried) else { return };
+        let Some((files, thread)) = confined(|| render(None), tried) else { return };
         assert_eq!(files, Ok(()));
         assert_eq!(thread.expect("a thread").expect("it ends"), [true; 5]);
     }

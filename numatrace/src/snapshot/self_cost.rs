@@ -64,24 +64,58 @@ impl Shed {
 }
 
 impl SelfCost {
-    /// What was taken after `before`; what is no sum is that of the end, and intervals count from `start_ns` on.
+    /// What was taken after `before`, if that was `start_ns` after the start; what is no sum is that of the end.
     pub fn since(&self, before: Option<&SelfCost>, start_ns: u64) -> SelfCost {
-        let Some(before) = before else { return self.clone() };
-        let intervals = self.shed.intervals.iter().filter(|interval| interval.end_ns > start_ns);
-        let cut = |interval: &ShedInterval| ShedInterval {
-            start_ns: interval.start_ns.saturating_sub(start_ns),
-            end_ns: interval.end_ns - start_ns,
-            ..interval.clone()
-        };
+        // Intervals are in order of time, and their sum is what was left out: so what was left out before is in the first of them.
+        let mut known = before.map_or(0, |before| before.shed.turns);
+        let left = self.shed.intervals.iter().filter_map(|interval| {
+            let of_before = interval.turns.min(known);
+            known -= of_before;
+            (interval.end_ns > start_ns).then(|| ShedInterval {
+                start_ns: interval.start_ns.saturating_sub(start_ns),
+                end_ns: interval.end_ns - start_ns,
+                turns: interval.turns - of_before,
+                ..interval.clone()
+            })
+        });
+        let less = |now: u64, before: Option<u64>| now.saturating_sub(before.unwrap_or(0));
         SelfCost {
-            cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),
-            probes_ns: self.probes_ns.zip(before.probes_ns).map(|(now, before)| now.saturating_sub(before)),
+            cpu_ns: less(self.cpu_ns, before.map(|before| before.cpu_ns)),
+            probes_ns: self.probes_ns.map(|now| less(now, before.and_then(|before| before.probes_ns))),
             shed: Shed {
-                turns: self.shed.turns.saturating_sub(before.shed.turns),
-                intervals: intervals.map(cut).collect(),
+                turns: less(self.shed.turns, before.map(|before| before.shed.turns)),
+                intervals: left.collect(),
                 ..self.shed.clone()
             },
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_has_the_turns_of_its_time() {
+        let interval =
+            |start_ns, end_ns, turns| ShedInterval { start_ns, end_ns, every: 4, turns, left_out: Vec::new() };
+        let at = |cpu_ns, intervals: &[ShedInterval]| SelfCost {
+            cpu_ns,
+            probes_ns: Some(cpu_ns / 2),
+            shed: Shed {
+                every: 4,
+                turns: intervals.iter().map(|interval| interval.turns).sum(),
+                intervals: intervals.to_vec(),
+                ..Shed::default()
+            },
+            ..SelfCost::default()
+        };
+        let before = at(100, &[interval(0, 10, 50), interval(20, 90, 700)]);
+        let now = at(300, &[interval(0, 10, 50), interval(20, 100, 800), interval(110, 120, 60)]);
+        let made = now.since(Some(&before), 90);
+        assert_eq!((made.cpu_ns, made.probes_ns, made.shed.turns), (200, Some(100), 160));
+        assert_eq!(made.shed.intervals, [interval(0, 10, 100), interval(20, 30, 60)]);
+        assert_eq!(now.since(None, 0), now);
     }
 }

@@ -122,6 +122,8 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         restore();
+        // A thread that panicked may not have been allowed to: nothing happens where it was.
+        let _ = disable_raw_mode();
     }
 }
 

@@ -43,7 +43,7 @@ fn last_cpu() -> Result<usize> {
 /// The CPU of busy threads goes off and comes back: they move, and every count goes on exactly.
 pub fn cpu_hotplug() -> Result<()> {
     let cpu = last_cpu()?;
-    let mut hogs = Workload::start(&["hogs", "2", "--cpu", &cpu.to_string(), "--millis", "12000"])?;
+    let mut hogs = Workload::start(&["hogs", "2", "--cpu", &cpu.to_string(), "--millis", "30000"])?;
     let tids: Vec<u32> = hogs.tids.values().copied().collect();
     let mut tracer = Tracer::start(&["--pid", &hogs.pid.to_string()])?;
     hogs.go()?;

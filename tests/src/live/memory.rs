@@ -16,12 +16,20 @@ pub fn resident(pid: u32) -> Result<u64> {
     status(pid, "VmRSS:")
 }
 
-/// The most that was ever resident, bytes.
+/// The most that was ever resident, since [`forget_peak`], bytes.
 ///
 /// # Errors
 /// When the process is gone.
 pub fn peak(pid: u32) -> Result<u64> {
     status(pid, "VmHWM:")
+}
+
+/// From now on the peak is that of what comes.
+///
+/// # Errors
+/// When the process is gone.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }
 
 fn status(pid: u32, name: &str) -> Result<u64> {

@@ -126,7 +126,12 @@ fn under_sudo() -> Result<()> {
 }
 
 fn as_root() -> Result<()> {
-    traces(Command::new(program("numatrace")?), "0")
+    let mut command = Command::new(program("numatrace")?);
+    // Whoever runs this may have called sudo.
+    ["SUDO_UID", "SUDO_GID", "SUDO_USER", "DOAS_USER", "PKEXEC_UID"].iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    traces(command, "0")
 }
 
 fn without_frames() -> Result<()> {

@@ -152,15 +152,13 @@ impl VmDir {
         })
     }
 
-    /// Why guests cannot be booted here, if so: QEMU or a kernel is missing.
-    pub fn cannot_boot(&self) -> Option<String> {
-        Arch::ALL.into_iter().find_map(|arch| {
-            let kernels = self.kernels(arch);
-            let missing = KERNEL_SERIES.iter().find(|series| kernels.iter().all(|kernel| kernel.series != **series));
-            let missing = missing
-                .map(|series| format!("there is no {series} kernel for {} in {}", arch.name(), self.path.display()));
-            self.qemu(arch).err().map(|error| error.to_string()).or(missing)
-        })
+    /// Why guests of this architecture cannot be booted here, if so: QEMU or a kernel is missing.
+    pub fn cannot_boot(&self, arch: Arch) -> Option<String> {
+        let kernels = self.kernels(arch);
+        let missing = KERNEL_SERIES.iter().find(|series| kernels.iter().all(|kernel| kernel.series != **series));
+        let missing =
+            missing.map(|series| format!("there is no {series} kernel for {} in {}", arch.name(), self.path.display()));
+        self.qemu(arch).err().map(|error| error.to_string()).or(missing)
     }
 
     /// QEMU: the machine's own, or the one that setup unpacked into this folder.

@@ -96,6 +96,7 @@ impl Counting {
             ring_bytes: 4_096,
             max_tasks: DEFAULT_MAX_TASKS,
             max_overhead: MaxOverhead::Off,
+            statistics: false,
             wakers: false,
             culprits: false,
             pages: PagePlan { samples_per_second: 0, stacks: false, counts_only: true, ..plan.pages },

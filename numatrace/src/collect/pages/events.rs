@@ -102,6 +102,17 @@ impl Events {
         }
     }
 
+    /// Those that were closed on purpose and not opened again: their lapses end now.
+    pub(super) fn end_gaps(&mut self, over: &mut dyn FnMut(Lapse)) {
+        if !self.paused {
+            return;
+        }
+        let end_ns = monotonic_ns();
+        for (cpu, start_ns) in std::mem::take(&mut self.gone) {
+            over(Lapse { cpu, start_ns, end_ns });
+        }
+    }
+
     fn open_on(&self, cpu: u32) -> io::Result<Vec<OwnedFd>> {
         self.wanted.iter().map(|(config, program)| open(*config, cpu, self.with_page, *program)).collect()
     }

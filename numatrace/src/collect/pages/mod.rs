@@ -163,6 +163,13 @@ pub struct Pages {
     pub measured: Measured,
 }
 
+fn tell_lapse(lapse: Lapse, sink: &mut dyn FnMut(&[u8])) {
+    let Lapse { cpu, start_ns, end_ns } = lapse;
+    let cpu = u16::try_from(cpu).unwrap_or(u16::MAX);
+    let header = abi::Gap::header(monotonic_ns(), cpu, 0);
+    sink(abi::Gap { header, start_ns, end_ns }.as_bytes());
+}
+
 /// Why nothing came of it: nothing else is affected.
 struct Refused(String);
 
@@ -413,11 +420,7 @@ impl Pages {
 
     fn look_at_cpus(&mut self, sink: &mut dyn FnMut(&[u8])) {
         let Some(events) = &mut self.events else { return };
-        events.look(&mut |Lapse { cpu, start_ns, end_ns }| {
-            let cpu = u16::try_from(cpu).unwrap_or(u16::MAX);
-            let header = abi::Gap::header(monotonic_ns(), cpu, 0);
-            sink(abi::Gap { header, start_ns, end_ns }.as_bytes());
-        });
+        events.look(&mut |lapse| tell_lapse(lapse, sink));
     }
 
     /// From now on nothing is sampled and nothing is scanned, or everything again.
@@ -426,6 +429,8 @@ impl Pages {
     /// When the map of how densely to sample cannot be written.
     pub(super) fn set_lean(&mut self, lean: bool) -> Result<(), LoadError> {
         self.lean = lean;
+        // No scan makes up for the time without.
+        self.scanned_ns = monotonic_ns();
         self.sample_every([1, 1])
     }
 
@@ -433,6 +438,23 @@ impl Pages {
     pub(super) fn pause_touches(&mut self, pause: bool) {
         if let Some(events) = &mut self.events {
             events.pause(pause);
+        }
+    }
+
+    /// Page faults are looked at by events that can be closed for a while.
+    pub(super) fn can_pause_touches(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// There is something that can be left out: samples, or scans.
+    pub(super) fn can_be_lean(&self) -> bool {
+        self.choice.names_places() || self.scanner.is_some()
+    }
+
+    /// The gaps that last still, up to now: tracing ends.
+    pub(super) fn end_gaps(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        if let Some(events) = &mut self.events {
+            events.end_gaps(&mut |lapse| tell_lapse(lapse, sink));
         }
     }
 
