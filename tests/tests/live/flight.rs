@@ -53,7 +53,7 @@ fn numbers() -> Result<()> {
         filter: Filter::All,
         filter_ids: Ids::Same,
         machine: Machine::this(),
-        linger: false,
+        command: None,
         run: &run,
         trace: &trace,
     };

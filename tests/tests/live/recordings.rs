@@ -90,7 +90,7 @@ fn every_tick() -> Result<()> {
         filter: Filter::All,
         filter_ids: Ids::Same,
         machine: Machine::this(),
-        linger: false,
+        command: None,
         run: &run,
         trace: &trace,
     };
