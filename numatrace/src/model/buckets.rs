@@ -1,14 +1,14 @@
 //! Distributions of one thread's waits, in as little memory as they need: the buckets of hdrhistogram with one significant digit from
 //! 1 us (`latency.rs`), but only those that have something in them, 8 bytes each. A thread's waits are in 5 to 60 of the 416 mostly.
 
-use super::latency::Waits;
+use super::latency::{LONGEST_NS, Waits};
 use crate::snapshot::Latency;
 
 /// A bucket is as wide as this, a power of two, or wider: 512 ns.
 const UNIT_SHIFT: u32 = 9;
 /// Each doubling has 16 buckets from here on: the bits of the first wide one.
 const FIRST_BITS: u32 = UNIT_SHIFT + 5;
-/// Longer waits are in the last bucket.
+/// Waits of more bits count as [`LONGEST_NS`].
 const LAST_BITS: u32 = 38;
 /// Room is made for so many buckets at a time: there are tens of thousands of these lists.
 const ROOM: usize = 4;
@@ -24,7 +24,7 @@ pub(super) struct Buckets {
 /// End of the bucket that a wait is in, in units: the first one that is not in it any more.
 #[inline]
 const fn end(wait_ns: u64) -> u32 {
-    let wait_ns = if wait_ns >> LAST_BITS != 0 { (1 << LAST_BITS) - 1 } else { wait_ns };
+    let wait_ns = if wait_ns >> LAST_BITS != 0 { LONGEST_NS } else { wait_ns };
     let bits = u64::BITS - wait_ns.leading_zeros();
     let shift = if bits > FIRST_BITS { UNIT_SHIFT + bits - FIRST_BITS } else { UNIT_SHIFT };
     ((((wait_ns >> shift) + 1) << shift) >> UNIT_SHIFT) as u32

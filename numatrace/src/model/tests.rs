@@ -640,6 +640,6 @@ fn a_record_stands_for_as_many_turns_as_was_said() {
     assert_eq!((counted(&stats.runq.wakeup), counted(&snapshot.totals.runq.all)), (10, 10));
     assert_eq!((stats.runq.wakeup.count, stats.cpu_ns), (10, 300));
     // Held to what is known.
-    assert_eq!((stats.residency_ns.iter().sum::<u64>(), stats.waited_behind[0].total_ns), (300, 10 * 1024));
+    assert_eq!((stats.residency_ns.iter().sum::<u64>(), stats.waited_behind[0].total_ns), (300, 10 * 2048));
     assert_eq!(snapshot.self_cost.map(|cost| (cost.shed.every, cost.shed.turns)), Some((8, 8)));
 }
