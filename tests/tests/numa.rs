@@ -22,7 +22,7 @@ use numatrace_tests::{
 use xtask::vm::{Arch, KERNEL_SERIES, Topology, VmDir};
 
 /// A suite takes some minutes; an emulated machine on a busy host some times that.
-const LIMIT: Duration = Duration::from_secs(1_200);
+const LIMIT: Duration = Duration::from_secs(1_500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
