@@ -38,7 +38,7 @@ impl Own {
         let first = SelfCost {
             header: SelfCost::header(now, 0, 0),
             cpu_ns: system::own_cpu_ns(),
-            memory_bytes: system::resident_bytes(),
+            memory_bytes: system::resident_bytes().unwrap_or(0),
             every: 1,
             max_overhead_ppm: shedder.limit().map_or(0, ppm),
             ..SelfCost::default()

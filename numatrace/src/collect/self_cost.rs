@@ -4,7 +4,7 @@
 //! clock for each run of each program of the machine. So it is asked for a twentieth of the time or less, and what is
 //! measured then stands for the rest. Where `kernel.bpf_stats_enabled` is on anyway, nothing is estimated.
 
-use std::{fs, mem, os::fd::OwnedFd};
+use std::{mem, os::fd::OwnedFd};
 
 use aya::sys::{Stats, enable_stats};
 
@@ -20,8 +20,6 @@ const WINDOW_NS: u64 = 50_000_000;
 /// where the cost has a limit.
 const EVERY_NS: (u64, u64) = (1_000_000_000, 10_000_000_000);
 const PART: u64 = 20;
-/// Whether it does so anyway.
-const ENABLED: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 enum Statistics {
     /// Somebody switched them on for good.
@@ -76,8 +74,7 @@ impl Meter {
     pub(super) fn start(now: u64, cpus: usize, limited: bool, stays: bool, probes: &Probes) -> (Meter, Source) {
         let most_every_ns = if limited { EVERY_NS.0 } else { EVERY_NS.1 };
         let source = |state, reason: Option<String>| Source { name: sources::SELF[0].into(), state, reason };
-        let always = fs::read(ENABLED).is_ok_and(|value| value.starts_with(b"1"));
-        let (statistics, source) = if always {
+        let (statistics, source) = if system::bpf_stats_on() {
             (Statistics::Always, source(SourceState::On, None))
         } else if !stays {
             let reason = "CAP_SYS_ADMIN, which statistics of programs need, is given up with --page-source off and no limit to hold: give --max-overhead, or set kernel.bpf_stats_enabled=1, to know the time in numatrace's own programs";
@@ -173,7 +170,7 @@ impl Meter {
             cpu_ns: system::own_cpu_ns(),
             probes_ns: self.probes_ns as u64,
             window_ns: self.window_ns,
-            memory_bytes: system::resident_bytes(),
+            memory_bytes: system::resident_bytes().unwrap_or(0),
         }
     }
 

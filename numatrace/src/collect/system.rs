@@ -19,13 +19,17 @@ pub fn own_cpu_ns() -> u64 {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// Resident memory of this process in bytes; 0 where there is no /proc.
-pub fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|pages| pages.split_whitespace().nth(1)?.parse::<u64>().ok());
+/// Whether the kernel keeps statistics of programs all the time.
+pub fn bpf_stats_on() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.trim() == "1")
+}
+
+/// Resident memory of this process in bytes; `None` where there is no /proc.
+pub fn resident_bytes() -> Option<u64> {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()?;
     // SAFETY: no preconditions.
     let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
-    pages.unwrap_or(0).saturating_mul(page)
+    Some(pages.saturating_mul(page))
 }
 
 fn clock(id: libc::clockid_t) -> u64 {

@@ -63,29 +63,17 @@ impl<C: Counter> Waits<C> {
         self.max_ns = self.max_ns.max(wait_ns);
         match &mut self.histogram {
             Some(histogram) if times == 1 => histogram.saturating_record(wait_ns),
-            _ => self.record_seldom(wait_ns, times),
-        }
-    }
-
-    #[cold]
-    fn record_seldom(&mut self, wait_ns: u64, times: u64) {
-        if let Some(histogram) = &mut self.histogram {
-            // At most 64: every counter holds that.
-            histogram.saturating_record_n(wait_ns, C::from_u64(times).unwrap_or_else(C::one));
-            return;
-        }
-        // The bounds are constants that hdrhistogram accepts: always `Some` from here on.
-        self.histogram = Histogram::new_with_bounds(self.fineness.lowest_ns, LONGEST_NS, self.fineness.digits).ok();
-        if self.histogram.is_some() {
-            self.record_seldom(wait_ns, times);
+            // At most 64 times: every counter holds that.
+            _ => self.record_many(wait_ns, C::from_u64(times).unwrap_or_else(C::one)),
         }
     }
 
     /// Adds waits of one length, whose longest is told with [`Waits::longest`].
+    #[cold]
     pub(super) fn record_many(&mut self, wait_ns: u64, count: C) {
         let Fineness { lowest_ns, digits } = self.fineness;
         if self.histogram.is_none() {
-            // The bounds are constants that hdrhistogram accepts.
+            // The bounds are constants that hdrhistogram accepts: always `Some` from here on.
             self.histogram = Histogram::new_with_bounds(lowest_ns, LONGEST_NS, digits).ok();
         }
         if let Some(histogram) = &mut self.histogram {

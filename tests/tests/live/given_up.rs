@@ -208,12 +208,7 @@ fn dashboard() -> Result<()> {
     has(&now, "numatrace-write", &[], false)?;
     has(&now, "numatrace-engin", &ENGINE, false)?;
     terminal.write_all(b"q")?;
-    let mut status = None;
-    eventually("it has ended", PATIENCE, || {
-        status = child.try_wait()?;
-        Ok(status.is_some())
-    })?;
-    ensure!(status.is_some_and(|status| status.success()), "{status:?}");
+    ends_well(&mut child)?;
     drop(terminal);
     reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
     Ok(())
@@ -343,13 +338,18 @@ fn no_rights() -> Result<()> {
     let threads = threads_of(child.id())?;
     has(&threads, "numatrace-keys", &[], true)?;
     std::io::Write::write_all(&mut terminal, b"q")?;
+    ends_well(&mut child)?;
+    drop(terminal);
+    reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
+    Ok(())
+}
+
+fn ends_well(child: &mut std::process::Child) -> Result<()> {
     let mut status = None;
     eventually("it has ended", PATIENCE, || {
         status = child.try_wait()?;
         Ok(status.is_some())
     })?;
     ensure!(status.is_some_and(|status| status.success()), "{status:?}");
-    drop(terminal);
-    reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
     Ok(())
 }

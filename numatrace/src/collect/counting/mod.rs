@@ -9,10 +9,7 @@
 
 mod groups;
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aya::maps::{Map, MapData, MapError};
 use numatrace_common::{
@@ -27,7 +24,7 @@ use super::{
     load::{self, DEFAULT_MAX_TASKS, LoadError, Plan, Probes},
     maps,
     pages::PagePlan,
-    system::realtime_ns,
+    system::{self, realtime_ns},
 };
 use crate::{
     serve::{
@@ -246,10 +243,10 @@ impl Counting {
 
     fn cost(&self, tracked: u64) -> Cost {
         let (time, runs) = self.probes.run_stats();
-        let stats = bpf_stats_on();
+        let stats = system::bpf_stats_on();
         Cost {
-            cpu_ns: own_cpu_ns(),
-            memory_bytes: own_memory_bytes().unwrap_or(0),
+            cpu_ns: system::own_cpu_ns(),
+            memory_bytes: system::resident_bytes().unwrap_or(0),
             probes_ns: stats.then(|| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
             probes_runs: stats.then_some(runs),
             maps_bytes: maps::memory_of_all().map(|maps| maps + tracked * THREAD_BYTES),
@@ -283,30 +280,4 @@ fn add_touches(numbers: &mut Numbers, key: &CellKey, more: u64) {
         }
         _ => {}
     }
-}
-
-/// Whether the kernel measures programs.
-fn bpf_stats_on() -> bool {
-    std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.trim() == "1")
-}
-
-/// CPU time of this process, user and system.
-fn own_cpu_ns() -> u64 {
-    // SAFETY: all zeroes is a valid timespec, and the call fills it.
-    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-    // SAFETY: a valid place for the time.
-    let done = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    if done != 0 {
-        return 0;
-    }
-    // Neither is negative.
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Resident memory of this process.
-fn own_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string(Path::new("/proc/self/status")).ok()?;
-    let kib: u64 =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib << 10)
 }
