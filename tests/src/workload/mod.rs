@@ -28,7 +28,7 @@ pub use self::{churn::HOSTILE_NAMES, crew::ThreadFacts, touch::Kind};
 const USAGE: &str = "\
 usage: workload [--now] COMMAND
   pingpong N --cpu A [--cpu-b B]   two threads exchange N round trips over a pair of pipes
-  pipes PAIRS --millis T           pairs of threads exchange bytes for a time, unpinned
+  pipes PAIRS --millis T [--pause US]   pairs of threads exchange bytes for a time, unpinned; --pause: after each round
   hops K --cpus A,B                a thread moves K times between two CPUs
   bounce K --nodes A,B             a thread does K round trips between a CPU of node A and one of node B
   pin --cpu C --millis T           a thread spins on one CPU

@@ -67,10 +67,12 @@ fn realtime_is_allowed() -> bool {
     std::thread::spawn(|| os::set_policy(libc::SCHED_FIFO, 1).is_ok()).join().unwrap_or(false)
 }
 
-/// Pairs of threads that ping-pong until the time is over, anywhere: saturates a machine with switches.
+/// Pairs of threads that ping-pong until the time is over, anywhere: saturates a machine with switches, or with a pause after
+/// each round makes about as many on any.
 pub fn pairs(args: &Args, crew: &mut Crew) -> io::Result<()> {
     let count = args.count().map_err(usage)?;
     let time = Duration::from_millis(args.number("millis")?);
+    let pause = args.optional("pause")?.map(Duration::from_micros);
     for pair in 0..count {
         let ((mut from_a, mut to_b), (mut from_b, mut to_a)) = (os::pipe()?, os::pipe()?);
         let stop = Arc::new(AtomicBool::new(false));
@@ -97,6 +99,7 @@ pub fn pairs(args: &Args, crew: &mut Crew) -> io::Result<()> {
                     to_b.write_all(&byte)?;
                     from_b.read_exact(&mut byte)?;
                     rounds += 1;
+                    pause.into_iter().for_each(std::thread::sleep);
                 }
                 stop.store(true, Ordering::Relaxed);
                 to_b.write_all(&byte)?;

@@ -144,7 +144,8 @@ fn files(scratch: &Path) -> Result<Vec<PathBuf>> {
 fn trigger() -> Result<()> {
     let scratch = Scratch::new("trigger")?;
     let cpu = busy_cpu()?;
-    let mut load = Workload::start(&["pipes", "4", "--millis", "15000"])?;
+    // As many switches a second all the time, however fast the machine is just then: what is held is of two seconds.
+    let mut load = Workload::start(&["pipes", "4", "--millis", "15000", "--pause", "100"])?;
     let mut long = Workload::start(&["wait-long", "--cpu", &cpu, "--millis", "1500"])?;
     let (pids, victim) = ([load.pid.to_string(), long.pid.to_string()], long.tid("victim")?);
     let flags = ["--last", "2s", "-i", "250ms", "-p", &pids[0], "-p", &pids[1], "--trigger", "runq.max>1s"];
