@@ -53,6 +53,7 @@ pub(super) fn cargo(profile: Profile, target: &str, words: &[&str]) -> Command {
         Profile::Dev => &[
             "profile.dev.strip=true",
             "profile.dev.debug=false",
+            "profile.dev.opt-level=0",
             "profile.dev.package.'*'.opt-level=1",
             "profile.dev.package.'*'.debug=false",
         ],

@@ -30,7 +30,12 @@ impl Arch {
         }
     }
 
-    /// What the guests' programs are compiled for. They are linked statically.
+    /// Whether it is the one that this is compiled for.
+    pub fn is_own(self) -> bool {
+        self.name() == std::env::consts::ARCH
+    }
+
+    /// What the guests' programs are compiled for.
     pub const fn target(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64-unknown-linux-gnu",
