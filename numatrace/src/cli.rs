@@ -419,7 +419,7 @@ impl ValueEnum for GroupBy {
 pub struct DoctorArgs {
     /// Text for people or JSON for programs
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
+    pub format: DoctorFormat,
     /// When to use colour; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: ColorChoice,
@@ -600,8 +600,9 @@ pub struct TraceArgs {
     /// Where NUMA hint faults are taken; auto: by fentry, else by a kprobe, else from what the kernel counts for each thread
     #[arg(long, value_enum, default_value_t, value_name = "KIND")]
     pub hint_source: HintSource,
-    /// Page touches a second, at most, whose addresses are looked up to say where in the program they come from; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    /// Page touches a second, at most, whose addresses are looked up to say where in the program they come from; 0 for none, 100000
+    /// at most
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = values::fault_samples, allow_hyphen_values = true)]
     pub fault_samples: u32,
     /// Say also who called the places that page touches come from; needs programs built with frame pointers
     #[arg(long)]
@@ -628,6 +629,16 @@ pub enum Format {
     #[default]
     Text,
     /// For programs: schema 1.
+    Json,
+}
+
+/// Form of a diagnosis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; no schema is promised.
     Json,
 }
 
@@ -716,7 +727,27 @@ impl ValueEnum for SortKey {
 
 /// The whole command line as clap sees it, for completions and manual pages.
 pub fn command() -> clap::Command {
-    Root::command()
+    // What these mean for a recorder is less than they mean elsewhere.
+    Root::command().mut_subcommands(|subcommand| {
+        if subcommand.get_name() != "record" {
+            return subcommand;
+        }
+        subcommand
+            .mut_arg("interval", |arg| arg.help("Time between ticks, by which replay steps, 50ms to 1h [default: 1s]"))
+            .mut_arg("duration", |arg| {
+                arg.help(
+                    "Stop after this long: 30s, 5m, 1h 30m, or plain seconds; a command started with -- is ended then \
+                     [default: when interrupted, or when every target has exited]",
+                )
+            })
+            .mut_arg("command", |arg| {
+                arg.help(
+                    "A command to start and record from its first instruction, with what it forks; under sudo it runs \
+                     as the user who called sudo. Its output is left alone. When numatrace is told to stop, so is the \
+                     command, which then has ten seconds to end in its own way",
+                )
+            })
+    })
 }
 
 /// Parses a command line, the program's name first.
@@ -754,7 +785,11 @@ where
     };
     match filter {
         Some(filter) if filter.is_empty() => {
-            Err(self::command().error(ErrorKind::MissingRequiredArgument, TARGET_NEEDED))
+            let mut all = self::command();
+            all.build();
+            let record = matches!(command, Command::Record(_)).then_some("record");
+            let asked = record.and_then(|name| all.find_subcommand(name)).cloned();
+            Err(asked.unwrap_or(all).error(ErrorKind::MissingRequiredArgument, TARGET_NEEDED))
         }
         _ => Ok(command),
     }
@@ -772,6 +807,13 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
         return error;
     }
     if word.starts_with('-') {
+        error.remove(ContextKind::Suggested);
+        return error;
+    }
+    // Of the others none starts a command.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let starts = |name: &str| usage.contains("numatrace [live]") || usage.contains(&format!("numatrace {name} "));
+    if !usage.is_empty() && !starts("live") && !starts("record") {
         error.remove(ContextKind::Suggested);
         return error;
     }

@@ -75,7 +75,7 @@ fn head() -> Head {
 }
 
 /// Kinds of records, with their bytes.
-const RECORDS: [(u16, usize); 22] = [
+const RECORDS: [(u16, usize); 23] = [
     (Slice::KIND, Slice::SIZE),
     (Migrate::KIND, Migrate::SIZE),
     (Task::KIND, Task::SIZE),
@@ -98,6 +98,7 @@ const RECORDS: [(u16, usize); 22] = [
     (NodeMemory::KIND, NodeMemory::SIZE),
     (NamespaceIds::KIND, NamespaceIds::SIZE),
     (SelfCost::KIND, SelfCost::SIZE),
+    (kind::CONTAINER_NAMES, CgroupPath::SIZE),
 ];
 
 /// Any bytes as one record; then as several, each a byte that says which kind and the bytes behind its size, through the

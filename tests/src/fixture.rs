@@ -17,7 +17,8 @@ pub use wide::snapshot_wide;
 
 use numatrace::snapshot::{
     Causes, Culprit, Host, HostNode, Latency, Loss, LossInterval, LossReasons, Matrices, Migrations, RunQueue, SCHEMA,
-    Snapshot, Source, SourceState, Switches, Target, Thread, ThreadState, ThreadStats, Tool, Waker,
+    SelfCost, Shed, ShedInterval, Snapshot, Source, SourceState, Switches, Target, Thread, ThreadState, ThreadStats,
+    Tool, Waker,
 };
 use numatrace::units::{NodeId, Pid, Tid};
 
@@ -436,5 +437,31 @@ mod tests {
         let later = snapshot_two_nodes_after(3);
         assert_eq!(later.threads[0].track.last().map(|slot| slot.start_ns), Some(later.duration_ns - S / 4));
         assert!(later.threads.iter().flat_map(|thread| &thread.track).all(|slot| slot.start_ns >= 3 * S));
+    }
+}
+
+/// What numatrace itself takes, where it leaves out turns and wakers to take less.
+pub fn self_cost() -> SelfCost {
+    let interval =
+        |start_ns, end_ns, every, turns| ShedInterval { start_ns, end_ns, every, turns, left_out: Vec::new() };
+    SelfCost {
+        cpu_ns: 1_234_000_000,
+        probes_ns: Some(321_000_000),
+        memory_bytes: 40 << 20,
+        ring_fill: 0.05,
+        ring_fill_max: 0.12,
+        overhead: 0.006,
+        max_overhead: Some(0.02),
+        shed: Shed {
+            every: 8,
+            turns: 12_345,
+            left_out: vec!["wakers"],
+            for_loss: false,
+            not_held: false,
+            intervals: vec![
+                interval(1_000_000_000, 2_000_000_000, 4, 12_000),
+                interval(3_000_000_000, 4_000_000_000, 8, 345),
+            ],
+        },
     }
 }

@@ -86,7 +86,7 @@ pub fn complaints(folder: &Path) -> io::Result<Vec<String>> {
     Ok(complaints)
 }
 
-/// The pictures that are there.
+/// The pictures of the dashboard that are there; curves (`bench --plot`) are measured, not made.
 fn there(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -95,7 +95,7 @@ fn there(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".svg") {
+        if name.ends_with(".svg") && !name.starts_with("scale-") {
             names.push(name);
         }
     }

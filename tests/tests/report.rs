@@ -375,6 +375,28 @@ fn loss_is_always_told() {
 }
 
 #[test]
+fn what_numatrace_takes_and_leaves_out_is_told() {
+    let mut snapshot = numatrace_tests::fixture::snapshot_two_nodes();
+    assert!(!text(&snapshot, &narrow()).contains("left out"), "nothing is known of it");
+    snapshot.self_cost = Some(numatrace_tests::fixture::self_cost());
+    let told = text(&snapshot, &narrow()).split_whitespace().collect::<Vec<_>>().join(" ");
+    for wanted in [
+        "self 0.6% (limit 2.0%) of the machine's CPU time lately",
+        "rings at most 12.0% full",
+        "left out one record for 4 turns",
+        "now one record for 8 turns, without wakers",
+        "to stay below 2.0% of the machine's CPU time",
+        "12,345 turns have no record",
+    ] {
+        assert!(told.contains(wanted), "{wanted}: {told}");
+    }
+    let shed = &mut snapshot.self_cost.as_mut().expect("set above").shed;
+    (shed.for_loss, shed.not_held) = (true, true);
+    let told = text(&snapshot, &narrow()).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("because records were lost; it is not enough"), "{told}");
+}
+
+#[test]
 fn percentiles_without_records_are_a_dash_while_counts_stay() {
     let mut snapshot = snapshot_two_nodes();
     let wakeup = &mut snapshot.totals.runq.wakeup;

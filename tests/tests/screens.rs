@@ -763,3 +763,34 @@ fn the_help_names_every_column_and_every_source() {
     assert!(layout::COLUMNS.iter().all(|spec| names.contains(&spec.title)));
     assert!(snapshot.sources.iter().all(|source| names.contains(&source.name.as_str())));
 }
+
+#[test]
+fn what_numatrace_leaves_out_is_in_every_header_and_in_the_help() {
+    let mut snapshot = fixture::snapshot_two_nodes();
+    let mut cost = fixture::self_cost();
+    for (width, height) in [(80, 24), (200, 60)] {
+        for (not_held, wanted) in [(false, "! 1 in 8 turns  self 0.6%"), (true, "! 1 in 8 turns, not enough")] {
+            cost.shed.not_held = not_held;
+            snapshot.self_cost = Some(cost.clone());
+            let mut app = app(width, height);
+            show(&mut app, snapshot.clone());
+            for tab in ['1', '2', '4', '5', '6'] {
+                app.press(Key::Char(tab));
+                let text = screen(&mut app, width, height);
+                assert!(text.contains(wanted), "{width}x{height}, tab {tab}:\n{text}");
+            }
+        }
+    }
+    cost.shed = numatrace::snapshot::Shed { every: 1, ..Default::default() };
+    snapshot.self_cost = Some(cost);
+    let mut app = app(80, 24);
+    show(&mut app, snapshot);
+    assert!(screen(&mut app, 80, 24).contains("self 0.6%"));
+    press(&mut app, &[Key::Char('?'), Key::End]);
+    let mut help = String::new();
+    for _ in 0..20 {
+        help += &screen(&mut app, 80, 24);
+        app.press(Key::PageUp);
+    }
+    assert!(help.contains("What numatrace itself takes") && help.contains("(limit 2.0%)"), "{help}");
+}

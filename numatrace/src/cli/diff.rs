@@ -33,7 +33,7 @@ pub struct DiffArgs {
     #[arg(long, help_heading = "Threads")]
     pub exact: bool,
     /// Compare this many groups, those that ran and waited most; 0 is all, 128 at most
-    #[arg(long, default_value = "10", value_name = "N", value_parser = values::top, allow_hyphen_values = true)]
+    #[arg(long, default_value = "10", value_name = "N", value_parser = values::groups, allow_hyphen_values = true)]
     #[arg(help_heading = "Threads")]
     pub top: usize,
     /// Of intervals; and of all changes that are claimed at most the rest may be noise
@@ -45,10 +45,11 @@ pub struct DiffArgs {
     #[arg(allow_hyphen_values = true)]
     pub min_change: f64,
     /// Of the random draws: the same seed gives the same result
-    #[arg(long, default_value = "1", value_name = "N", help_heading = "Noise")]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = values::seed, help_heading = "Noise")]
+    #[arg(allow_hyphen_values = true)]
     pub seed: u64,
-    /// Tell what binding the target to this node was to do by the first recording, beside what the second measured (as in
-    /// report)
+    /// Tell what binding the target to this node was to do by the first recording, beside what the second measured; all
+    /// compares all nodes (repeatable, or 0,1)
     #[arg(long, value_name = "NODE", value_parser = values::pin_to, value_delimiter = ',', help_heading = "What if")]
     #[arg(allow_hyphen_values = true)]
     pub pin_to: Vec<PinTo>,
@@ -83,7 +84,7 @@ fn confidence(text: &str) -> Result<f64, String> {
 fn percent(text: &str) -> Result<f64, String> {
     match text.strip_suffix('%').unwrap_or(text).parse::<f64>() {
         Ok(percent) if (0.0..=1_000.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err("must be a number of percent from 0 to 1000, such as 10".into()),
+        _ => Err("must be a number of percent from 0 to 1000, such as 20".into()),
     }
 }
 

@@ -22,7 +22,7 @@ pub struct FlightArgs {
     /// After a trigger has fired, none fires for this long
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = values::cooldown, allow_hyphen_values = true, requires = "last")]
     pub cooldown: Duration,
-    /// End the run when this many files are written
+    /// End the run when this many files are written, 1 to 10000
     #[arg(long, value_name = "N", default_value = "10", value_parser = values::max_files, allow_hyphen_values = true, requires = "last")]
     pub max_files: u32,
 }

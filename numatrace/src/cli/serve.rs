@@ -19,17 +19,17 @@ pub struct ServeArgs {
     /// TLS and basic authentication, in a file as other Prometheus exporters have it; it is read again when it changes
     #[arg(long, value_name = "FILE", alias = "web.config.file")]
     pub web_config: Option<PathBuf>,
-    /// Processes with series of their own
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = most(), help_heading = "Series")]
+    /// Processes with series of their own, 2000 at most
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = most, allow_hyphen_values = true, help_heading = "Series")]
     pub max_processes: u32,
-    /// Cgroups with series of their own
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = most(), help_heading = "Series")]
+    /// Cgroups with series of their own, 2000 at most
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = most, allow_hyphen_values = true, help_heading = "Series")]
     pub max_cgroups: u32,
     /// Series of the threads of a process that have one name, too
     #[arg(long, help_heading = "Series")]
     pub thread_groups: bool,
-    /// Such groups with series of their own
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = most(), requires = "thread_groups", help_heading = "Series")]
+    /// Such groups with series of their own, 2000 at most
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = most, allow_hyphen_values = true, requires = "thread_groups", help_heading = "Series")]
     pub max_thread_groups: u32,
     /// Where page touches are taken; off: not at all, which costs less on machines with many page faults
     #[arg(long, value_enum, default_value_t, value_name = "KIND", help_heading = "Tracing")]
@@ -43,8 +43,11 @@ pub struct ServeArgs {
 }
 
 /// 2,000 of one kind are 80,000 series and 20 MB of text for Prometheus to keep, for each machine.
-fn most() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(0..=2_000)
+fn most(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(most @ 0..=2_000) => Ok(most),
+        _ => Err("must be a number from 0 to 2000".into()),
+    }
 }
 
 /// Where to listen.

@@ -132,6 +132,27 @@ fn bound(time: Duration) -> String {
     }
 }
 
+/// Page touches a second.
+pub(super) fn fault_samples(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(samples @ 0..=100_000) => Ok(samples),
+        _ => Err("must be a number from 0 to 100000".into()),
+    }
+}
+
+/// Groups that `diff` compares.
+pub(super) fn groups(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(groups @ 0..=128) => Ok(groups),
+        _ => Err("must be a number from 0 (all) to 128".into()),
+    }
+}
+
+/// A number that random draws begin with.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("must be a number from 0 to {}", u64::MAX))
+}
+
 /// The number of a node, or `all`.
 pub(super) fn pin_to(text: &str) -> Result<PinTo, String> {
     match (text, text.parse()) {
@@ -173,7 +194,7 @@ pub(super) fn max_overhead(text: &str) -> Result<MaxOverhead, String> {
     match percent {
         Some(percent) if (OVERHEAD.0..=OVERHEAD.1).contains(&percent) => Ok(MaxOverhead::Share(percent / 100.0)),
         Some(_) => Err(format!("must be between {}% and {}%", OVERHEAD.0, OVERHEAD.1)),
-        None => Err("is a share of the machine's CPU time, such as 2% or 0.5%, or off".into()),
+        None => Err("must be a share of the machine's CPU time, such as 2% or 0.5%, or off".into()),
     }
 }
 

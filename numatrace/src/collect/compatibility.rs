@@ -236,7 +236,7 @@ fn unused(kernel: &KernelBtf, attached: &BTreeSet<&String>) -> Result<BTreeMap<S
 }
 
 fn why_unused(ebpf: &mut Ebpf, name: &str, kernel: &KernelBtf, types: &Btf) -> String {
-    if name.starts_with("empty_") {
+    if name.starts_with("empty_") || name == "synthetic" {
         return "for benchmarks alone".into();
     }
     let plain = name.trim_start_matches("kprobe_").trim_start_matches("raw_");

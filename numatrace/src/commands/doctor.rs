@@ -11,7 +11,7 @@ use serde::Serialize;
 use numatrace_common::sums::counting;
 
 use crate::{
-    cli::{DoctorArgs, Format},
+    cli::{DoctorArgs, DoctorFormat},
     collect::{
         MaxOverhead,
         hooks::{Flavour, HOOKS, ITERATOR, ITERATOR_WITHOUT},
@@ -90,11 +90,11 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let diagnosis = examine(&machine);
     let mut out = io::stdout().lock();
     match args.format {
-        Format::Json => {
+        DoctorFormat::Json => {
             serde_json::to_writer(&mut out, &diagnosis)?;
             writeln!(out)?;
         }
-        Format::Text => write_text(&diagnosis, &mut out)?,
+        DoctorFormat::Text => write_text(&diagnosis, &mut out)?,
     }
     out.flush()?;
     Ok(if diagnosis.problem.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

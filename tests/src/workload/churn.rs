@@ -107,7 +107,8 @@ fn reap(pid: i32) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::other(format!("child {pid} ended with status {status:#x}"))) }
 }
 
-/// `spawner` starts N threads in waves, fewer where the time is over before; each blocks once and works a little.
+/// `spawner` has N threads started, in waves, by a thread for each CPU, fewer where the time is over before; each of the N blocks once and
+/// works a little.
 pub fn threads(args: &Args, crew: &mut Crew) -> io::Result<()> {
     let count = args.count().map_err(usage)?;
     let limit = args.optional("millis")?.map_or(Duration::MAX, Duration::from_millis);
@@ -115,24 +116,44 @@ pub fn threads(args: &Args, crew: &mut Crew) -> io::Result<()> {
         "spawner",
         || Ok(()),
         move || {
-            let (mut started, began, before) = (0, Instant::now(), os::switches_of_process()?);
-            while started < count && began.elapsed() < limit {
-                let wave = WAVE.min(count - started);
-                let handles = (0..wave).map(|_| {
-                    thread::Builder::new().name("short".into()).stack_size(64 << 10).spawn(|| {
-                        thread::sleep(Duration::from_micros(50));
-                    })
-                });
-                for handle in handles.collect::<io::Result<Vec<_>>>()? {
-                    handle.join().map_err(|_| io::Error::other("a short thread panicked"))?;
-                }
-                started += wave;
-            }
+            let (began, before) = (Instant::now(), os::switches_of_process()?);
+            let spawners = os::allowed_cpus()?.len().min(count.max(1));
+            let share = |nth: usize| count / spawners + usize::from(nth < count % spawners);
+            let started = thread::scope(|scope| {
+                let spawn = |nth| {
+                    thread::Builder::new()
+                        .name("spawn".into())
+                        .spawn_scoped(scope, move || waves(share(nth), began, limit))
+                };
+                let all = (0..spawners).map(spawn).collect::<io::Result<Vec<_>>>()?;
+                let started = all
+                    .into_iter()
+                    .map(|spawner| spawner.join().map_err(|_| io::Error::other("a spawner panicked"))?);
+                started.sum::<io::Result<usize>>()
+            })?;
             let (seconds, after) = (began.elapsed().as_secs_f64(), os::switches_of_process()?);
-            Ok(json!({ "started": started, "seconds": seconds, "voluntary": after - before }))
+            Ok(json!({ "started": started, "seconds": seconds, "voluntary": after - before, "spawners": spawners }))
         },
     )?;
     Ok(())
+}
+
+/// Starts `count` short threads, or as many as there is time for, and says how many.
+fn waves(count: usize, began: Instant, limit: Duration) -> io::Result<usize> {
+    let mut started = 0;
+    while started < count && began.elapsed() < limit {
+        let wave = WAVE.min(count - started);
+        let handles = (0..wave).map(|_| {
+            thread::Builder::new().name("short".into()).stack_size(64 << 10).spawn(|| {
+                thread::sleep(Duration::from_micros(50));
+            })
+        });
+        for handle in handles.collect::<io::Result<Vec<_>>>()? {
+            handle.join().map_err(|_| io::Error::other("a short thread panicked"))?;
+        }
+        started += wave;
+    }
+    Ok(started)
 }
 
 /// A child that changes its program from its first thread, and one that does so from another, which then takes over

@@ -3,7 +3,10 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -13,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use numatrace::snapshot::sources::{PLACEMENT, WHERE as WHERE_FROM};
 use numatrace_tests::{
     live::{
-        PATIENCE, Report, Tracer, Workload,
+        PATIENCE, Report, Tracer, Workload, bpf,
         credentials::{
             BPF, CHECKPOINT_RESTORE, Credentials, DAC_READ_SEARCH, PERFMON, SYS_ADMIN, SYS_PTRACE, set, threads_of,
         },
@@ -33,6 +36,7 @@ pub const CASES: &[Case] = &[
     ("without_scans_of_pages_nothing_may_administer", without_frames),
     ("a_command_gets_none_of_it_and_is_ended_all_the_same", command),
     ("the_dashboard_is_filtered_and_saves_as_the_user", dashboard),
+    ("a_terminal_that_goes_away_ends_it_and_leaves_nothing_attached", terminal_gone),
     ("files_in_roots_folders_are_written_all_the_same", files),
     ("a_flight_recorder_says_at_once_where_the_user_cannot_write", flight),
     ("serve_reads_keys_that_are_for_root_alone_again", serve),
@@ -207,11 +211,61 @@ fn dashboard() -> Result<()> {
     has(&now, "numatrace-drain", &[], true)?;
     has(&now, "numatrace-write", &[], false)?;
     has(&now, "numatrace-engin", &ENGINE, false)?;
+    // Other programs of the user cannot look into it, though they may look into each other.
+    let looks = |pid: u32| {
+        let mut looks = Command::new("cat");
+        looks.arg(format!("/proc/{pid}/environ")).uid(65_534).gid(65_534).stdout(Stdio::null()).stderr(Stdio::null());
+        looks.status().map(|status| status.success())
+    };
+    let mut other = Command::new("sleep").arg("600").uid(65_534).gid(65_534).spawn()?;
+    let (into_other, into_it) = (looks(other.id()), looks(child.id()));
+    other.kill()?;
+    other.wait()?;
+    ensure!(into_other? && !into_it?, "another program of the user can look into it, or into none");
     terminal.write_all(b"q")?;
     ends_well(&mut child)?;
     drop(terminal);
     reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
     Ok(())
+}
+
+/// The terminal is closed under the dashboard, as when a connection breaks.
+fn terminal_gone() -> Result<()> {
+    use std::{
+        io::Read as _,
+        os::unix::process::ExitStatusExt as _,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+    let workload = Workload::start(&["sleeper", "--seconds", "600"])?;
+    let before = bpf::programs()?;
+    let mut command = sudo()?;
+    command.args(["-i", "100ms", "--pid", &workload.pid.to_string()]).env("TERM", "xterm-256color");
+    let (terminal, mut child) = Tty::open(120, 40)?.spawn(command)?;
+    let gone = Arc::new(AtomicBool::new(false));
+    let (mut screen, goes) = (terminal.try_clone()?, Arc::clone(&gone));
+    // Somebody has to read, or it could not write any more; it draws several times a second, so this ends.
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while screen.read(&mut bytes).is_ok_and(|read| read > 0) && !goes.load(Ordering::Relaxed) {}
+    });
+    eventually("keys are read", PATIENCE, || {
+        Ok(threads_of(child.id())?.iter().any(|thread| thread.name.starts_with("numatrace-keys")))
+    })?;
+    ensure!(!bpf::held_by(child.id())?.is_empty(), "it holds no programs: how would one see that they are gone?");
+    gone.store(true, Ordering::Relaxed);
+    drop(terminal);
+    reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?;
+    let mut status = None;
+    eventually("it has ended", PATIENCE, || {
+        status = child.try_wait()?;
+        Ok(status.is_some())
+    })?;
+    let ended = status.is_some_and(|status| status.code() == Some(128 + libc::SIGHUP) && status.signal().is_none());
+    ensure!(ended, "{status:?}");
+    bpf::nothing_left(&before)
 }
 
 /// A folder that only root may enter.

@@ -114,7 +114,8 @@ fn churn() -> Result<()> {
     ensure!(grown < GROWTH, "memory grew from {before} by {grown} bytes");
     let [_, _, lost] = loss::records(&report)?;
     // The kernel adds up what its threads did, all but their last switch; here are also those of the first thread.
-    let truth = done.facts["spawner"]["voluntary"].as_u64().context("no switches")? + threads;
+    let spawners = done.facts["spawner"]["spawners"].as_u64().context("no spawners")?;
+    let truth = done.facts["spawner"]["voluntary"].as_u64().context("no switches")? + threads + spawners;
     let ours = report.number("/totals/switches/voluntary")? + report.number("/totals/unseen_events")?;
     if lost == 0 {
         return within(0.001, "voluntary switches", ours, truth);

@@ -27,7 +27,8 @@ pub(super) struct Contents {
 
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 /// What of the repository is for people who have no checkout.
-const DOCUMENTS: [&str; 5] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs"];
+const DOCUMENTS: [&str; 8] =
+    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "LICENSE-MIT", "LICENSE-APACHE", "deploy", "docs"];
 
 impl Contents {
     /// Asks `program` itself for pages and completions, so that they are of this very version.

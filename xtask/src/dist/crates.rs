@@ -56,7 +56,11 @@ pub(super) fn verify(release: &Release, profile: Profile) -> Result<String> {
     let mut cargo = binary::cargo(profile, &target, &["build"]);
     // The one thing that crates.io would have: the other crate, as packaged.
     cargo.arg("--config").arg(format!("patch.crates-io.numatrace-common.path='{}'", unpacked(CRATES[0]).display()));
-    cargo.current_dir(unpacked("numatrace")).env("PATH", tools()?).env_remove("LLVM_PREFIX");
+    cargo
+        .current_dir(unpacked("numatrace"))
+        .env("PATH", tools()?)
+        .env_remove("LLVM_PREFIX")
+        .env_remove("RUSTC_BOOTSTRAP");
     say(format!("running `{}` in the unpacked crate", shown(&cargo)));
     run(&mut cargo)?;
     answer(&binary::program(profile, &target))

@@ -136,7 +136,9 @@ fn picture(path: &Path, panels: &[Panel]) -> Result<()> {
 fn diagram(area: &Area<'_>, panel: &Panel) -> Result<(), String> {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
     let top = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let (right, high) = (top(&mut points().map(|point| point.0)), top(&mut points().map(|point| point.1)) * 1.1);
+    // Several lines have names, which lie above them.
+    let room = if panel.lines.len() > 1 { 1.5 } else { 1.1 };
+    let (right, high) = (top(&mut points().map(|point| point.0)), top(&mut points().map(|point| point.1)) * room);
     let left = points().map(|point| point.0).fold(right, f64::min);
     let mut builder = ChartBuilder::on(area);
     builder.caption(panel.title, ("sans-serif", 16).into_font().color(&INK));
