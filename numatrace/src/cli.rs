@@ -817,10 +817,17 @@ fn with_hint(mut error: clap::Error) -> clap::Error {
         error.remove(ContextKind::Suggested);
         return error;
     }
-    let hint = if command().get_subcommands().any(|known| known.get_name() == word) {
-        format!("options come after the subcommand: numatrace {word} [OPTIONS]")
-    } else {
-        "to start a command and trace it, put -- before it: numatrace -- CMD ARG...".to_owned()
+    /// Words that are more alike than this, from 0 to 1, are one that was mistyped.
+    const ALIKE: f64 = 0.85;
+    let all = command();
+    let near = all.get_subcommands().map(clap::Command::get_name).max_by(|a, b| {
+        let [a, b] = [a, b].map(|known| strsim::jaro(known, &word));
+        a.total_cmp(&b)
+    });
+    let hint = match near {
+        Some(known) if known == word => format!("options come after the subcommand: numatrace {word} [OPTIONS]"),
+        Some(known) if strsim::jaro(known, &word) > ALIKE => format!("there is a subcommand '{known}'"),
+        _ => "to start a command and trace it, put -- before it: numatrace -- CMD ARG...".to_owned(),
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error

@@ -104,6 +104,13 @@ fn a_forgotten_double_dash_is_recognised() {
         let message = refused(args);
         assert!(message.contains("put -- before it"), "{args:?}: {message}");
     }
+    assert!(refused(&["reprot", "x"]).contains("there is a subcommand 'report'"));
+    // Of a subcommand that starts nothing there is one word too many.
+    for args in [&["report", "a", "b"][..], &["diff", "a", "b", "c"], &["doctor", "x"], &["serve", "x"]] {
+        assert!(!refused(args).contains("tip:"), "{args:?}: {}", refused(args));
+    }
+    let record = refused(&["record", "-o", "x"]);
+    assert!(record.contains("numatrace record [OPTIONS]"), "{record}");
     // An option is no command: clap's own advice would start one of that name.
     for option in ["--bogus", "--intervall"] {
         assert!(!refused(&["-a", option]).contains("-- --"), "{option}");

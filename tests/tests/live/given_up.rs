@@ -391,6 +391,7 @@ fn no_rights() -> Result<()> {
     })?;
     let threads = threads_of(child.id())?;
     has(&threads, "numatrace-keys", &[], true)?;
+    ensure!(threads.iter().all(|thread| thread.word("NoNewPrivs") == "1"), "{threads:#?}");
     std::io::Write::write_all(&mut terminal, b"q")?;
     ends_well(&mut child)?;
     drop(terminal);

@@ -19,7 +19,7 @@ pub(super) struct Contents {
     /// Shell and script.
     pub completions: Vec<(&'static str, Vec<u8>)>,
     pub unit: Vec<u8>,
-    /// Paths in the repository and contents: README, changelog, licences, docs/.
+    /// Paths in the repository and contents: README, changelog, licences, docs/, deploy/.
     pub documents: Vec<(String, Vec<u8>)>,
     /// Licences of what is linked into the program.
     pub third_party: Vec<u8>,
