@@ -115,7 +115,8 @@ fn folder() -> PathBuf {
 /// Builds all of them with AddressSanitizer, and says where they are.
 fn build() -> Result<PathBuf> {
     let mut build = nightly("cargo");
-    build.args(["fuzz", "build", "--target-dir"]).arg(folder());
+    // cargo-fuzz would have each crate compiled in one piece, by one CPU.
+    build.args(["fuzz", "build", "--codegen-units", "16", "--target-dir"]).arg(folder());
     say(format!("`{}`", shown(&build)));
     crate::shell::run(&mut build)?;
     let version = output(nightly("rustc").arg("-vV"))?;

@@ -33,6 +33,10 @@ pub fn say(message: impl AsRef<str>) {
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
+    if in_ci() {
+        // Nothing is compiled twice there: what would make that fast only takes time.
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     command
 }
 
