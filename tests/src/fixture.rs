@@ -421,25 +421,6 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tracks_and_time_on_cpus_are_the_same_story() {
-        for thread in &snapshot_two_nodes().threads {
-            let mut by_cpu: Vec<(u32, u64)> = thread.stats.residency_cpu_ns.clone();
-            for (cpu, ns) in thread.track.iter().flat_map(|slot| &slot.cpus) {
-                by_cpu.iter_mut().filter(|(known, _)| known == cpu).for_each(|(_, left)| *left -= ns);
-            }
-            assert!(by_cpu.iter().all(|(_, left)| *left == 0), "thread {}: {by_cpu:?} is in no slot", thread.tid);
-        }
-        let later = snapshot_two_nodes_after(3);
-        assert_eq!(later.threads[0].track.last().map(|slot| slot.start_ns), Some(later.duration_ns - S / 4));
-        assert!(later.threads.iter().flat_map(|thread| &thread.track).all(|slot| slot.start_ns >= 3 * S));
-    }
-}
-
 /// What numatrace itself takes, where it leaves out turns and wakers to take less.
 pub fn self_cost() -> SelfCost {
     let interval =
@@ -463,5 +444,24 @@ pub fn self_cost() -> SelfCost {
                 interval(3_000_000_000, 4_000_000_000, 8, 345),
             ],
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracks_and_time_on_cpus_are_the_same_story() {
+        for thread in &snapshot_two_nodes().threads {
+            let mut by_cpu: Vec<(u32, u64)> = thread.stats.residency_cpu_ns.clone();
+            for (cpu, ns) in thread.track.iter().flat_map(|slot| &slot.cpus) {
+                by_cpu.iter_mut().filter(|(known, _)| known == cpu).for_each(|(_, left)| *left -= ns);
+            }
+            assert!(by_cpu.iter().all(|(_, left)| *left == 0), "thread {}: {by_cpu:?} is in no slot", thread.tid);
+        }
+        let later = snapshot_two_nodes_after(3);
+        assert_eq!(later.threads[0].track.last().map(|slot| slot.start_ns), Some(later.duration_ns - S / 4));
+        assert!(later.threads.iter().flat_map(|thread| &thread.track).all(|slot| slot.start_ns >= 3 * S));
     }
 }

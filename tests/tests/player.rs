@@ -73,7 +73,11 @@ impl Scene {
             let nap = match self.work() {
                 Next::Now => continue,
                 Next::After(nap) => nap.min(Duration::from_secs(1)),
-                Next::OnCommand => time,
+                // It has nothing to do for however long.
+                Next::OnCommand => {
+                    self.now = end;
+                    return;
+                }
             };
             if self.now + nap > end {
                 self.now = end;

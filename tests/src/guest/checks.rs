@@ -49,10 +49,13 @@ pub fn doctor() -> Result<()> {
     Ok(())
 }
 
+/// For checks that page touches have no part in: a kernel that is emulated takes seconds to verify the programs of those.
+pub const WITHOUT_PAGES: [&str; 2] = ["--page-source", "off"];
+
 /// Every child is there, has run, and is gone.
 pub fn forks() -> Result<()> {
     const CHILDREN: usize = 20;
-    let (done, report) = trace(&["forkstorm", &CHILDREN.to_string()], &[])?;
+    let (done, report) = trace(&["forkstorm", &CHILDREN.to_string()], &WITHOUT_PAGES)?;
     let children: Vec<u32> = serde_json::from_value(done.facts["forker"]["children"].clone())?;
     ensure!(children.len() == CHILDREN);
     for child in children {
@@ -78,14 +81,14 @@ pub fn ping_pong(flags: &[&str]) -> Result<()> {
 
 /// Each sort of switch.
 pub fn switches() -> Result<()> {
-    let (done, report) = trace(&["switches", "--cpu", "1", "--millis", "1000"], &[])?;
+    let (done, report) = trace(&["switches", "--cpu", "1", "--millis", "1000"], &WITHOUT_PAGES)?;
     complete(&done, &report)
 }
 
 /// The report's host is the machine that QEMU was told to be.
 pub fn topology_is(name: &str) -> Result<()> {
     let machine = xtask::vm::Topology::by_name(name)?;
-    let (_, report) = trace(&["sleeper", "--seconds", "0"], &[])?;
+    let (_, report) = trace(&["sleeper", "--seconds", "0"], &WITHOUT_PAGES)?;
     ensure!(report.number("/host/cpus")? == u64::from(machine.cpus), "cpus: {}", report.0["host"]["cpus"]);
     let nodes = report.0["host"]["nodes"].as_array().context("no nodes")?;
     ensure!(nodes.len() == machine.nodes.len(), "{} nodes", nodes.len());

@@ -21,7 +21,7 @@ use xtask::vm::{Arch, KERNEL_SERIES};
 use crate::{compatibility, live::counting};
 
 use self::{
-    checks::{attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
+    checks::{WITHOUT_PAGES, attach, doctor, forks, nothing_left, ping_pong, switches, topology_is},
     placement::{bounce, hop, pinned},
     quota::throttled_here,
     touches::{
@@ -76,7 +76,7 @@ pub static SUITES: [Suite; 4] = [
             check("attaches_and_detaches", attach),
             check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
             check("bounce_by_raw_tracepoints", || bounce(0, 1, &["--hooks", "raw_tp"])),
-            check("bounce_from_the_other_side", || bounce(1, 0, &[])),
+            check("bounce_from_the_other_side", || bounce(1, 0, &WITHOUT_PAGES)),
             check("counting_children_that_end", counting::children_that_end),
             check("counting_hops_between_nodes", || counting::hop("cross_node", 1, 2)),
             check("counting_ping_pong", || counting::ping_pong(1)),
@@ -128,8 +128,8 @@ pub static SUITES: [Suite; 4] = [
         checks: &[
             check("attaches_and_detaches", attach),
             check("bounce_between_nodes_0_and_1", || bounce(0, 1, &[])),
-            check("bounce_between_nodes_0_and_2", || bounce(0, 2, &[])),
-            check("bounce_between_nodes_2_and_1", || bounce(2, 1, &[])),
+            check("bounce_between_nodes_0_and_2", || bounce(0, 2, &WITHOUT_PAGES)),
+            check("bounce_between_nodes_2_and_1", || bounce(2, 1, &WITHOUT_PAGES)),
             check("residency_of_a_thread_pinned_to_node_2", || pinned(2)),
             check("topology_is_that_of_the_machine", || topology_is("four_nodes")),
             check("touches_from_node_0_on_node_2", || touches(0, 2)),

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::checks::complete;
+use super::checks::{WITHOUT_PAGES, complete};
 use crate::live::{Report, Tracer, Workload};
 
 /// Traces one thread of a workload.
@@ -45,7 +45,7 @@ pub fn bounce(from: usize, to: usize, flags: &[&str]) -> Result<()> {
 /// A thread that may not leave a node's CPU has all of its time there.
 pub fn pinned(node: usize) -> Result<()> {
     let cpu = crate::workload::os::cpu_of_node(node)?.to_string();
-    let (tid, report) = trace_thread(&["pin", "--cpu", &cpu, "--millis", "1500"], "hog-0", &[])?;
+    let (tid, report) = trace_thread(&["pin", "--cpu", &cpu, "--millis", "1500"], "hog-0", &WITHOUT_PAGES)?;
     let thread = report.thread(tid)?;
     let (residency, cpu_ns) = (thread.residency()?, thread.number("/cpu_ns")?);
     ensure!(cpu_ns > 0 && residency[node] == cpu_ns, "{cpu_ns} ns on CPU, by node {residency:?}");
@@ -66,7 +66,7 @@ fn sums_up(report: &Report, tid: u32) -> Result<()> {
 pub fn hop(level: &str, from: usize, to: usize) -> Result<()> {
     const HOPS: u64 = 80;
     let cpus = format!("{from},{to}");
-    let (tid, report) = trace_thread(&["hops", &HOPS.to_string(), "--cpus", &cpus], "hopper", &[])?;
+    let (tid, report) = trace_thread(&["hops", &HOPS.to_string(), "--cpus", &cpus], "hopper", &WITHOUT_PAGES)?;
     let hopper = report.thread(tid)?;
     for name in ["smt", "llc", "node", "cross_node"] {
         let (count, expected) = (hopper.number(&format!("/migrations/{name}"))?, if name == level { HOPS } else { 0 });
