@@ -222,7 +222,6 @@ fn explained(lines: &mut Vec<HelpLine>, spec: &Spec, snapshot: &Snapshot, width:
     }
 }
 
-/// Times in which a source saw nothing, the last ones.
 /// What numatrace itself takes and leaves out.
 fn own(lines: &mut Vec<HelpLine>, cost: &SelfCost, width: u16) {
     lines.extend([HelpLine::Blank, HelpLine::Heading("What numatrace itself takes")]);
@@ -232,6 +231,7 @@ fn own(lines: &mut Vec<HelpLine>, cost: &SelfCost, width: u16) {
     }
 }
 
+/// Times in which a source saw nothing, the last ones.
 fn gaps(lines: &mut Vec<HelpLine>, gaps: &[Gap], width: u16) {
     const SHOWN: usize = 8;
     if gaps.is_empty() {
