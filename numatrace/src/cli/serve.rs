@@ -44,10 +44,7 @@ pub struct ServeArgs {
 
 /// 2,000 of one kind are 80,000 series and 20 MB of text for Prometheus to keep, for each machine.
 fn most(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(most @ 0..=2_000) => Ok(most),
-        _ => Err("must be a number from 0 to 2000".into()),
-    }
+    super::values::at_most(text, 2_000)
 }
 
 /// Where to listen.

@@ -132,12 +132,15 @@ fn bound(time: Duration) -> String {
     }
 }
 
+/// A number from 0 to `most`.
+pub(super) fn at_most(text: &str, most: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| format!("must be a number from 0 to {most}"))
+}
+
 /// Page touches a second.
 pub(super) fn fault_samples(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(samples @ 0..=100_000) => Ok(samples),
-        _ => Err("must be a number from 0 to 100000".into()),
-    }
+    at_most(text, 100_000)
 }
 
 /// Groups that `diff` compares.
