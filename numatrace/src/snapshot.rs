@@ -5,7 +5,10 @@
 //! Strings are display-safe: hostile bytes were escaped when they entered the model (see [`crate::text`]).
 
 mod events;
+mod packed;
+mod pairs;
 mod self_cost;
+mod track;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,7 +16,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::events::{Event, Interval, MAX_EVENTS, Seen, What, Who};
+pub use self::packed::PackedThreads;
+pub use self::pairs::{Key, Pairs, PairsIter};
 pub use self::self_cost::{SelfCost, Shed, ShedInterval};
+pub use self::track::{TRACK_CPUS, TRACK_SLOT_NS, TRACK_SLOTS, TRACK_UNIT_NS, Track, TrackSlot};
 use crate::container::Container;
 use crate::units::{NodeId, Pid, Tid, sum};
 
@@ -381,7 +387,7 @@ pub struct Thread {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ns_pid: Option<u32>,
     /// Command name.
-    pub comm: String,
+    pub comm: Arc<str>,
     /// It has ended.
     pub exited: bool,
     /// What it is doing at this moment; not part of schema 1.
@@ -397,23 +403,19 @@ pub struct Thread {
     #[serde(skip)]
     pub born_ns: u64,
     /// How the kernel may schedule it; `None` until it was asked.
-    pub sched: Option<Sched>,
+    pub sched: Option<Arc<Sched>>,
     /// Path of its cgroup, as in /proc/PID/cgroup; `None` until it was read, or where there is none.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<Arc<str>>,
     /// The container that the cgroup belongs to; absent where there is none.
-    #[serde(serialize_with = "container", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Arc<Container>>,
     /// On which CPUs it ran in the last ten seconds: slots in order of time, those in which it did not run left out; not
     /// part of schema 1.
     #[serde(skip)]
-    pub track: Vec<TrackSlot>,
+    pub track: Track,
     /// Its numbers.
     #[serde(flatten)]
     pub stats: ThreadStats,
-}
-
-fn container<S: Serializer>(container: &Option<Arc<Container>>, serializer: S) -> Result<S::Ok, S::Error> {
-    container.as_deref().serialize(serializer)
 }
 
 /// How the kernel may schedule a thread, as it said last.
@@ -426,23 +428,8 @@ pub struct Sched {
     /// Real-time priority, 1 to 99, for `fifo` and `rr`; `None` for the others.
     pub rt_priority: Option<u32>,
     /// CPUs that it may use and that are online, as a list like `0-3,8`.
-    pub allowed_cpus: String,
+    pub allowed_cpus: Arc<str>,
 }
-
-/// On-CPU time of a thread within one slot of [`TRACK_SLOT_NS`], the current turn included. Of a slot that is over, times
-/// are rounded up to 4,096 ns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrackSlot {
-    /// Start of the slot since the start of tracing, ns: a multiple of [`TRACK_SLOT_NS`].
-    pub start_ns: u64,
-    /// `(cpu, ns on it)`, heaviest first, at most four: of more CPUs in a slot the lightest gave way.
-    pub cpus: Vec<(u32, u64)>,
-}
-
-/// Length of a slot of a thread's track, ns.
-pub const TRACK_SLOT_NS: u64 = 250_000_000;
-/// Slots of a thread's track at most: ten seconds.
-pub const TRACK_SLOTS: usize = 40;
 
 /// What a thread is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -488,9 +475,10 @@ pub struct ThreadStats {
     pub node_moves: u64,
     /// On-CPU time by node, by position in `host.nodes`, from the turns that were received and the current one.
     pub residency_ns: Vec<u64>,
-    /// On-CPU time by CPU number (`(cpu, ns)`, in order of CPU); not part of schema 1.
+    /// On-CPU time by CPU number (`(cpu, ns)`, in order of CPU); of a thread the
+    /// first 32 that it ran on. Not part of schema 1.
     #[serde(skip)]
-    pub residency_cpu_ns: Vec<(u32, u64)>,
+    pub residency_cpu_ns: Pairs<u32>,
     /// Page touches by kind; `None` where no source measures them.
     pub touches: Option<Touches>,
     /// Page touches of every kind, `[cpu node][page node]` by position in `host.nodes`; those of the zero page and those whose
@@ -591,7 +579,7 @@ pub struct RunQueue {
     /// Both, each wait without the part of it that a CPU quota caused: what they would be without the quota. Of the totals
     /// alone; `None` where no source measures it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unthrottled: Option<Latency>,
+    pub unthrottled: Option<Box<Latency>>,
 }
 
 /// A distribution of latencies. `count` and `total_ns` come from the kernel's counters and are exact under loss;
@@ -614,7 +602,7 @@ pub struct Latency {
     pub max_ns: u64,
     /// The histogram, `(upper edge in ns, count)`, empty buckets left out; not part of schema 1.
     #[serde(skip)]
-    pub buckets: Vec<(u64, u64)>,
+    pub buckets: Pairs<u64>,
 }
 
 /// Migrations by the closest level that both CPUs share, and by cause. Levels sum to causes.
@@ -665,7 +653,7 @@ pub struct Waker {
     /// Who: 0 is the idle task or an interrupt while idle.
     pub tid: Tid,
     /// Its name, where known.
-    pub comm: String,
+    pub comm: Arc<str>,
     /// How often.
     pub count: u64,
 }
@@ -676,7 +664,7 @@ pub struct Culprit {
     /// Who.
     pub tid: Tid,
     /// Its name, where known.
-    pub comm: String,
+    pub comm: Arc<str>,
     /// Its process, where it is one of the traced threads; `None` for all others.
     pub pid: Option<Pid>,
     /// Wait attributed to it.
@@ -766,9 +754,9 @@ impl TouchCount {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Location {
     /// The mapping: `heap`, `stack`, a file's path, or `anon` with its address range and memory policy.
-    pub mapping: String,
+    pub mapping: Arc<str>,
     /// The code location: a function, else a file and an offset, with the reason in parentheses where no name is known.
-    pub symbol: String,
+    pub symbol: Arc<str>,
     /// Callers, innermost first; empty where stacks were not asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<String>,

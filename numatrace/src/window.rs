@@ -7,6 +7,7 @@
 //! lists, so of one that has just come onto a full list only what it did for certain is counted.
 
 mod groups;
+mod packed;
 mod quota;
 mod select;
 mod stretch;
@@ -15,15 +16,16 @@ mod touches;
 use std::collections::HashMap;
 
 pub use self::groups::{group, grouped};
+pub use self::packed::Packed;
 pub use self::select::select;
 pub use self::stretch::stretch;
 pub(crate) use self::touches::cost_factor;
 
 use crate::snapshot::{
-    Causes, Culprit, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, RunQueue, Snapshot, Switches, Thread, ThreadStats,
-    Waker,
+    Causes, Culprit, Key, Latency, MAX_CULPRITS, MAX_WAKERS, Migrations, Pairs, RunQueue, Snapshot, Switches, Thread,
+    ThreadStats, Waker,
 };
-use crate::units::{Tid, sum};
+use crate::units::Tid;
 
 /// What tells a thread from all others of a run: its id, and when it was first heard of, for ids are reused. Threads
 /// that stand for a group are told apart by their name, or their cgroup.
@@ -81,10 +83,14 @@ fn difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
         let stats = stats_since(&thread.stats, before, &now.host.distances, depth);
         with_stats(thread, stats, depth)
     });
+    Snapshot { threads: threads.collect(), ..rest_of_difference(now, before, depth) }
+}
+
+/// All but the threads.
+fn rest_of_difference(now: &Snapshot, before: &Snapshot, depth: Depth) -> Snapshot {
     let mut made = without_threads(now);
     made.duration_ns = now.duration_ns.saturating_sub(before.duration_ns);
     made.totals = stats_since(&now.totals, &before.totals, &now.host.distances, depth);
-    made.threads = threads.collect();
     made.matrices.migrations = matrix_since(&now.matrices.migrations, &before.matrices.migrations);
     let touches = |now: &Vec<Vec<u64>>| matrix_since(now, before.matrices.page_touches.as_deref().unwrap_or_default());
     made.matrices.page_touches = now.matrices.page_touches.as_ref().map(touches);
@@ -176,9 +182,9 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, distances: &[Vec<u32>], 
         node_moves: less(now.node_moves, before.node_moves),
         residency_ns: list_since(&now.residency_ns, &before.residency_ns),
         residency_cpu_ns: if lists {
-            by_cpu_since(&now.residency_cpu_ns, &before.residency_cpu_ns)
+            pairs_since(&now.residency_cpu_ns, &before.residency_cpu_ns)
         } else {
-            Vec::new()
+            Pairs::default()
         },
         waited_behind: if lists {
             culprits_since(&now.waited_behind, &before.waited_behind, wait_ns)
@@ -192,17 +198,10 @@ fn stats_since(now: &ThreadStats, before: &ThreadStats, distances: &[Vec<u32>], 
 
 /// The waits that came after `before`; percentiles from the buckets.
 pub fn latency_since(now: &Latency, before: &Latency) -> Latency {
-    // Both are in order of their edges; an edge that is new was empty before.
-    let mut old = before.buckets.iter().peekable();
-    let gained = now.buckets.iter().filter_map(|(edge, count)| {
-        while old.next_if(|(other, _)| other < edge).is_some() {}
-        let known = old.next_if(|(other, _)| other == edge).map_or(0, |(_, count)| *count);
-        Some((*edge, count.saturating_sub(known))).filter(|(_, count)| *count > 0)
-    });
-    let buckets: Vec<(u64, u64)> = gained.collect();
+    let buckets = pairs_since(&now.buckets, &before.buckets);
     let max_ns = match buckets.last() {
         Some(_) if now.max_ns > before.max_ns => now.max_ns,
-        Some((edge, _)) => (*edge).min(now.max_ns),
+        Some((edge, _)) => edge.min(now.max_ns),
         None => 0,
     };
     with_percentiles(Latency {
@@ -214,19 +213,22 @@ pub fn latency_since(now: &Latency, before: &Latency) -> Latency {
     })
 }
 
-/// Fills in the percentiles from the buckets: the upper edge of the bucket in which each lies, as in the model.
-fn with_percentiles(mut latency: Latency) -> Latency {
-    let recorded = sum(latency.buckets.iter().map(|(_, count)| count));
-    let at = |share: f64| {
+/// Fills in the percentiles from the buckets: the upper edge of the bucket in which each lies, no longer than the longest.
+pub(crate) fn with_percentiles(mut latency: Latency) -> Latency {
+    let recorded = latency.buckets.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(count));
+    let mut buckets = latency.buckets.iter();
+    let (mut seen, mut edge) = (0u64, 0);
+    // From the lowest to the highest: one goes on where the one before ended.
+    let [p50_ns, p90_ns, p99_ns, p999_ns] = [0.5, 0.9, 0.99, 0.999].map(|share| {
         let rank = ((recorded as f64 * share).ceil() as u64).max(1);
-        let mut seen = 0u64;
-        let found = latency.buckets.iter().find(|(_, count)| {
-            seen = seen.saturating_add(*count);
-            seen >= rank
-        });
-        found.map_or(0, |(edge, _)| (*edge).min(latency.max_ns))
-    };
-    let [p50_ns, p90_ns, p99_ns, p999_ns] = [0.5, 0.9, 0.99, 0.999].map(at);
+        while seen < rank
+            && let Some((next, count)) = buckets.next()
+        {
+            seen = seen.saturating_add(count);
+            edge = next.min(latency.max_ns);
+        }
+        edge
+    });
     (latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.p999_ns) = (p50_ns, p90_ns, p99_ns, p999_ns);
     latency
 }
@@ -288,10 +290,16 @@ fn list_since(now: &[u64], before: &[u64]) -> Vec<u64> {
     now.iter().zip(old).map(|(now, old)| now.saturating_sub(old)).collect()
 }
 
-fn by_cpu_since(now: &[(u32, u64)], before: &[(u32, u64)]) -> Vec<(u32, u64)> {
-    let old: HashMap<u32, u64> = before.iter().copied().collect();
-    let spent = now.iter().map(|(cpu, ns)| (*cpu, ns.saturating_sub(old.get(cpu).copied().unwrap_or(0))));
-    spent.filter(|(_, ns)| *ns > 0).collect()
+/// What each had more; those that had no more are left out.
+fn pairs_since<K: Key + PartialOrd>(now: &Pairs<K>, before: &Pairs<K>) -> Pairs<K> {
+    // Both are in order of their first numbers; one that is new had nothing before.
+    let mut old = before.iter().peekable();
+    let gained = now.iter().filter_map(|(key, count)| {
+        while old.next_if(|(other, _)| *other < key).is_some() {}
+        let known = old.next_if(|(other, _)| *other == key).map_or(0, |(_, count)| count);
+        Some((key, count.saturating_sub(known))).filter(|(_, count)| *count > 0)
+    });
+    gained.collect()
 }
 
 fn matrix_since(now: &[Vec<u64>], before: &[Vec<u64>]) -> Vec<Vec<u64>> {
@@ -307,7 +315,7 @@ mod tests {
     fn latency(buckets: &[(u64, u64)], max_ns: u64) -> Latency {
         let count = buckets.iter().map(|(_, count)| count).sum();
         let total_ns = buckets.iter().map(|(edge, count)| edge * count).sum();
-        with_percentiles(Latency { count, total_ns, max_ns, buckets: buckets.to_vec(), ..Latency::default() })
+        with_percentiles(Latency { count, total_ns, max_ns, buckets: buckets.to_vec().into(), ..Latency::default() })
     }
 
     #[test]
@@ -326,7 +334,7 @@ mod tests {
 
     #[test]
     fn wakers_and_culprits_are_those_of_the_stretch_in_order() {
-        let waker = |tid, count| Waker { tid: Tid(tid), comm: String::new(), count };
+        let waker = |tid, count| Waker { tid: Tid(tid), comm: "".into(), count };
         let now = [waker(1, 50), waker(2, 40), waker(3, 7)];
         assert_eq!(wakers_since(&now, &[waker(1, 49), waker(2, 10), waker(3, 7)]), [waker(2, 30), waker(1, 1)]);
         let culprit = |tid, total_ns, count| Culprit { tid: Tid(tid), total_ns, count, ..Culprit::default() };
@@ -347,7 +355,7 @@ mod tests {
             stats: ThreadStats {
                 cpu_ns,
                 residency_ns: vec![cpu_ns, 0],
-                residency_cpu_ns: vec![(3, cpu_ns)],
+                residency_cpu_ns: vec![(3, cpu_ns)].into(),
                 migrations: Migrations { cross_node, ..Migrations::default() },
                 ..ThreadStats::default()
             },

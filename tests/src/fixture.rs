@@ -15,10 +15,12 @@ pub use memory::{
 pub use throttled::{snapshot_throttled, snapshot_throttled_after, snapshot_without_quota, throttle};
 pub use wide::snapshot_wide;
 
+use std::collections::BTreeMap;
+
 use numatrace::snapshot::{
-    Causes, Culprit, Host, HostNode, Latency, Loss, LossInterval, LossReasons, Matrices, Migrations, RunQueue, SCHEMA,
-    SelfCost, Shed, ShedInterval, Snapshot, Source, SourceState, Switches, Target, Thread, ThreadState, ThreadStats,
-    Tool, Waker,
+    Causes, Culprit, Host, HostNode, Latency, Loss, LossInterval, LossReasons, Matrices, Migrations, Pairs, RunQueue,
+    SCHEMA, SelfCost, Shed, ShedInterval, Snapshot, Source, SourceState, Switches, Target, Thread, ThreadState,
+    ThreadStats, Tool, Waker,
 };
 use numatrace::units::{NodeId, Pid, Tid};
 
@@ -114,7 +116,7 @@ pub fn snapshot_two_nodes() -> Snapshot {
         scheduling::track(thread, 10 * S);
         if thread.tid == Tid(4713) {
             // The one that hops.
-            thread.stats.residency_cpu_ns = vec![(1, 2 * S), (4, 1_200 * MS), (5, 1_800 * MS)];
+            thread.stats.residency_cpu_ns = vec![(1, 2 * S), (4, 1_200 * MS), (5, 1_800 * MS)].into();
         }
     }
     snapshot
@@ -145,7 +147,9 @@ fn a_second_after(before: Snapshot) -> Snapshot {
         let (at, stats) = (at as u64, &mut thread.stats);
         stats.cpu_ns += 800 * MS / (at + 1);
         stats.residency_ns[0] += 800 * MS / (at + 1);
-        stats.residency_cpu_ns[0].1 += 800 * MS / (at + 1);
+        let first = stats.residency_cpu_ns.iter().enumerate();
+        let more = |nth: usize| if nth == 0 { 800 * MS / (at + 1) } else { 0 };
+        stats.residency_cpu_ns = first.map(|(nth, (cpu, ns))| (cpu, ns + more(nth))).collect();
         stats.wait_ns += 100 * MS;
         stats.blocked_ns += 900 * MS - 800 * MS / (at + 1);
         for (latency, waits) in [(&mut stats.runq.wakeup, 2_400 / (at + 1)), (&mut stats.runq.preempted, 30 * at)] {
@@ -169,11 +173,9 @@ fn wait_more(latency: &mut Latency, waits: u64, total_ns: u64) {
     latency.count += waits;
     latency.total_ns += total_ns;
     if waits > 0 {
-        match latency.buckets.iter_mut().find(|(known, _)| *known == edge) {
-            Some((_, count)) => *count += waits,
-            None => latency.buckets.push((edge, waits)),
-        }
-        latency.buckets.sort_unstable();
+        let mut buckets: BTreeMap<u64, u64> = latency.buckets.iter().collect();
+        *buckets.entry(edge).or_default() += waits;
+        latency.buckets = buckets.into_iter().collect();
     }
 }
 
@@ -276,7 +278,7 @@ fn thread(tid: u32, comm: &str, state: ThreadState, n: Numbers) -> Thread {
             },
             node_moves: n.node_moves,
             residency_ns: n.cpu.to_vec(),
-            residency_cpu_ns: vec![(tid % 4, n.cpu[0]), (4 + tid % 4, n.cpu[1])],
+            residency_cpu_ns: vec![(tid % 4, n.cpu[0]), (4 + tid % 4, n.cpu[1])].into(),
             wakers: waker(count),
             waited_behind: culprit(waited),
             ..ThreadStats::default()
@@ -286,7 +288,7 @@ fn thread(tid: u32, comm: &str, state: ThreadState, n: Numbers) -> Thread {
 }
 
 /// A histogram that fits to a median, a 99th percentile and a maximum.
-fn buckets(count: u64, [p50, p99, max]: [u64; 3]) -> Vec<(u64, u64)> {
+fn buckets(count: u64, [p50, p99, max]: [u64; 3]) -> Pairs<u64> {
     let middle = p50.midpoint(p99);
     let mut buckets = vec![
         (p50 / 3, count / 8),
@@ -298,11 +300,11 @@ fn buckets(count: u64, [p50, p99, max]: [u64; 3]) -> Vec<(u64, u64)> {
     ];
     buckets.retain(|(_, count)| *count > 0);
     buckets.sort_unstable();
-    buckets
+    buckets.into()
 }
 
 fn waker(count: u64) -> Vec<Waker> {
-    if count == 0 { Vec::new() } else { vec![Waker { tid: Tid(0), comm: String::new(), count }] }
+    if count == 0 { Vec::new() } else { vec![Waker { tid: Tid(0), comm: "".into(), count }] }
 }
 
 fn culprit(waited: u64) -> Vec<Culprit> {
@@ -340,8 +342,9 @@ fn snapshot(duration_ns: u64, threads: Vec<Thread>) -> Snapshot {
         ];
         parts.into_iter().for_each(|(sum, part)| add(sum, part));
     }
-    let runq = &mut totals.runq;
-    [&mut runq.wakeup, &mut runq.preempted, &mut runq.all].into_iter().for_each(merge_buckets);
+    totals.runq.wakeup.buckets = all_buckets(&threads, |runq| &runq.wakeup);
+    totals.runq.preempted.buckets = all_buckets(&threads, |runq| &runq.preempted);
+    totals.runq.all.buckets = all_buckets(&threads, |runq| &runq.all);
     let crossed = totals.migrations.cross_node;
     let stayed = totals.migrations.total() - crossed;
     Snapshot {
@@ -394,14 +397,15 @@ fn add(sum: &mut Latency, part: &Latency) {
     sum.p99_ns = sum.p99_ns.max(part.p99_ns);
     sum.p999_ns = sum.p999_ns.max(part.p999_ns);
     sum.max_ns = sum.max_ns.max(part.max_ns);
-    sum.buckets.extend(&part.buckets);
 }
 
-/// One bucket for each edge.
-fn merge_buckets(sum: &mut Latency) {
-    let mut buckets: std::collections::BTreeMap<u64, u64> = std::collections::BTreeMap::new();
-    sum.buckets.iter().for_each(|(edge, count)| *buckets.entry(*edge).or_default() += count);
-    sum.buckets = buckets.into_iter().collect();
+/// Those of all threads.
+fn all_buckets(threads: &[Thread], of: fn(&RunQueue) -> &Latency) -> Pairs<u64> {
+    let mut buckets: BTreeMap<u64, u64> = BTreeMap::new();
+    for (edge, count) in threads.iter().flat_map(|thread| &of(&thread.stats.runq).buckets) {
+        *buckets.entry(edge).or_default() += count;
+    }
+    buckets.into_iter().collect()
 }
 
 fn sources() -> Vec<Source> {
@@ -454,14 +458,14 @@ mod tests {
     #[test]
     fn tracks_and_time_on_cpus_are_the_same_story() {
         for thread in &snapshot_two_nodes().threads {
-            let mut by_cpu: Vec<(u32, u64)> = thread.stats.residency_cpu_ns.clone();
-            for (cpu, ns) in thread.track.iter().flat_map(|slot| &slot.cpus) {
-                by_cpu.iter_mut().filter(|(known, _)| known == cpu).for_each(|(_, left)| *left -= ns);
+            let mut by_cpu: Vec<(u32, u64)> = thread.stats.residency_cpu_ns.iter().collect();
+            for (cpu, ns) in thread.track.iter().flat_map(|slot| slot.cpus) {
+                by_cpu.iter_mut().filter(|(known, _)| *known == cpu).for_each(|(_, left)| *left -= ns);
             }
             assert!(by_cpu.iter().all(|(_, left)| *left == 0), "thread {}: {by_cpu:?} is in no slot", thread.tid);
         }
         let later = snapshot_two_nodes_after(3);
-        assert_eq!(later.threads[0].track.last().map(|slot| slot.start_ns), Some(later.duration_ns - S / 4));
+        assert_eq!(later.threads[0].track.iter().last().map(|slot| slot.start_ns), Some(later.duration_ns - S / 4));
         assert!(later.threads.iter().flat_map(|thread| &thread.track).all(|slot| slot.start_ns >= 3 * S));
     }
 }

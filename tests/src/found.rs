@@ -1,8 +1,6 @@
 //! A dashboard in which anything can be found, whatever the rules are: the state of the dashboard without the loop that asks
 //! them. See also [`crate::screens`].
 
-use std::sync::Arc;
-
 use numatrace::snapshot::{Finding, Snapshot};
 use numatrace::tui::state::{Action, Key, Shown, UiState, update};
 use numatrace::tui::theme::{Depth, Theme};
@@ -35,7 +33,7 @@ impl Board {
     /// This was found in the numbers.
     pub fn find(&mut self, findings: Vec<Finding>) {
         let shown = Shown {
-            rates: Arc::new(self.numbers.clone()),
+            rates: self.numbers.clone().into(),
             p99s: Vec::new(),
             now_ns: self.numbers.duration_ns,
             record_rate: None,

@@ -16,6 +16,7 @@ use numatrace::findings::Settings;
 use numatrace::recording::writer;
 use numatrace::report::{self, offline::Stretch, text::TextOptions};
 use numatrace::snapshot::{GroupBy, Snapshot};
+use numatrace::window::{self, Packed};
 use numatrace_tests::live::program;
 use numatrace_tests::service::Service;
 use numatrace_tests::timeline::{Interval, Memory, scripted};
@@ -201,6 +202,17 @@ fn any_run() -> impl Strategy<Value = Recorded> {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever the numbers are, in whatever order threads are: packed, they say the same.
+    #[test]
+    fn packed_numbers_are_the_same(before in any_snapshot(), now in any_snapshot()) {
+        let text = |snapshot: &Snapshot| format!("{snapshot:?}");
+        let packed = Packed::of(&before);
+        prop_assert_eq!(text(&packed.whole()), text(&before));
+        prop_assert_eq!(text(&packed.until(&now)), text(&window::since(&now, &before)));
+        let counts = Packed::counts_since(&now, &packed);
+        prop_assert_eq!(text(&counts.whole()), text(&window::counts_since(&now, &before)));
+    }
 
     #[test]
     fn whatever_was_recorded_has_not_changed_from_itself(run in any_run()) {

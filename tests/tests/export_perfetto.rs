@@ -494,9 +494,9 @@ fn names_details_and_arrows_are_those_of_the_recording() {
         let told = &trace["names"][thread.tid.to_string()];
         assert_eq!(told[0], thread.pid.0);
         let current = last.threads.iter().rfind(|other| other.tid == thread.tid).expect("itself");
-        assert_eq!(told[1], current.comm, "the name that was told last");
+        assert_eq!(told[1], *current.comm, "the name that was told last");
         let comms = trace["sched"]["comms"][thread.tid.to_string()].as_array().expect("names of switches");
-        assert!(comms.contains(&thread.comm.clone().into()), "{comms:?} of {thread:?}");
+        assert!(comms.iter().any(|name| *name == *thread.comm), "{comms:?} of {thread:?}");
     }
     assert_eq!(trace["processes"]["10"], serde_json::json!(["main 漢字é", ""]));
     assert_eq!(trace["processes"]["40"][0], "life-3 of 40");

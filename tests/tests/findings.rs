@@ -1,7 +1,7 @@
 //! All rules over any numbers: none panics, evidence is finite and is that of the snapshot. And the document that tells of them.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -77,7 +77,9 @@ impl Dice<'_> {
             preempted_by: self.maybe(|dice| PreemptedBy { own: dice.waits(), others: dice.waits() }),
             node_moves: self.any(),
             residency_ns: self.some(4, Self::any),
-            residency_cpu_ns: self.some(5, |dice| (dice.any() as u32, dice.any())),
+            residency_cpu_ns: BTreeMap::from_iter(self.some(5, |dice| (dice.any() as u32, dice.any())))
+                .into_iter()
+                .collect(),
             touches_by_node: self.maybe(Self::matrix),
             hint_faults: self.maybe(|dice| LocalRemote { local: dice.any(), remote: dice.any() }),
             hint_fault_ns: self.maybe(Self::any),
@@ -96,7 +98,7 @@ impl Dice<'_> {
         stats.runq.unthrottled = self.maybe(|dice| {
             let mut latency = stats.runq.all.clone();
             latency.p99_ns = dice.any();
-            latency
+            Box::new(latency)
         });
         let migrations = &mut stats.migrations;
         (migrations.cross_node, migrations.node, migrations.llc) = (self.any(), self.any(), self.any());
@@ -119,8 +121,8 @@ impl Dice<'_> {
         });
         stats.locations = self.maybe(|dice| {
             dice.some(2, |dice| Location {
-                mapping: dice.text(),
-                symbol: dice.text(),
+                mapping: dice.text().into(),
+                symbol: dice.text().into(),
                 stack: Vec::new(),
                 local: dice.any(),
                 remote: dice.any(),
@@ -128,7 +130,7 @@ impl Dice<'_> {
         });
         stats.waited_behind = self.some(3, |dice| Culprit {
             tid: Tid(dice.any() as u32),
-            comm: dice.text(),
+            comm: dice.text().into(),
             pid: dice.maybe(|dice| Pid(dice.below(3) as u32)),
             total_ns: dice.any(),
             count: dice.any(),
@@ -140,10 +142,10 @@ impl Dice<'_> {
         Thread {
             tid: Tid(self.any() as u32),
             pid: Pid(self.below(3) as u32),
-            comm: self.text(),
+            comm: self.text().into(),
             exited: self.below(4) == 0,
-            sched: self.maybe(|dice| Sched { allowed_cpus: dice.cpus(), ..Sched::default() }),
-            cgroup: self.maybe(Self::text),
+            sched: self.maybe(|dice| Sched { allowed_cpus: dice.cpus().into(), ..Sched::default() }.into()),
+            cgroup: self.maybe(|dice| dice.text().into()),
             stats: self.stats(),
             ..Thread::default()
         }

@@ -1,6 +1,8 @@
 //! Rules about the CPU, and the one about what was not seen: each fires where it should, with the right evidence, and stays
 //! silent where it almost does.
 
+use std::sync::Arc;
+
 use numatrace::findings::{Settings, look_once};
 use numatrace::snapshot::{
     Finding, Gap, HostNode, LossReasons, Snapshot, Source, SourceState, Thread, Throttle, sources,
@@ -307,7 +309,7 @@ fn who_cannot_be_moved_is_explained_and_not_moved() {
     // Without CPUs to move it to: weight, and where there is no unit a nice value.
     let mut snapshot = noisy(1_000, 10);
     snapshot.threads.iter_mut().filter_map(|thread| thread.sched.as_mut()).for_each(|sched| {
-        sched.allowed_cpus = "0-7".into();
+        Arc::make_mut(sched).allowed_cpus = "0-7".into();
     });
     let weight = "systemctl set-property --runtime api.service CPUWeight=1000";
     assert_eq!(found(&snapshot, "noisy-neighbour").command.as_deref(), Some(weight));

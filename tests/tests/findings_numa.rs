@@ -45,7 +45,7 @@ fn thread(tid: u32, ms_by_node: &[u64]) -> Thread {
         locations: Some(Vec::new()),
         ..ThreadStats::default()
     };
-    Thread { tid: Tid(tid), pid: Pid(4711), comm: format!("worker-{tid}"), stats, ..Thread::default() }
+    Thread { tid: Tid(tid), pid: Pid(4711), comm: format!("worker-{tid}").into(), stats, ..Thread::default() }
 }
 
 /// The same after first touches from nodes of the CPU (rows) on nodes of the page.
@@ -187,7 +187,7 @@ fn nothing_is_found_before_there_are_numbers() {
 fn hoppers(moves: u64) -> Snapshot {
     let mut first = hopping(thread(1, &[2_000, 1_000]), moves);
     first.stats.wakers = vec![
-        Waker { tid: Tid(0), comm: String::new(), count: 9 },
+        Waker { tid: Tid(0), comm: "".into(), count: 9 },
         Waker { tid: Tid(99), comm: "dispatcher".into(), count: 4_000 },
     ];
     machine(&[200_000, 200_000], vec![first, hopping(thread(2, &[1_000, 2_000]), moves / 2)])
@@ -274,7 +274,7 @@ fn commands_bind_only_what_fits_and_may_run_there() {
     assert_eq!(command(&|snapshot| snapshot.threads[0].stats.wait_ns = 47 * S), None);
     let allow = |snapshot: &mut Snapshot, cpus: &str| {
         for thread in &mut snapshot.threads {
-            thread.sched = Some(Sched { allowed_cpus: cpus.into(), ..Sched::default() });
+            thread.sched = Some(Sched { allowed_cpus: cpus.into(), ..Sched::default() }.into());
         }
     };
     assert_eq!(

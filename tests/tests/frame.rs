@@ -54,7 +54,7 @@ fn dashboard(threads: u32, keys: &str) -> App {
         let mut snapshot = fixture::snapshot_of_threads(threads);
         snapshot.duration_ns += later;
         for thread in &mut snapshot.threads {
-            thread.cgroup = Some(format!("/pods.slice/pod-{}.scope", thread.tid.0 % 8));
+            thread.cgroup = Some(format!("/pods.slice/pod-{}.scope", thread.tid.0 % 8).into());
         }
         show(&mut app, snapshot);
     }
@@ -93,7 +93,7 @@ fn keys_that_change_no_list_take_no_memory_for_each_thread() {
 #[test]
 fn to_match_a_thread_takes_no_memory() {
     let snapshot = fixture::snapshot_of_threads(1_000);
-    let rows = rows::rows(&snapshot, &snapshot);
+    let rows = rows::rows(&snapshot, &snapshot.clone().into());
     for text in
         ["WORKER-7", "ä", "name:wörk", "tid:1000-1500,7 node:0,1", "runq.p99>1ms wait<50% !marked", "state:block"]
     {

@@ -345,7 +345,7 @@ fn every_command_that_is_advised() {
         {
             snapshot.throttle.iter_mut().flatten().for_each(|throttle| throttle.cgroup.clone_from(&cgroup));
             for thread in &mut snapshot.threads {
-                (thread.comm, thread.cgroup) = (display_bytes(name), Some(cgroup.clone()));
+                (thread.comm, thread.cgroup) = (display_bytes(name).into(), Some((*cgroup).into()));
             }
             for finding in look_once(&snapshot, &Settings::default()) {
                 for text in [&finding.title, &finding.advice] {

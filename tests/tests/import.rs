@@ -145,11 +145,11 @@ fn what_a_file_lacks_is_off_with_the_reason() {
 #[test]
 fn threads_have_names_processes_and_who_woke_them() {
     let Imported { snapshot, events, .. } = whole("wakeups.data");
-    let named = |name: &str| snapshot.threads.iter().filter(|thread| thread.comm == name).count();
+    let named = |name: &str| snapshot.threads.iter().filter(|thread| &*thread.comm == name).count();
     assert!(named("sched-messaging") >= 40, "{}", named("sched-messaging"));
     assert_eq!(named("migration/0"), 1);
     assert!(snapshot.threads.iter().all(|thread| thread.tid.0 != 0 && !thread.comm.starts_with("swapper")));
-    let bench = snapshot.threads.iter().filter(|thread| thread.comm == "sched-messaging");
+    let bench = snapshot.threads.iter().filter(|thread| &*thread.comm == "sched-messaging");
     assert!(bench.clone().all(|thread| thread.exited) && bench.clone().any(|thread| !thread.stats.wakers.is_empty()));
     assert_eq!(snapshot.totals.migrations.causes.other, 0);
     assert!(events.windows(2).all(|pair| pair[0].ts() <= pair[1].ts()), "in order of time");

@@ -115,7 +115,11 @@ fn same_as_watched(app: &mut App, ticks: &[(u64, Snapshot)]) -> usize {
     let mut wanted = watched(&ticks[..=at]);
     for window in ["since the start", "last interval", "ten seconds", "minute"] {
         assert_eq!(app.numbers(), wanted.numbers(), "{window} at tick {at}");
-        assert_eq!(app.state().shown().rates, wanted.state().shown().rates, "rates, {window} at tick {at}");
+        assert_eq!(
+            app.state().shown().rates.whole(),
+            wanted.state().shown().rates.whole(),
+            "rates, {window} at tick {at}"
+        );
         assert_eq!(app.state().record_rate(), wanted.state().record_rate(), "record rate, {window} at tick {at}");
         [&mut *app, &mut wanted].into_iter().for_each(|app| _ = app.press(Key::Char('i')));
     }

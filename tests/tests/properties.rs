@@ -9,6 +9,7 @@ use numatrace::source::script::{Comm, Doing, KernelEvent, Script, Setup};
 use numatrace::source::{Source, SourceStatus, apply};
 use numatrace::topology::{Cpu, Topology};
 use numatrace::units::NodeId;
+use numatrace::window::{self, Packed};
 use numatrace_common::abi::{
     Attributes, Cgroup, CgroupPath, Counters, Gap, Header, Migrate, NodeMemory, Placement, Quota, SelfCost, Slice,
     Task, Throttled, Tick, Totals, Touches, Where, Words, kind,
@@ -217,9 +218,9 @@ proptest! {
             all.iter_mut().for_each(|stats| stats.wakers.sort_by_key(|waker| waker.tid));
             // Names go with their threads.
             for stats in &mut all {
-                stats.wakers.iter_mut().for_each(|waker| waker.comm.clear());
+                stats.wakers.iter_mut().for_each(|waker| waker.comm = "".into());
                 for culprit in &mut stats.waited_behind {
-                    (culprit.comm, culprit.pid) = (String::new(), None);
+                    (culprit.comm, culprit.pid) = ("".into(), None);
                 }
             }
             all
@@ -277,6 +278,26 @@ proptest! {
         prop_assert_eq!(last.threads[0].stats.blocked_ns, last.duration_ns);
     }
 
+    /// A snapshot that was packed is what it was, and differences from it are those from the snapshot itself.
+    #[test]
+    fn packing_loses_nothing(steps in vec((0..60_000_000u64, step()), 1..200)) {
+        let mut before: Option<Snapshot> = None;
+        play(setup(vec![vec![0, 1], vec![2, 3]]), script(&steps), Limits::default(), |snapshot| {
+            // The history keeps events apart.
+            let now = Snapshot { events: Vec::new(), ..snapshot.clone() };
+            let packed = Packed::of(&now);
+            assert_eq!(packed.whole(), now);
+            for thread in &now.threads {
+                assert_eq!(packed.thread(window::key(thread)).as_ref(), Some(thread));
+            }
+            if let Some(before) = before.replace(now.clone()) {
+                let packed = Packed::of(&before);
+                assert_eq!(packed.until(&now), window::since(&now, &before));
+                assert_eq!(Packed::counts_since(&now, &packed).whole(), window::counts_since(&now, &before));
+            }
+        });
+    }
+
     /// Of the last ten seconds a track has what residency has, CPU by CPU, up to its rounding.
     #[test]
     fn tracks_are_residency_in_slots(steps in vec((0..60_000_000u64, step()), 1..300)) {
@@ -284,7 +305,7 @@ proptest! {
             let oldest = snapshot.duration_ns.saturating_sub(TRACK_SLOT_NS * TRACK_SLOTS as u64);
             for thread in &snapshot.threads {
                 let track = &thread.track;
-                assert!(track.len() <= TRACK_SLOTS && track.is_sorted_by(|a, b| a.start_ns < b.start_ns), "{track:?}");
+                assert!(track.iter().count() <= TRACK_SLOTS && track.iter().is_sorted_by(|a, b| a.start_ns < b.start_ns), "{track:?}");
                 let mut sums = [0; CPUS as usize];
                 for slot in track {
                     assert!(slot.start_ns.is_multiple_of(TRACK_SLOT_NS) && slot.start_ns >= oldest, "{slot:?}");
@@ -292,10 +313,10 @@ proptest! {
                     assert!(slot.cpus.iter().map(|(_, ns)| ns).sum::<u64>() <= TRACK_SLOT_NS + 4 * 4096, "{slot:?}");
                     slot.cpus.iter().for_each(|(cpu, ns)| sums[*cpu as usize] += ns);
                 }
-                let rounding = 4096 * track.len() as u64;
+                let rounding = 4096 * track.iter().count() as u64;
                 for (cpu, sum) in sums.into_iter().enumerate() {
                     let known = thread.stats.residency_cpu_ns.iter().find(|(known, _)| *known as usize == cpu);
-                    let residency = known.map_or(0, |(_, ns)| *ns);
+                    let residency = known.map_or(0, |(_, ns)| ns);
                     assert!(sum <= residency + rounding, "{sum} of {residency} on CPU {cpu}: {thread:?}");
                     assert!(oldest > 0 || sum >= residency, "{sum} of {residency} on CPU {cpu}: {thread:?}");
                 }

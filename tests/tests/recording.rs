@@ -379,7 +379,7 @@ fn names_are_dropped_when_asked() {
     memory.records().iter().for_each(|record| recorder.push(record));
     recorder.finish(Reason::Stopped).expect("written");
     let read = read(&path).expect("a recording");
-    let mut names: Vec<&str> = read.last.threads.iter().map(|thread| thread.comm.as_str()).collect();
+    let mut names: Vec<&str> = read.last.threads.iter().map(|thread| &*thread.comm).collect();
     names.sort_unstable();
     assert_eq!(names, ["thread-1", "thread-2", "thread-3", "thread-4"]);
     let json = serde_json::to_string(&read.last).expect("JSON");

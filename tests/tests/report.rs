@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use numatrace::report::text::TextOptions;
 use numatrace::report::{self, SortKey, is_broken_pipe};
@@ -44,7 +45,7 @@ fn everything() -> Snapshot {
         stats.behind = Some(Behind { own_ns: 5, others_ns: 6 });
         let waits = |count| Waited { count, total_ns: 100 * count };
         stats.preempted_by = Some(PreemptedBy { own: waits(2), others: waits(3) });
-        stats.runq.unthrottled = Some(stats.runq.all.clone());
+        stats.runq.unthrottled = Some(Box::new(stats.runq.all.clone()));
         stats.waited_behind.iter_mut().for_each(|culprit| culprit.pid = Some(Pid(970)));
         let (cow, huge, zero) = (Some(touches), Some(touches), Some(touches));
         stats.touches = Some(Touches { first_touch: touches, cow, huge, zero, ..Touches::default() });
@@ -55,7 +56,7 @@ fn everything() -> Snapshot {
         stats.remote_share = Some(0.2);
         stats.expected_remote_share = Some(0.25);
         stats.cost_factor = Some(1.22);
-        let mapping = String::from("[heap]");
+        let mapping = "[heap]".into();
         let stack = vec!["caller".into()];
         stats.locations = Some(vec![Location { mapping, symbol: "main".into(), stack, local: 1, remote: 2 }]);
     }
@@ -65,7 +66,7 @@ fn everything() -> Snapshot {
     for thread in &mut snapshot.threads {
         thread.ns_pid = Some(12);
         // No thread has both, but each has its place.
-        thread.sched.as_mut().expect("the fixture's first thread has one").rt_priority = Some(50);
+        Arc::make_mut(thread.sched.as_mut().expect("the fixture's first thread has one")).rt_priority = Some(50);
         fill(&mut thread.stats);
     }
     snapshot.matrices.page_touches = Some(vec![vec![8, 1], vec![1, 0]]);

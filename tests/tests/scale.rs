@@ -13,14 +13,18 @@ use numatrace::{
         script::{Comm, Doing, KernelEvent as E, Script, Setup},
     },
     topology::Topology,
-    tui::{UiMessage, state::Key},
+    tui::{UiMessage, history::Window, state::Key},
 };
-use numatrace_common::config::MAX_RINGS;
+use numatrace_common::{
+    abi::{Slice, Task, Tick, slice_flags, task_event},
+    config::MAX_RINGS,
+};
 use numatrace_tests::{
     heap::{self, Counting},
     machine512::Machine512,
     screens::{app, screen, show},
 };
+use zerocopy::IntoBytes as _;
 
 #[global_allocator]
 static HEAP: Counting = Counting;
@@ -215,21 +219,22 @@ fn fifty_thousand_threads_are_reported_and_shown() {
     }
 }
 
+/// Records, some at a time: those of a second, and the tick that ends it.
+type Batches<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> bool;
+
 /// Heap at its peak, bytes, of the model and the snapshot that is made of it at each tick, with the dashboard where it is wanted: its
-/// history, the numbers of its window, its rows. Not of the script, which stands for the kernel and is there before.
-fn peak(threads: u32, dashboard: bool) -> usize {
-    let mut machine = Machine::new(threads);
-    let mut events = Vec::new();
-    machine.attach(&mut events);
-    (0..2).for_each(|_| machine.round(&mut events));
-    let mut model = machine.model();
-    let mut script = Script::new(machine.setup(), events);
+/// history, the numbers of this window, its rows. Not of the records, which stand for the kernel and are there before.
+fn peak(mut model: Model, next: Batches<'_>, dashboard: Option<Window>) -> usize {
     let mut app = app(200, 60);
+    while dashboard.is_some_and(|window| app.state().choice().window != window) {
+        app.press(Key::Char('i'));
+    }
     let (mut peak, mut ours) = (0, 0);
+    let mut records = Vec::new();
     loop {
-        // What the model takes from the script stays; what the script itself takes is its own.
-        let mut records: Vec<u8> = Vec::new();
-        let status = script.next_batch(&mut |record| records.extend_from_slice(record)).expect("a possible script");
+        // What the model takes of them stays; what they take themselves is not its.
+        records.clear();
+        let more = next(&mut records);
         let before = heap::mark();
         let mut rest = &records[..];
         while let Some(size) = rest.get(2..4) {
@@ -238,7 +243,7 @@ fn peak(threads: u32, dashboard: bool) -> usize {
             rest = after;
         }
         let snapshot = Arc::new(model.snapshot());
-        if dashboard {
+        if dashboard.is_some() {
             app.tell(UiMessage::Snapshot(snapshot));
             screen(&mut app, 200, 60);
         } else {
@@ -246,28 +251,143 @@ fn peak(threads: u32, dashboard: bool) -> usize {
         }
         peak = peak.max(ours + heap::peak() - before);
         ours = (ours + heap::now()).saturating_sub(before);
-        if status == SourceStatus::Ended {
+        if !more {
             return peak;
         }
     }
 }
 
+/// The same where each thread has its CPU, and some move.
+fn peak_at_home(threads: u32, dashboard: Option<Window>) -> usize {
+    let mut machine = Machine::new(threads);
+    let mut events = Vec::new();
+    machine.attach(&mut events);
+    (0..2).for_each(|_| machine.round(&mut events));
+    let model = machine.model();
+    let mut script = Script::new(machine.setup(), events);
+    let mut next = |records: &mut Vec<u8>| {
+        let status = script.next_batch(&mut |record| records.extend_from_slice(record)).expect("a possible script");
+        status != SourceStatus::Ended
+    };
+    peak(model, &mut next, dashboard)
+}
+
+/// The same where threads run everywhere for some seconds: four turns of each in a second, each on another CPU than the one before, woken by
+/// another thread and behind a third; waits of all lengths, half of them after preemption.
+fn peak_everywhere(threads: u32, seconds: u64, dashboard: Option<Window>) -> usize {
+    const TURNS: u64 = 4;
+    let model = Machine::new(threads).model();
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut below = move |limit: u32| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % u64::from(limit)) as u32
+    };
+    let mut second = 0;
+    let mut next = |records: &mut Vec<u8>| {
+        let begin = 1_000_000 + second * 1_000_000_000;
+        for turn in 0..TURNS {
+            for n in 0..threads {
+                let at = begin + turn * 1_000_000_000 / TURNS + u64::from(n) * 10_000;
+                let (cpu, other) = (below(Machine512::CPUS) as u16, below(Machine512::CPUS) as u16);
+                let preempted = below(2) == 0;
+                let woken = slice_flags::WAIT_WAKEUP | slice_flags::OUT_VOLUNTARY;
+                let slice = Slice {
+                    header: Slice::header(at, cpu, other),
+                    wait_ns: (1_000 << below(13)) + u64::from(below(1_000)),
+                    slice_ns: below(100_000_000).into(),
+                    tid: FIRST + n,
+                    tgid: FIRST,
+                    waker: FIRST + below(threads),
+                    seq: (second * TURNS + turn) as u32 + 1,
+                    holder: FIRST + below(threads),
+                    prev: FIRST + below(threads),
+                    prev_ran: below(1_000),
+                    queued_cpu: cpu,
+                    flags: if preempted { slice_flags::WAIT_PREEMPTED } else { woken },
+                };
+                records.extend(slice.as_bytes());
+            }
+        }
+        second += 1;
+        let end = begin + 1_000_000_000;
+        records.extend(Tick { header: Tick::header(end, 0, 0), wall_ns: end }.as_bytes());
+        second < seconds
+    };
+    peak(model, &mut next, dashboard)
+}
+
 #[test]
 fn memory_is_bounded_however_many_threads() {
-    // One after the other: the allocator counts for all threads of this program.
-    let (engine, with_dashboard) = (peak(10_000, false), peak(10_000, true));
-    let many = peak(50_000, false);
-    let mib = |bytes: usize| bytes as f64 / MIB as f64;
-    println!(
-        "10,000 threads: {:.1} MiB, with the dashboard {:.1} MiB; 50,000 threads: {:.1} MiB",
-        mib(engine),
-        mib(with_dashboard),
-        mib(many)
-    );
-    assert!(engine <= 64 * MIB, "{} MiB of 10,000 threads", engine / MIB);
-    // Its history keeps three snapshots at least, however large, and there are the numbers of the window.
-    assert!(with_dashboard <= 3 * 64 * MIB, "{} MiB of 10,000 threads, with the dashboard", with_dashboard / MIB);
-    assert!(many <= 5 * 64 * MIB, "{} MiB of 50,000 threads", many / MIB);
+    const THREADS: u32 = 10_000;
+    /// Longer than a track, and on more CPUs than are kept of a thread.
+    const SECONDS: u64 = 12;
+    let check = |what: &str, bytes: usize, most: usize| {
+        println!("{what}: {:.1} MiB, {:.1} MB", bytes as f64 / MIB as f64, bytes as f64 / 1e6);
+        assert!(bytes <= most, "{what}: more than {} MiB", most / MIB);
+    };
+    // One after the other: the allocator counts for all threads of this program. 64 MB, not MiB.
+    let goal = 64_000_000;
+    check("10,000 threads, each on its CPU", peak_at_home(THREADS, None), goal);
+    check("10,000 threads everywhere", peak_everywhere(THREADS, SECONDS, None), goal);
+    for window in [Window::Start, Window::Interval, Window::TenSeconds] {
+        let what = format!("10,000 threads, each on its CPU, with the dashboard, window {}", window.name());
+        check(&what, peak_at_home(THREADS, Some(window)), goal);
+    }
+    // It shows one snapshot while the next is made.
+    let everywhere = peak_everywhere(THREADS, SECONDS, Some(Window::Start));
+    check("10,000 threads everywhere, with the dashboard", everywhere, 2 * goal);
+    check("50,000 threads, each on its CPU", peak_at_home(50_000, None), 5 * goal / 2);
+}
+
+/// A turn of a thread.
+fn turn(tid: u32, seq: u32, cpu: u16, before: u16, slice_ns: u64) -> Slice {
+    Slice {
+        header: Slice::header(1_000_000 + u64::from(seq) * 1_000_000, cpu, before),
+        slice_ns,
+        tid,
+        tgid: tid,
+        seq,
+        flags: slice_flags::OUT_VOLUNTARY,
+        ..Slice::default()
+    }
+}
+
+#[test]
+fn of_a_thread_on_many_cpus_few_are_kept_and_sums_by_node_and_by_cpu_stay_exact() {
+    let mut model = Machine::new(1).model();
+    let (mut by_cpu, mut by_node) = (vec![0u64; Machine512::CPUS as usize], vec![0u64; 16]);
+    let mut run = |model: &mut Model, tid: u32, turns: std::ops::Range<u32>| {
+        for seq in turns {
+            // Half of the turns are on one CPU.
+            let cpu = if seq % 2 == 0 { 77 } else { seq * 7 % Machine512::CPUS };
+            let ns = 1_000 + u64::from(seq);
+            apply(turn(tid, seq, cpu as u16, 0, ns).as_bytes(), model);
+            by_cpu[cpu as usize] += ns;
+            by_node[(cpu / Machine512::OF_NODE) as usize] += ns;
+        }
+    };
+    run(&mut model, 7, 1..1_000);
+    // One that ends, and is in the sums alone once others have ended after it.
+    let ended = Limits::default().max_exited as u32 + 1;
+    (1_000..1_000 + ended).for_each(|tid| {
+        run(&mut model, tid, 1..2);
+        let header = Task::header(2_000_000_000, 0, 0);
+        apply(Task { header, tid, tgid: tid, event: task_event::EXIT, ..Task::default() }.as_bytes(), &mut model);
+    });
+    let end = 3_000_000_000;
+    apply(Tick { header: Tick::header(end, 0, 0), wall_ns: end }.as_bytes(), &mut model);
+    let snapshot = model.snapshot();
+    assert_eq!((snapshot.dropped_threads, snapshot.threads[0].tid.0), (1, 7));
+    let stats = &snapshot.threads[0].stats;
+    let kept: Vec<(u32, u64)> = stats.residency_cpu_ns.iter().collect();
+    assert_eq!(kept.len(), 32);
+    let heavy = kept.iter().find(|(cpu, _)| *cpu == 77).expect("it ran there half of its time");
+    assert_eq!((heavy.1, stats.residency_ns.iter().sum::<u64>()), (by_cpu[77], stats.cpu_ns));
+    let told: Vec<(u32, u64)> = snapshot.totals.residency_cpu_ns.iter().collect();
+    let wanted: Vec<(u32, u64)> = (0..).zip(by_cpu).filter(|(_, ns)| *ns > 0).collect();
+    assert_eq!((told, &snapshot.totals.residency_ns), (wanted, &by_node));
 }
 
 #[test]

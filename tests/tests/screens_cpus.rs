@@ -141,7 +141,9 @@ fn sentences_have_the_keys_of_the_user() {
     let mut app = preferring(Preferences { keymap: Arc::new(keymap), ..Preferences::default() });
     let mut idle = fixture::snapshot_two_nodes();
     // What was seen is of long ago, for a map that is narrow.
-    idle.threads.iter_mut().for_each(|thread| thread.track.retain(|slot| slot.start_ns < 1_000_000_000));
+    idle.threads.iter_mut().for_each(|thread| {
+        thread.track = thread.track.iter().filter(|slot| slot.start_ns < 1_000_000_000).collect();
+    });
     show(&mut app, idle);
     press(&mut app, &[Key::Char('5'), Key::Char('U')]);
     app.resize(40, 10);

@@ -262,7 +262,7 @@ fn threads_are_sorted_and_filtered_by_what_a_quota_and_strangers_took() {
     type_in(&mut app, "throttled>15% strangers>5%");
     press(&mut app, &[Key::Enter]);
     let names = |app: &App| -> Vec<String> {
-        app.state().order().iter().map(|at| app.numbers().threads[*at].comm.clone()).collect()
+        app.state().order().iter().map(|at| app.numbers().threads[*at].comm.to_string()).collect()
     };
     assert_eq!(names(&app), ["io_thd_1"]);
     let shown = screen(&mut app, 80, 24);

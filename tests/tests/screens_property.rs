@@ -171,7 +171,7 @@ proptest! {
                     snapshot.duration_ns = time;
                     for thread in &mut snapshot.threads {
                         let tid = thread.tid.0;
-                        thread.cgroup = (tid % 4 > 0).then(|| format!("/a.slice/b-{}.slice{}", tid % 3, "/c".repeat(tid as usize % 5)));
+                        thread.cgroup = (tid % 4 > 0).then(|| format!("/a.slice/b-{}.slice{}", tid % 3, "/c".repeat(tid as usize % 5)).into());
                     }
                     show(&mut app, snapshot);
                 }

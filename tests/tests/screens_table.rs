@@ -264,7 +264,8 @@ fn ten_thousand_threads_in_a_tree() {
     let mut app = app(80, 24);
     let mut snapshot = fixture::snapshot_of_threads(10_000);
     for thread in &mut snapshot.threads {
-        thread.cgroup = Some(format!("/pods.slice/pod-{:02}.slice/c-{}.scope", thread.tid.0 % 40, thread.tid.0 % 400));
+        thread.cgroup =
+            Some(format!("/pods.slice/pod-{:02}.slice/c-{}.scope", thread.tid.0 % 40, thread.tid.0 % 400).into());
     }
     show(&mut app, snapshot);
     keys(&mut app, "gg");

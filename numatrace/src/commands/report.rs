@@ -130,7 +130,7 @@ pub(super) fn select(snapshot: Snapshot, part: &PartArgs) -> anyhow::Result<Snap
         }
         shown.join(", ")
     };
-    let (ids, names) = (all(|thread| thread.tid.to_string()), all(|thread| thread.comm.clone()));
+    let (ids, names) = (all(|thread| thread.tid.to_string()), all(|thread| thread.comm.to_string()));
     let nobody = snapshot.threads.is_empty();
     let selected = window::select(snapshot, &tids, &part.comm);
     if selected.selection.is_some() && selected.threads.is_empty() {

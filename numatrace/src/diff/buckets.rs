@@ -42,7 +42,7 @@ impl Sparse {
     pub fn of(latency: &Latency) -> Sparse {
         let mut all: Vec<(u16, f64)> = Vec::new();
         for (edge, count) in &latency.buckets {
-            let (at, count) = (bucket(*edge), *count as f64);
+            let (at, count) = (bucket(edge), count as f64);
             match all.last_mut() {
                 Some((last, sum)) if *last == at => *sum += count,
                 _ => all.push((at, count)),
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn percentiles_lie_within_their_bucket_by_how_many_are_below() {
-        let latency = Latency { buckets: vec![(1_023, 50), (16_895, 50)], ..Latency::default() };
+        let latency = Latency { buckets: vec![(1_023, 50), (16_895, 50)].into(), ..Latency::default() };
         let part = Sparse::of(&latency);
         let mut sum = Dense::for_all([&part].into_iter());
         sum.add(&part, 2.0);
@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn sums_hold_what_both_hold() {
-        let of = |buckets: &[(u64, u64)]| Sparse::of(&Latency { buckets: buckets.to_vec(), ..Latency::default() });
+        let of =
+            |buckets: &[(u64, u64)]| Sparse::of(&Latency { buckets: buckets.to_vec().into(), ..Latency::default() });
         let mut sum = of(&[(600, 1), (u64::MAX, 2)]);
         sum.add(&of(&[(10, 5), (700, 3)]));
         assert_eq!(sum, of(&[(10, 5), (600, 4), (u64::MAX, 2)]));

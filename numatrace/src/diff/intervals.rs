@@ -196,8 +196,8 @@ impl Builder {
         between.threads.retain(|thread| did_anything(&thread.stats) || thread.stats.blocked_ns > 0);
         if !self.grouping.exact {
             for thread in &mut between.threads {
-                thread.comm = alike(&thread.comm);
-                thread.cgroup = thread.cgroup.as_deref().map(alike);
+                thread.comm = alike(&thread.comm).into();
+                thread.cgroup = thread.cgroup.as_deref().map(|path| alike(path).into());
             }
         }
         let Some(groups) = window::grouped(between, self.grouping.by).groups else { return Vec::new() };

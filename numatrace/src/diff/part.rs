@@ -155,8 +155,13 @@ mod tests {
     use crate::snapshot::{Migrations, RunQueue};
 
     fn stats(n: u64) -> ThreadStats {
-        let latency =
-            Latency { count: n, total_ns: n * 1_000, max_ns: n, buckets: vec![(1_000, n)], ..Latency::default() };
+        let latency = Latency {
+            count: n,
+            total_ns: n * 1_000,
+            max_ns: n,
+            buckets: vec![(1_000, n)].into(),
+            ..Latency::default()
+        };
         ThreadStats {
             cpu_ns: n,
             node_moves: 2 * n,

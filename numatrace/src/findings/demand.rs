@@ -193,7 +193,7 @@ pub(super) fn allowed(numbers: &Snapshot) -> Option<Cpus> {
     let mut known: Vec<&str> = Vec::new();
     let mut all = Cpus::default();
     for thread in active(numbers) {
-        let Some(list) = thread.sched.as_ref().map(|sched| sched.allowed_cpus.as_str()) else { return some(machine) };
+        let Some(list) = thread.sched.as_ref().map(|sched| &*sched.allowed_cpus) else { return some(machine) };
         if !known.contains(&list) {
             all = all.or(&Cpus::parse(list).unwrap_or(machine));
             // Few differ; where many do, each is read again.
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn all_may_use_what_one_may_and_the_machine_where_it_is_not_known() {
         let thread = |cpu_ns, cpus: Option<&str>| Thread {
-            sched: cpus.map(|cpus| Sched { allowed_cpus: cpus.into(), ..Sched::default() }),
+            sched: cpus.map(|cpus| Sched { allowed_cpus: cpus.into(), ..Sched::default() }.into()),
             stats: ThreadStats { cpu_ns, ..ThreadStats::default() },
             ..Thread::default()
         };

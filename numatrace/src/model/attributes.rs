@@ -21,11 +21,8 @@ const RR: u32 = 2;
 /// What is known of one thread.
 #[derive(Clone, Debug)]
 pub(super) struct Attributes {
-    policy: u32,
-    nice: i32,
-    rt_priority: u32,
-    /// The list, shared by threads that may use the same CPUs.
-    allowed: Arc<str>,
+    /// Shared by threads that may use the same CPUs in the same way.
+    sched: Arc<Sched>,
     /// The first answer that said so.
     since_ns: u64,
     /// The newest answer.
@@ -33,15 +30,8 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    pub(super) fn new(record: &abi::Attributes, lists: &mut CpuLists) -> Attributes {
-        Attributes {
-            policy: record.policy,
-            nice: record.nice,
-            rt_priority: record.rt_priority,
-            allowed: lists.of(&record.allowed),
-            since_ns: record.header.ts,
-            read_ns: record.header.ts,
-        }
+    pub(super) fn new(record: &abi::Attributes, seen: &mut Seen) -> Attributes {
+        Attributes { sched: seen.sched(record), since_ns: record.header.ts, read_ns: record.header.ts }
     }
 
     /// Takes over a newer answer; an older one changes nothing.
@@ -49,10 +39,11 @@ impl Attributes {
         if newer.read_ns < self.read_ns {
             return;
         }
-        let same = (self.policy, self.nice, self.rt_priority, &self.allowed)
-            == (newer.policy, newer.nice, newer.rt_priority, &newer.allowed);
-        let since_ns = if same { self.since_ns } else { newer.since_ns };
-        *self = Attributes { since_ns, ..newer };
+        if self.sched == newer.sched {
+            self.read_ns = newer.read_ns;
+        } else {
+            *self = newer;
+        }
     }
 
     /// They were told before `end`, when the thread ended, so they are its own. Otherwise they may be those of the
@@ -61,33 +52,52 @@ impl Attributes {
         self.since_ns <= end
     }
 
-    /// As reports show it. A number that does not belong to the policy is left out.
-    pub(super) fn view(&self) -> Sched {
-        let name = POLICIES.get(self.policy as usize).filter(|name| !name.is_empty());
-        Sched {
-            policy: name.map_or_else(|| format!("policy {}", self.policy).into(), |name| (*name).into()),
-            nice: matches!(name, Some(&"other" | &"batch")).then_some(self.nice),
-            rt_priority: matches!(self.policy, FIFO | RR).then_some(self.rt_priority),
-            allowed_cpus: self.allowed.to_string(),
-        }
+    /// As reports show it.
+    pub(super) const fn view(&self) -> &Arc<Sched> {
+        &self.sched
     }
 }
 
-/// The last few sets of CPUs as lists: most threads of a machine share one, so it is written and kept once.
-#[derive(Clone, Debug, Default)]
-pub(super) struct CpuLists(VecDeque<([u64; CPU_WORDS], Arc<str>)>);
+/// As reports show it. A number that does not belong to the policy is left out.
+fn sched(record: &abi::Attributes, allowed_cpus: Arc<str>) -> Sched {
+    let name = POLICIES.get(record.policy as usize).filter(|name| !name.is_empty());
+    Sched {
+        policy: name.map_or_else(|| format!("policy {}", record.policy).into(), |name| (*name).into()),
+        nice: matches!(name, Some(&"other" | &"batch")).then_some(record.nice),
+        rt_priority: matches!(record.policy, FIFO | RR).then_some(record.rt_priority),
+        allowed_cpus,
+    }
+}
 
-impl CpuLists {
+/// The last few answers, and the last few sets of CPUs as lists: most threads of a machine share one, so it is written and kept once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    scheds: VecDeque<Arc<Sched>>,
+    lists: VecDeque<([u64; CPU_WORDS], Arc<str>)>,
+}
+
+impl Seen {
     const KEPT: usize = 16;
 
-    fn of(&mut self, set: &[u64; CPU_WORDS]) -> Arc<str> {
-        if let Some((_, list)) = self.0.iter().find(|(known, _)| known == set) {
+    fn sched(&mut self, record: &abi::Attributes) -> Arc<Sched> {
+        let sched = sched(record, self.list(&record.allowed));
+        if let Some(known) = self.scheds.iter().find(|known| ***known == sched) {
+            return Arc::clone(known);
+        }
+        let sched = Arc::new(sched);
+        self.scheds.truncate(Self::KEPT - 1);
+        self.scheds.push_front(Arc::clone(&sched));
+        sched
+    }
+
+    fn list(&mut self, set: &[u64; CPU_WORDS]) -> Arc<str> {
+        if let Some((_, list)) = self.lists.iter().find(|(known, _)| known == set) {
             return Arc::clone(list);
         }
         let has = |cpu: &u32| set.get(*cpu as usize / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1);
         let list: Arc<str> = list::format((0..64 * CPU_WORDS as u32).filter(has)).into();
-        self.0.truncate(Self::KEPT - 1);
-        self.0.push_front((*set, Arc::clone(&list)));
+        self.lists.truncate(Self::KEPT - 1);
+        self.lists.push_front((*set, Arc::clone(&list)));
         list
     }
 }
@@ -103,8 +113,8 @@ mod tests {
         abi::Attributes { header, policy, nice: -5, rt_priority: 7, allowed, ..abi::Attributes::default() }
     }
 
-    fn view(record: &abi::Attributes) -> Sched {
-        Attributes::new(record, &mut CpuLists::default()).view()
+    fn view(record: &abi::Attributes) -> Arc<Sched> {
+        Arc::clone(Attributes::new(record, &mut Seen::default()).view())
     }
 
     #[test]
@@ -123,42 +133,44 @@ mod tests {
             ("policy 8", None, None),
         ];
         let expected = expected.map(|(policy, nice, priority)| (policy.to_owned(), nice, priority));
-        assert_eq!(shown.iter().map(numbers).collect::<Vec<_>>(), expected);
+        assert_eq!(shown.iter().map(|sched| numbers(sched)).collect::<Vec<_>>(), expected);
         assert_eq!(view(&record(1, u32::MAX, 1)).policy, "policy 4294967295");
     }
 
     #[test]
     fn the_list_has_every_cpu_of_the_set() {
-        assert_eq!(view(&record(1, 0, 0b1_0000_1111)).allowed_cpus, "0-3,8");
-        assert_eq!(view(&record(1, 0, 0)).allowed_cpus, "");
+        assert_eq!(view(&record(1, 0, 0b1_0000_1111)).allowed_cpus.as_ref(), "0-3,8");
+        assert_eq!(view(&record(1, 0, 0)).allowed_cpus.as_ref(), "");
         let all = abi::Attributes { allowed: [u64::MAX; CPU_WORDS], ..record(1, 0, 0) };
-        assert_eq!(view(&all).allowed_cpus, "0-1023");
+        assert_eq!(view(&all).allowed_cpus.as_ref(), "0-1023");
         let mut edges = record(1, 0, 1 << 63);
         (edges.allowed[1], edges.allowed[CPU_WORDS - 1]) = (1, 1 << 63);
-        assert_eq!(view(&edges).allowed_cpus, "63-64,1023");
+        assert_eq!(view(&edges).allowed_cpus.as_ref(), "63-64,1023");
     }
 
     #[test]
-    fn threads_with_the_same_cpus_share_one_list_and_few_lists_are_kept() {
-        let mut lists = CpuLists::default();
-        let first = lists.of(&record(1, 0, 1).allowed);
-        assert!(Arc::ptr_eq(&first, &lists.of(&record(2, 1, 1).allowed)));
+    fn threads_that_are_scheduled_alike_share_it_and_few_are_kept() {
+        let mut seen = Seen::default();
+        let first = seen.sched(&record(1, 0, 1));
+        assert!(Arc::ptr_eq(&first, &seen.sched(&record(2, 0, 1))));
+        let other = seen.sched(&record(2, 1, 1));
+        assert!(other != first && Arc::ptr_eq(&first.allowed_cpus, &other.allowed_cpus));
         for set in 2..100 {
-            lists.of(&record(1, 0, set).allowed);
+            seen.sched(&record(1, 0, set));
         }
-        assert_eq!(lists.0.len(), CpuLists::KEPT);
+        assert_eq!((seen.scheds.len(), seen.lists.len()), (Seen::KEPT, Seen::KEPT));
     }
 
     #[test]
     fn the_newest_answer_counts_and_the_first_that_said_so_is_remembered() {
-        let mut lists = CpuLists::default();
-        let mut of = |ts, cpus| Attributes::new(&record(ts, 0, cpus), &mut lists);
+        let mut seen = Seen::default();
+        let mut of = |ts, cpus| Attributes::new(&record(ts, 0, cpus), &mut seen);
         let mut known = of(10, 1);
         known.renew(of(20, 1));
         assert!(known.are_from_before(10) && !known.are_from_before(9));
         known.renew(of(30, 2));
         assert!(known.are_from_before(30) && !known.are_from_before(29));
         known.renew(of(25, 4));
-        assert_eq!(known.view().allowed_cpus, "1");
+        assert_eq!(known.view().allowed_cpus.as_ref(), "1");
     }
 }

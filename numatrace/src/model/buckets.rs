@@ -1,8 +1,9 @@
 //! Distributions of one thread's waits, in as little memory as they need: the buckets of hdrhistogram with one significant digit from
 //! 1 us (`latency.rs`), but only those that have something in them, 8 bytes each. A thread's waits are in 5 to 60 of the 416 mostly.
 
-use super::latency::{LONGEST_NS, Waits};
+use super::latency::LONGEST_NS;
 use crate::snapshot::Latency;
+use crate::window::with_percentiles;
 
 /// A bucket is as wide as this, a power of two, or wider: 512 ns.
 const UNIT_SHIFT: u32 = 9;
@@ -50,26 +51,44 @@ impl Buckets {
         self.counts.insert(at, (end, times));
     }
 
-    /// Adds all of them to a histogram with the same buckets.
-    pub(super) fn add_to(&self, waits: &mut Waits<u32>) {
-        for (end, count) in &self.counts {
-            waits.record_many((u64::from(*end) << UNIT_SHIFT) - 1, *count);
-        }
-        waits.longest(self.max_ns);
+    /// As reports show it; `count` and `total_ns` come from the kernel's counters.
+    pub(super) fn latency(&self, count: u64, total_ns: u64) -> Latency {
+        let buckets = self.counts.iter().map(|(end, count)| (edge(*end), u64::from(*count))).collect();
+        with_percentiles(Latency { count, total_ns, max_ns: self.max_ns, buckets, ..Latency::default() })
     }
 
-    /// As reports show it, made in `scratch`; `count` and `total_ns` come from the kernel's counters.
-    pub(super) fn latency(&self, count: u64, total_ns: u64, scratch: &mut Waits<u32>) -> Latency {
-        scratch.clear();
-        self.add_to(scratch);
-        scratch.latency(count, total_ns)
+    /// The waits of both, as [`Buckets::latency`] shows them.
+    pub(super) fn latency_of_both(&self, other: &Buckets, count: u64, total_ns: u64) -> Latency {
+        let max_ns = self.max_ns.max(other.max_ns);
+        let (mut one, mut two) = (self.counts.iter().peekable(), other.counts.iter().peekable());
+        let next = || {
+            let end = match (one.peek(), two.peek()) {
+                (Some((one, _)), Some((two, _))) => *one.min(two),
+                (Some((end, _)), None) | (None, Some((end, _))) => *end,
+                (None, None) => return None,
+            };
+            let parts = [one.next_if(|(other, _)| *other == end), two.next_if(|(other, _)| *other == end)];
+            Some((edge(end), parts.into_iter().flatten().map(|(_, count)| u64::from(*count)).sum()))
+        };
+        let buckets = std::iter::from_fn(next).collect();
+        with_percentiles(Latency { count, total_ns, max_ns, buckets, ..Latency::default() })
     }
+}
+
+/// The longest wait that is in the bucket with this end.
+const fn edge(end: u32) -> u64 {
+    ((end as u64) << UNIT_SHIFT) - 1
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::latency::COARSE;
+    use super::super::latency::Waits;
     use super::*;
+
+    /// One significant digit from 1 us.
+    fn full() -> Waits<u32> {
+        Waits::new(super::super::latency::COARSE)
+    }
 
     #[test]
     fn they_are_the_buckets_of_hdrhistogram() {
@@ -78,20 +97,22 @@ mod tests {
         all.extend((0..20_000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (20 + n % 40)));
         all.extend([u64::MAX, u64::MAX - 1, 1 << 63]);
         for wait_ns in all.iter().copied() {
-            let (mut few, mut full) = (Buckets::default(), Waits::<u32>::new(COARSE));
+            let (mut few, mut full) = (Buckets::default(), full());
             few.record(wait_ns, 3);
             full.record(wait_ns, 3);
-            assert_eq!(few.latency(1, 7, &mut Waits::new(COARSE)), full.latency(1, 7), "{wait_ns}");
+            assert_eq!(few.latency(1, 7), full.latency(1, 7), "{wait_ns}");
         }
-        let (mut few, mut full) = (Buckets::default(), Waits::<u32>::new(COARSE));
-        for wait_ns in all {
+        let (mut few, mut full) = (Buckets::default(), full());
+        let (mut even, mut odd) = (Buckets::default(), Buckets::default());
+        for (nth, wait_ns) in all.into_iter().enumerate() {
             few.record(wait_ns, 1);
             full.record(wait_ns, 1);
+            if nth % 3 == 0 { &mut odd } else { &mut even }.record(wait_ns, 1);
         }
-        let mut scratch = Waits::new(COARSE);
-        assert_eq!(few.latency(9, 7, &mut scratch), full.latency(9, 7));
+        assert_eq!(few.latency(9, 7), full.latency(9, 7));
+        assert_eq!(even.latency_of_both(&odd, 9, 7), full.latency(9, 7));
+        assert_eq!(few.latency_of_both(&Buckets::default(), 9, 7), full.latency(9, 7));
         assert!(few.counts.is_sorted() && few.counts.len() <= 416, "{}", few.counts.len());
-        // What was there before is forgotten.
-        assert_eq!(Buckets::default().latency(0, 0, &mut scratch), Latency::default());
+        assert_eq!(Buckets::default().latency_of_both(&Buckets::default(), 0, 0), Latency::default());
     }
 }

@@ -39,7 +39,8 @@ pub(super) struct Fineness {
     digits: u8,
 }
 
-/// For one thread.
+/// For one thread: `buckets.rs` is held to it.
+#[cfg(test)]
 pub(super) const COARSE: Fineness = Fineness { lowest_ns: 1_000, digits: 1 };
 /// For all threads.
 pub(super) const FINE: Fineness = Fineness { lowest_ns: 1, digits: 3 };
@@ -68,9 +69,8 @@ impl<C: Counter> Waits<C> {
         }
     }
 
-    /// Adds waits of one length, whose longest is told with [`Waits::longest`].
     #[cold]
-    pub(super) fn record_many(&mut self, wait_ns: u64, count: C) {
+    fn record_many(&mut self, wait_ns: u64, count: C) {
         let Fineness { lowest_ns, digits } = self.fineness;
         if self.histogram.is_none() {
             // The bounds are constants that hdrhistogram accepts: always `Some` from here on.
@@ -78,19 +78,6 @@ impl<C: Counter> Waits<C> {
         }
         if let Some(histogram) = &mut self.histogram {
             histogram.saturating_record_n(wait_ns, count);
-        }
-    }
-
-    /// Some wait was as long as this.
-    pub(super) fn longest(&mut self, wait_ns: u64) {
-        self.max_ns = self.max_ns.max(wait_ns);
-    }
-
-    /// Forgets everything and keeps the memory.
-    pub(super) fn clear(&mut self) {
-        self.max_ns = 0;
-        if let Some(histogram) = &mut self.histogram {
-            histogram.reset();
         }
     }
 
@@ -173,8 +160,5 @@ mod tests {
         sum.add(&b);
         let latency = sum.latency(2, 0);
         assert_eq!((latency.buckets.len(), latency.max_ns), (2, 90_000));
-        sum.clear();
-        sum.add(&b);
-        assert_eq!(sum.latency(1, 0).buckets.len(), 1);
     }
 }

@@ -7,9 +7,9 @@
 //! Threads that run or wait are told by Totals on every tick; one that is not told any more lost its last records,
 //! and what it does is unknown from then on.
 //!
-//! Memory is bounded by [`Limits`]: a thread costs about 1.4 KB, 8 bytes for each bucket that a wait of it fell into (see
+//! Memory is bounded by [`Limits`]: a thread costs about 1 KB, 8 bytes for each bucket that a wait of it fell into (see
 //! `buckets.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for
-//! wakers and for culprits, 10 bytes for each CPU it ran on, 76 bytes for each pair of nodes between which it touched pages,
+//! wakers and for culprits, 8 bytes for each node, 10 bytes for each CPU it ran on, up to 32 (see `residency.rs`), 76 bytes for each pair of nodes between which it touched pages,
 //! 64 places of 64 bytes that it touched them from (see `pages.rs`), and 160 bytes where it lived when a recording began in
 //! the middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups and the names of places
 //! 4,096 bytes each at most, escapes apart, and the last events 0.3 MB (see `notable.rs`). Nothing is allocated for an event, except when a thread does something for the first time (is heard of,
@@ -31,6 +31,7 @@ mod placement;
 mod quotas;
 mod residency;
 mod self_cost;
+mod slots;
 mod table;
 mod texts;
 mod thread;
@@ -39,20 +40,21 @@ mod track;
 mod view;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use numatrace_common::abi::{self, Migrate, Slice, Task, Throttled, Totals, slice_flags, task_event};
 
 pub use self::active::Active;
-use self::attributes::{Attributes, CpuLists};
+use self::attributes::{Attributes, Seen};
 use self::containers::Containers;
 pub use self::latency::LONGEST_NS;
 use self::latency::{FINE, WaitKind, Waits};
 use self::loss::LossLedger;
 use self::names::{Comm, Names};
 use self::notable::Notable;
-use self::numbers::Places;
+use self::numbers::Cpus;
 use self::placement::Placements;
 use self::quotas::{NodeMemories, Quotas};
 use self::self_cost::SelfCosts;
@@ -186,7 +188,7 @@ impl Default for Limits {
 pub struct Model {
     meta: Meta,
     topology: Topology,
-    places: Places,
+    cpus: Cpus,
     now_ns: u64,
     /// The same, of the tick before.
     before_ns: u64,
@@ -203,7 +205,7 @@ pub struct Model {
     unthrottled: Waits<u64>,
     /// `[from][to]`, one row after the other.
     migrations: Vec<u64>,
-    cpu_lists: CpuLists,
+    attributes_seen: Seen,
     cgroups: Texts,
     containers: Containers,
     words: Texts,
@@ -222,14 +224,14 @@ impl Model {
     pub fn new(mut meta: Meta, topology: Topology, limits: Limits) -> Model {
         // A recording has the topology, but not this part of what follows from it.
         meta.host.llcs = topology.llcs();
-        let mut places = Vec::new();
+        let mut node_of = Vec::new();
         for cpu in &topology.cpus {
             // CPU numbers in records have 16 bits.
             let Ok(id) = u16::try_from(cpu.id) else { continue };
-            if places.len() <= usize::from(id) {
-                places.resize(usize::from(id) + 1, None);
+            if node_of.len() <= usize::from(id) {
+                node_of.resize(usize::from(id) + 1, None);
             }
-            places[usize::from(id)] =
+            node_of[usize::from(id)] =
                 cpu.node.filter(|node| *node < topology.nodes.len()).and_then(|node| u16::try_from(node).ok());
         }
         Model {
@@ -245,7 +247,7 @@ impl Model {
             throttled: Waits::new(FINE),
             unthrottled: Waits::new(FINE),
             migrations: vec![0; topology.nodes.len() * topology.nodes.len()],
-            cpu_lists: CpuLists::default(),
+            attributes_seen: Seen::default(),
             cgroups: Texts::new(limits.max_cgroups),
             containers: Containers::new(limits.max_cgroups),
             words: Texts::new(limits.max_words),
@@ -256,7 +258,7 @@ impl Model {
             max_gaps: limits.max_gaps,
             notable: Notable::new(),
             rounds: 0,
-            places: Places(places),
+            cpus: Cpus::new(node_of, topology.nodes.len()),
             meta,
             topology,
         }
@@ -322,7 +324,7 @@ impl Model {
         let Some(thread) = self.table.at(slice.tid, slice.tgid, slice.header.ts) else { return };
         // The last turn of a thread always has a record.
         let times = if slice.flags & slice_flags::OUT_DEAD != 0 { 1 } else { self.self_costs.every() };
-        thread.turn(slice, &self.places, times);
+        thread.turn(slice, &mut self.cpus, times);
         match WaitKind::of(slice.flags) {
             None => {}
             Some(WaitKind::Wakeup) => {
@@ -350,7 +352,7 @@ impl Model {
         let level = self.topology.level(u32::from(from), u32::from(to));
         thread.migrate(migrate, level);
         self.notable.migrate(migrate, level == Some(Level::CrossNode));
-        if let (Some(from), Some(to)) = (self.places.node(from), self.places.node(to)) {
+        if let (Some(from), Some(to)) = (self.cpus.node(from), self.cpus.node(to)) {
             let cell = usize::from(from) * self.topology.nodes.len() + usize::from(to);
             if let Some(count) = self.migrations.get_mut(cell) {
                 *count += 1;
@@ -374,14 +376,14 @@ impl Model {
         if task.event == task_event::NAME {
             self.names.insert(task.tid, Comm::new(task.comm));
         } else {
-            self.table.task(task, &self.places);
+            self.table.task(task, &mut self.cpus);
             self.notable.task(task);
         }
     }
 
     fn attributes(&mut self, record: &abi::Attributes) {
         if let Some(thread) = self.table.living(record.tid, record.header.ts) {
-            thread.attributes(Attributes::new(record, &mut self.cpu_lists));
+            thread.attributes(Attributes::new(record, &mut self.attributes_seen));
         }
     }
 
@@ -449,8 +451,13 @@ impl Model {
 
     /// Name of a thread, display-safe: a target's own, else one that was looked up (a NAME record).
     pub fn name_of(&self, tid: u32) -> Option<&str> {
+        self.shared_name_of(tid).map(|name| &**name)
+    }
+
+    /// The same.
+    fn shared_name_of(&self, tid: u32) -> Option<&Arc<str>> {
         if tid == 0 {
-            return Some("idle");
+            return Some(self.names.idle());
         }
         let own = self.table.current(tid).map(|thread| thread.comm.shown()).filter(|comm| !comm.is_empty());
         own.or_else(|| self.names.get(tid)).filter(|name| !name.is_empty())

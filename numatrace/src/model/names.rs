@@ -1,5 +1,7 @@
 //! Names of threads that are no targets but are spoken of: wakers, and those who ran while a target waited.
 
+use std::sync::Arc;
+
 use numatrace_common::abi::COMM_LEN;
 
 use crate::text::display_comm;
@@ -9,19 +11,20 @@ use crate::units::TidMap;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Comm {
     raw: [u8; COMM_LEN],
-    shown: String,
+    /// Shared with every snapshot that speaks of it.
+    shown: Arc<str>,
 }
 
 impl Comm {
     pub(super) fn new(raw: [u8; COMM_LEN]) -> Comm {
-        Comm { raw, shown: display_comm(&raw) }
+        Comm { raw, shown: display_comm(&raw).into() }
     }
 
     pub(super) const fn raw(&self) -> [u8; COMM_LEN] {
         self.raw
     }
 
-    pub(super) fn shown(&self) -> &str {
+    pub(super) const fn shown(&self) -> &Arc<str> {
         &self.shown
     }
 }
@@ -31,11 +34,14 @@ impl Comm {
 pub(super) struct Names {
     by_tid: TidMap<Comm>,
     max: usize,
+    /// What the idle task is called, and who is not known.
+    idle: Arc<str>,
+    nobody: Arc<str>,
 }
 
 impl Names {
     pub(super) fn new(max: usize) -> Names {
-        Names { by_tid: TidMap::default(), max: max.max(1) }
+        Names { by_tid: TidMap::default(), max: max.max(1), idle: "idle".into(), nobody: "".into() }
     }
 
     pub(super) fn insert(&mut self, tid: u32, name: Comm) {
@@ -46,8 +52,18 @@ impl Names {
     }
 
     /// An empty name says that nobody with this id could be found: it is not looked up again.
-    pub(super) fn get(&self, tid: u32) -> Option<&str> {
+    pub(super) fn get(&self, tid: u32) -> Option<&Arc<str>> {
         self.by_tid.get(&tid).map(Comm::shown)
+    }
+
+    /// Of thread 0.
+    pub(super) const fn idle(&self) -> &Arc<str> {
+        &self.idle
+    }
+
+    /// No name.
+    pub(super) const fn nobody(&self) -> &Arc<str> {
+        &self.nobody
     }
 
     /// All of them, in order of thread id.
@@ -72,11 +88,11 @@ mod tests {
         };
         for tid in 1..=5 {
             names.insert(tid, name(b'a'));
-            assert_eq!(names.get(tid), Some("a"));
+            assert_eq!(names.get(tid).map(|name| &**name), Some("a"));
             assert!(names.by_tid.len() <= 2);
         }
         names.insert(5, name(b'b'));
-        assert_eq!(names.get(5), Some("b"));
+        assert_eq!(names.get(5).map(|name| &**name), Some("b"));
         assert!(names.sorted().is_sorted_by_key(|(tid, _)| *tid));
     }
 }

@@ -128,21 +128,49 @@ pub(super) struct Numbers {
     pub(super) touched: Option<Box<Touched>>,
 }
 
-/// Node of each CPU by number, so that the hot path makes one load.
+/// The CPUs of the machine by number: their nodes, so that the hot path makes one load, and the time that all threads together spent on
+/// each.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(pub(super) Vec<Option<u16>>);
+pub(super) struct Cpus {
+    node_of: Vec<Option<u16>>,
+    nodes: usize,
+    spent_ns: Vec<u64>,
+}
 
-impl Places {
+impl Cpus {
+    /// CPUs with the positions of their nodes, and how many nodes there are.
+    pub(super) fn new(node_of: Vec<Option<u16>>, nodes: usize) -> Cpus {
+        Cpus { nodes, spent_ns: vec![0; node_of.len()], node_of }
+    }
+
     /// Position of a CPU's node; `None` where it is not known.
     #[inline]
     pub(super) fn node(&self, cpu: u16) -> Option<u16> {
-        self.0.get(usize::from(cpu)).copied().flatten()
+        self.node_of.get(usize::from(cpu)).copied().flatten()
     }
 
     /// The machine has such a CPU.
     #[inline]
     pub(super) fn has(&self, cpu: u16) -> bool {
-        usize::from(cpu) < self.0.len()
+        usize::from(cpu) < self.node_of.len()
+    }
+
+    /// How many nodes there are.
+    pub(super) const fn node_count(&self) -> usize {
+        self.nodes
+    }
+
+    /// A thread was on a CPU.
+    #[inline]
+    fn spend(&mut self, cpu: u16, ns: u64) {
+        if let Some(sum) = self.spent_ns.get_mut(usize::from(cpu)) {
+            *sum = sum.saturating_add(ns);
+        }
+    }
+
+    /// `(cpu, ns)` of all threads together, those that are gone included, in order of CPU; those on which none ran are left out.
+    pub(super) fn spent(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        (0..=u16::MAX).zip(self.spent_ns.iter().copied()).filter(|(_, ns)| *ns > 0)
     }
 }
 
@@ -150,13 +178,11 @@ impl Numbers {
     /// Adds what only records tell, of a turn that stands for `times` ones: where it ran, who woke it and who ran while it
     /// waited.
     #[inline]
-    pub(super) fn spread(&mut self, turn: &Slice, places: &Places, times: u64) {
+    pub(super) fn spread(&mut self, turn: &Slice, machine: &mut Cpus, times: u64) {
         let (cpu, before) = (turn.header.cpu, turn.header.cpu2);
-        if places.has(cpu) {
-            self.residency.add(cpu, turn.slice_ns.saturating_mul(times));
-        }
+        self.ran(cpu, turn.slice_ns.saturating_mul(times), machine);
         if cpu != before
-            && let (Some(node), Some(node_before)) = (places.node(cpu), places.node(before))
+            && let (Some(node), Some(node_before)) = (machine.node(cpu), machine.node(before))
         {
             self.node_moves += u64::from(node != node_before) * times;
         }
@@ -165,6 +191,15 @@ impl Numbers {
         }
         if WaitKind::of(turn.flags).is_some() {
             self.blame(turn, times);
+        }
+    }
+
+    /// Adds time on a CPU; on one that the machine does not have it is nowhere.
+    #[inline]
+    pub(super) fn ran(&mut self, cpu: u16, ns: u64, machine: &mut Cpus) {
+        if machine.has(cpu) {
+            machine.spend(cpu, ns);
+            self.residency.add(cpu, ns, machine);
         }
     }
 
@@ -230,17 +265,17 @@ impl Numbers {
         self.causes[usize::from(cause).min(self.causes.len() - 1)] += 1;
     }
 
-    /// Adds everything to another one.
+    /// Adds everything but time by CPU to another one.
     pub(super) fn merge_into(&self, other: &mut Numbers) {
         self.add_counts_to(other);
         self.wakers.merge_into(&mut other.wakers);
         self.culprits.merge_into(&mut other.culprits);
     }
 
-    /// Adds everything but wakers and culprits to another one.
+    /// Adds everything but wakers, culprits and time by CPU to another one.
     pub(super) fn add_counts_to(&self, other: &mut Numbers) {
         other.sums.add(&self.sums);
-        self.residency.merge_into(&mut other.residency);
+        self.residency.add_nodes_to(&mut other.residency);
         other.node_moves = other.node_moves.saturating_add(self.node_moves);
         other.migrations = other.migrations.saturating_add(self.migrations);
         other.unseen = other.unseen.saturating_add(self.unseen);

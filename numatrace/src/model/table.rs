@@ -10,7 +10,8 @@ use numatrace_common::abi::{Task, task_event};
 use numatrace_common::wait::phase;
 
 use super::names::Comm;
-use super::numbers::{Numbers, Places};
+use super::numbers::{Cpus, Numbers};
+use super::slots::Slots;
 use super::thread::{End, Tracked};
 use crate::units::TidMap;
 
@@ -18,7 +19,7 @@ use crate::units::TidMap;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     by_tid: TidMap<u32>,
-    slots: Vec<Option<Tracked>>,
+    slots: Slots,
     free: Vec<u32>,
     /// Ended, oldest first.
     ended: VecDeque<u32>,
@@ -44,12 +45,12 @@ impl Table {
 
     /// Everybody, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Tracked> {
-        self.slots.iter().flatten()
+        self.slots.iter()
     }
 
     /// Everybody who has not ended, in no order.
     pub(super) fn iter_live(&mut self) -> impl Iterator<Item = &mut Tracked> {
-        self.slots.iter_mut().flatten().filter(|thread| thread.end.is_none())
+        self.slots.iter_mut().filter(|thread| thread.end.is_none())
     }
 
     /// The thread that had this id at `ts` and has it still; nobody is made.
@@ -65,27 +66,27 @@ impl Table {
 
     /// The thread that has this id now.
     pub(super) fn current(&self, tid: u32) -> Option<&Tracked> {
-        self.slots.get(*self.by_tid.get(&tid)? as usize)?.as_ref()
+        self.slots.get(*self.by_tid.get(&tid)?)
     }
 
     /// The thread that had this id at `ts`, made when it is new; `None` when there is no place for it.
     #[inline]
     pub(super) fn at(&mut self, tid: u32, tgid: u32, ts: u64) -> Option<&mut Tracked> {
         let slot = match self.by_tid.get(&tid) {
-            Some(&slot) if matches!(self.slots.get(slot as usize), Some(Some(t)) if t.is_plain()) => slot,
+            Some(&slot) if self.slots.get(slot).is_some_and(Tracked::is_plain) => slot,
             found => {
                 let found = found.copied();
                 self.find(found, tid, tgid, ts)?
             }
         };
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot)
     }
 
     /// As [`Table::at`], for records that also come right after a thread's last turn: until its EXIT record came,
     /// they are the dead one's.
     pub(super) fn last_words(&mut self, tid: u32, tgid: u32, ts: u64) -> Option<&mut Tracked> {
         match self.by_tid.get(&tid).copied() {
-            Some(slot) if matches!(self.slots.get(slot as usize), Some(Some(t)) if t.end.is_some() && !t.listed) => {
+            Some(slot) if self.slots.get(slot).is_some_and(|thread| thread.end.is_some() && !thread.listed) => {
                 self.slot(slot)
             }
             _ => self.at(tid, tgid, ts),
@@ -100,13 +101,11 @@ impl Table {
             thread.tgid == tgid && (start_ns == 0 || thread.start_ns == 0 || thread.start_ns == start_ns)
         };
         let slot = *self.by_tid.get(&tid)?;
-        if self.slots.get(slot as usize)?.as_ref().is_some_and(is_it) {
+        if self.slots.get(slot).is_some_and(is_it) {
             return self.slot(slot);
         }
         // One that had the id before, as far as it is kept.
-        let earlier = |thread: &Option<Tracked>| thread.as_ref().is_some_and(|of| of.tid == tid && is_it(of));
-        let at = self.slots.iter().position(earlier)?;
-        self.slots.get_mut(at)?.as_mut()
+        self.slots.iter_mut().find(|thread| thread.tid == tid && is_it(thread))
     }
 
     /// The rare cases of [`Table::at`].
@@ -128,29 +127,22 @@ impl Table {
 
     /// The newest ended thread that had this id before `current` got it.
     fn older(&self, tid: u32, current: u32) -> Option<u32> {
-        let had_it =
-            |slot: &&u32| **slot != current && matches!(self.slots.get(**slot as usize), Some(Some(t)) if t.tid == tid);
+        let had_it = |slot: &&u32| **slot != current && self.slots.get(**slot).is_some_and(|thread| thread.tid == tid);
         self.ended.iter().rev().find(had_it).copied()
     }
 
     fn slot(&mut self, slot: u32) -> Option<&mut Tracked> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot)
     }
 
     fn insert(&mut self, tid: u32, tgid: u32, ts: u64) -> Option<u32> {
         if self.live >= self.max_live {
             return None;
         }
-        let thread = Some(Tracked::new(tid, tgid, ts, self.start_ns));
+        let thread = Tracked::new(tid, tgid, ts, self.start_ns);
         let slot = match self.free.pop() {
-            Some(slot) => {
-                *self.slots.get_mut(slot as usize)? = thread;
-                slot
-            }
-            None => {
-                self.slots.push(thread);
-                u32::try_from(self.slots.len() - 1).ok()?
-            }
+            Some(slot) => self.slots.put(slot, thread).then_some(slot)?,
+            None => self.slots.push(thread)?,
         };
         self.by_tid.insert(tid, slot);
         self.live += 1;
@@ -179,7 +171,7 @@ impl Table {
     }
 
     fn evict(&mut self, slot: u32) {
-        let Some(thread) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        let Some(thread) = self.slots.take(slot) else { return };
         thread.numbers.merge_into(&mut self.gone);
         self.dropped += 1;
         if self.by_tid.get(&thread.tid) == Some(&slot) {
@@ -207,7 +199,7 @@ impl Table {
     }
 
     /// A record of a thread's life.
-    pub(super) fn task(&mut self, record: &Task, places: &Places) {
+    pub(super) fn task(&mut self, record: &Task, machine: &mut Cpus) {
         let ts = record.header.ts;
         match record.event {
             task_event::SEEN | task_event::NEW => self.born(record),
@@ -218,7 +210,7 @@ impl Table {
                 }
             }
             task_event::EXIT => self.exit(record),
-            task_event::UNTRACKED => self.untrack(record, places),
+            task_event::UNTRACKED => self.untrack(record, machine),
             _ => {}
         }
     }
@@ -236,11 +228,11 @@ impl Table {
         }
     }
 
-    fn untrack(&mut self, record: &Task, places: &Places) {
+    fn untrack(&mut self, record: &Task, machine: &mut Cpus) {
         let ts = record.header.ts;
         let Some(thread) = self.at(record.tid, record.tgid, ts) else { return };
         if thread.end.is_none() {
-            thread.untracked(ts, places);
+            thread.untracked(ts, machine);
             self.retire_current(record.tid);
         }
     }

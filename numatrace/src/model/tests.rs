@@ -282,7 +282,9 @@ fn attributes(tid: u32, ts: u64, nice: i32, cpus: u32) -> Event {
 
 /// Nice value and allowed CPUs of each thread.
 fn sched(model: &Model) -> Vec<Option<(i32, String)>> {
-    let of = |thread: Thread| thread.sched.map(|sched| (sched.nice.expect("an ordinary thread"), sched.allowed_cpus));
+    let of = |thread: Thread| {
+        thread.sched.map(|sched| (sched.nice.expect("an ordinary thread"), sched.allowed_cpus.to_string()))
+    };
     model.snapshot().threads.into_iter().map(of).collect()
 }
 
@@ -297,7 +299,7 @@ fn attributes_arrive_and_change() {
     // From before that, and late.
     model.apply(&attributes(7, 1200, -5, 2));
     assert_eq!(sched(&model), [Some((5, "0".into()))]);
-    assert_eq!(only(&model).sched.map(|sched| (sched.policy, sched.rt_priority)), Some(("other".into(), None)));
+    assert_eq!(only(&model).sched.map(|sched| (sched.policy.clone(), sched.rt_priority)), Some(("other".into(), None)));
 }
 
 #[test]
@@ -374,7 +376,7 @@ fn member(tid: u32, ts: u64, cgroup: u32) -> Event {
 }
 
 pub(super) fn cgroups(model: &Model) -> Vec<Option<String>> {
-    model.snapshot().threads.into_iter().map(|thread| thread.cgroup).collect()
+    model.snapshot().threads.into_iter().map(|thread| thread.cgroup.map(|path| path.to_string())).collect()
 }
 
 #[test]
@@ -426,7 +428,7 @@ fn who_is_due_for_a_cgroup_does_not_depend_on_who_was_asked_about_attributes() {
 
 /// CPUs and times of each slot of thread 7.
 fn track(model: &Model) -> Vec<Vec<(u32, u64)>> {
-    only(model).track.into_iter().map(|slot| slot.cpus).collect()
+    only(model).track.iter().map(|slot| slot.cpus.to_vec()).collect()
 }
 
 #[test]
@@ -451,7 +453,7 @@ fn a_turn_of_seconds_that_goes_on_is_in_every_slot() {
         model.apply(&tick(now));
     }
     let track = only(&model).track;
-    assert!(track.iter().all(|slot| slot.cpus == [(0, SLOT)]), "{track:?}");
+    assert!(track.iter().all(|slot| *slot.cpus == [(0, SLOT)]), "{track:?}");
     let starts: Vec<u64> = track.iter().map(|slot| slot.start_ns).collect();
     assert_eq!(starts, (40..80).map(|slot| slot * SLOT).collect::<Vec<_>>());
 }
@@ -635,7 +637,7 @@ fn a_record_stands_for_as_many_turns_as_was_said() {
     model.apply(&tick(1500));
     let snapshot = model.snapshot();
     let stats = &snapshot.threads[0].stats;
-    let counted = |latency: &crate::snapshot::Latency| latency.buckets.iter().map(|(_, count)| *count).sum::<u64>();
+    let counted = |latency: &crate::snapshot::Latency| latency.buckets.iter().map(|(_, count)| count).sum::<u64>();
     assert_eq!((stats.wakers[0].count, stats.waited_behind[0].count), (10, 10));
     assert_eq!((counted(&stats.runq.wakeup), counted(&snapshot.totals.runq.all)), (10, 10));
     assert_eq!((stats.runq.wakeup.count, stats.cpu_ns), (10, 300));

@@ -28,7 +28,7 @@ use super::buckets::Buckets;
 use super::cgroups::Membership;
 use super::latency::WaitKind;
 use super::names::Comm;
-use super::numbers::{Numbers, Places, Sums};
+use super::numbers::{Cpus, Numbers, Sums};
 use super::track::{OpenTurn, Track};
 use crate::topology::Level;
 
@@ -123,7 +123,7 @@ pub(super) struct Tracked {
     /// Number of the newest migration.
     latest_migration: u32,
     /// Sums from before it was tracked anew.
-    carried: Sums,
+    carried: Option<Box<Sums>>,
     /// What is not of the recording, where that began in the middle.
     base: Option<Box<Base>>,
 }
@@ -154,7 +154,7 @@ impl Tracked {
             last_turn: Sums::default(),
             open: Open::default(),
             latest_migration: 0,
-            carried: Sums::default(),
+            carried: None,
             base: None,
         }
     }
@@ -175,21 +175,21 @@ impl Tracked {
 
     /// A turn that ended, and stands for `times` ones in all that only records tell.
     #[inline]
-    pub(super) fn turn(&mut self, turn: &Slice, places: &Places, times: u64) {
+    pub(super) fn turn(&mut self, turn: &Slice, machine: &mut Cpus, times: u64) {
         self.join_at(turn.seq.wrapping_sub(1));
         let blocked_ns = self.blocked_before(turn);
         match &self.base {
-            None => self.count(turn, blocked_ns, places, times),
+            None => self.count(turn, blocked_ns, machine, times),
             Some(base) => {
                 let (turn, blocked_ns) = base.rest_of(turn, blocked_ns);
-                self.count(&turn, blocked_ns, places, times);
+                self.count(&turn, blocked_ns, machine, times);
             }
         }
     }
 
     /// Counts a turn, or what of it counts.
     #[inline]
-    fn count(&mut self, turn: &Slice, blocked_ns: u64, places: &Places, times: u64) {
+    fn count(&mut self, turn: &Slice, blocked_ns: u64, machine: &mut Cpus, times: u64) {
         let sums = Sums::of_turn(turn, blocked_ns);
         if after(turn.seq, self.covered) {
             self.numbers.sums.add(&sums);
@@ -208,8 +208,8 @@ impl Tracked {
                 self.open.preempted = runnable;
             }
         }
-        self.numbers.spread(turn, places, times);
-        if places.has(turn.header.cpu) {
+        self.numbers.spread(turn, machine, times);
+        if machine.has(turn.header.cpu) {
             self.track.add(turn.header.cpu, turn.header.ts, turn.slice_ns);
         }
         match WaitKind::of(turn.flags) {
@@ -242,7 +242,9 @@ impl Tracked {
             (sums, unseen) = (base.rest_of_sums(totals.seq, &sums), base.rest_of_unseen(unseen));
         }
         self.numbers.unseen = self.numbers.unseen.max(unseen);
-        sums.add(&self.carried);
+        if let Some(carried) = &self.carried {
+            sums.add(carried);
+        }
         let ahead = totals.seq.wrapping_sub(self.latest) as i32;
         if ahead >= 0 {
             if ahead > 0 || totals.header.ts >= self.open.told {
@@ -271,7 +273,8 @@ impl Tracked {
         }
         let counted = self.base.as_ref().map_or(0, |base| base.throttled_ns());
         let newest = if ahead == 1 { self.last_turn.throttled_ns } else { 0 };
-        let parts = [throttled.throttled_ns.saturating_sub(counted), self.carried.throttled_ns, newest];
+        let carried = self.carried.as_ref().map_or(0, |carried| carried.throttled_ns);
+        let parts = [throttled.throttled_ns.saturating_sub(counted), carried, newest];
         self.numbers.sums.throttled_ns = parts.iter().fold(0, |sum, part| sum.saturating_add(*part));
         if ahead == 0 && self.end.is_none() {
             self.open.throttled_ns = throttled.open_ns;
@@ -324,7 +327,7 @@ impl Tracked {
     }
 
     /// It ceases to be a target: what was open until then stays.
-    pub(super) fn untracked(&mut self, at: u64, places: &Places) {
+    pub(super) fn untracked(&mut self, at: u64, machine: &mut Cpus) {
         let open = self.open_at(at, 0);
         let sums = &mut self.numbers.sums;
         sums.add(&Sums {
@@ -335,8 +338,8 @@ impl Tracked {
             cut_throttled_ns: open.throttled_ns,
             ..Sums::default()
         });
-        if places.has(self.cpu) {
-            self.numbers.residency.add(self.cpu, open.cpu_ns);
+        self.numbers.ran(self.cpu, open.cpu_ns, machine);
+        if machine.has(self.cpu) {
             self.track.add(self.cpu, at, open.cpu_ns);
         }
         self.ended(End::Untracked, at);
@@ -371,7 +374,7 @@ impl Tracked {
     /// It is a target again: the kernel side counts from 0, on top of what was counted before.
     pub(super) fn tracked_again(&mut self) {
         self.end = None;
-        self.carried = self.numbers.sums;
+        self.carried = Some(Box::new(self.numbers.sums));
         (self.covered, self.latest, self.latest_migration) = (0, 0, 0);
         self.open = Open::default();
         self.base = None;

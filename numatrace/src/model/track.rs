@@ -11,13 +11,14 @@
 use std::ops::Range;
 
 use numatrace_common::abi::NO_CPU;
+use smallvec::SmallVec;
 
-use crate::snapshot::{TRACK_SLOT_NS, TRACK_SLOTS, TrackSlot};
+use crate::snapshot::{self, TRACK_CPUS, TRACK_SLOT_NS, TRACK_SLOTS, TRACK_UNIT_NS, TrackSlot};
 
 /// CPUs of a slot.
-const PLACES: usize = 4;
+const PLACES: usize = TRACK_CPUS;
 /// Unit of time in a packed slot: 61,036 of them are a slot, so 16 bits hold any.
-const UNIT_NS: u64 = 4_096;
+const UNIT_NS: u64 = TRACK_UNIT_NS;
 
 /// The turn that has not ended, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,16 +197,16 @@ impl Track {
     }
 
     /// The slots of the ten seconds before `duration` in which it ran, in order of time, the open turn laid over them.
-    pub(super) fn slots(&self, duration: u64, open: Option<&OpenTurn>) -> Vec<TrackSlot> {
+    pub(super) fn slots(&self, duration: u64, open: Option<&OpenTurn>) -> snapshot::Track {
         let shown = shown(duration);
         if open.is_none() && self.number < shown.start {
-            return Vec::new();
+            return snapshot::Track::default();
         }
         shown.filter_map(|number| self.slot(number, open)).collect()
     }
 
     fn slot(&self, number: u64, open: Option<&OpenTurn>) -> Option<TrackSlot> {
-        let mut cpus: Vec<(u32, u64)> = Vec::new();
+        let mut cpus: SmallVec<[(u32, u64); PLACES]> = SmallVec::new();
         if number == self.number {
             cpus.extend(self.newest.iter().map(|(cpu, ns)| (cpu.into(), ns)));
         } else if number < self.number && self.number - number <= TRACK_SLOTS as u64 {

@@ -1,6 +1,6 @@
 //! Builds the [`Snapshot`]: sums, what is open laid over them, percentiles, names.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use numatrace_common::abi::{NO_CPU, NO_NODE, touch};
@@ -8,30 +8,42 @@ use numatrace_common::cause::Cause;
 use numatrace_common::wait::phase;
 
 use super::Model;
-use super::latency::{COARSE, FINE, Waits};
+use super::latency::{FINE, Waits};
 use super::numbers::{Numbers, Sums};
 use super::pages::{Cell, Place, TopPlaces, Touched};
 use super::quotas::tally;
+use super::residency::Residency;
 use super::thread::{End, OpenTime, Tracked};
 use super::topk::{Heavy, heaviest};
 use crate::snapshot::{
     Behind, Causes, Culprit, Latency, LocalRemote, Location, MAX_CULPRITS, MAX_LOCATIONS, MAX_WAKERS, Matrices,
     Migrations, RunQueue, SCHEMA, Snapshot, Switches, Thread, ThreadState, ThreadStats, Tool, TouchCount, Touches,
-    TrackSlot, Waker,
+    Track, Waker,
 };
 use crate::units::{Pid, Tid};
 use crate::window::cost_factor;
+
+/// On-CPU time of a thread, or of all.
+#[derive(Clone, Debug, Default)]
+struct Spent {
+    /// In order of CPU; of a thread the heaviest.
+    by_cpu: Vec<(u16, u64)>,
+    /// By position of the node.
+    by_node: Vec<u64>,
+    /// What records tell of, wherever it was.
+    all_ns: u64,
+}
 
 impl Model {
     pub(super) fn view(&self) -> Snapshot {
         // Large ones, and many: no more room than they need.
         let mut threads: Vec<Thread> = Vec::with_capacity(self.table.iter().count());
         let mut sum = Sum::new(&self.table.gone);
-        let mut scratch = Waits::new(COARSE);
+        let mut spent = Spent::default();
         for thread in self.table.iter() {
             let open = thread.open_at(self.now_ns, self.before_ns);
             sum.add(thread, &open);
-            threads.push(self.thread(thread, &open, &mut scratch));
+            threads.push(self.thread(thread, &open, &mut spent));
         }
         // An id that was reused has several entries: the earlier owner first.
         threads.sort_unstable_by_key(|thread| (thread.tid, thread.born_ns));
@@ -74,17 +86,17 @@ impl Model {
         }
     }
 
-    fn thread(&self, thread: &Tracked, open: &OpenTime, scratch: &mut Waits<u32>) -> Thread {
+    fn thread(&self, thread: &Tracked, open: &OpenTime, spent: &mut Spent) -> Thread {
         let numbers = &thread.numbers;
-        let mut residency: BTreeMap<u16, u64> = numbers.residency.iter().collect();
-        self.add_open_turn(&mut residency, thread, open);
-        self.hold_to(&mut residency, numbers.sums.cpu_ns.saturating_add(open.cpu_ns));
+        self.spent_by(spent, numbers.residency.cpus(), &numbers.residency);
+        self.add_open_turn(spent, thread, open);
+        self.hold_to(spent, numbers.sums.cpu_ns.saturating_add(open.cpu_ns));
         let sums = numbers.sums;
         let stats = ThreadStats {
-            runq: run_queue_of(thread, &sums, scratch),
+            runq: run_queue_of(thread, &sums),
             wakers: self.wakers(numbers.wakers.iter()),
             waited_behind: self.culprits(numbers.culprits.iter()),
-            ..self.stats(numbers, &sums, open, &residency)
+            ..self.stats(numbers, &sums, open, spent)
         };
         let expected = self.expected_remote(thread.tgid, &stats.residency_ns).map(|(remote, all)| remote / all);
         let stats = ThreadStats { expected_remote_share: expected, ..stats };
@@ -92,11 +104,11 @@ impl Model {
             tid: Tid(thread.tid),
             pid: Pid(thread.tgid),
             ns_pid: thread.ns_pid,
-            comm: thread.comm.shown().to_owned(),
+            comm: Arc::clone(thread.comm.shown()),
             exited: matches!(thread.end, Some((End::Exited, _))),
-            cgroup: thread.cgroup.as_ref().map(|cgroup| cgroup.path.to_string()),
+            cgroup: thread.cgroup.as_ref().map(|cgroup| Arc::clone(&cgroup.path)),
             container: thread.cgroup.as_ref().and_then(|cgroup| self.containers.get(&cgroup.path)),
-            sched: thread.attributes.as_ref().map(|attributes| attributes.view()),
+            sched: thread.attributes.as_ref().map(|attributes| Arc::clone(attributes.view())),
             state: state(thread, self.now_ns, self.before_ns),
             members: 0,
             born_ns: thread.born_ns,
@@ -107,20 +119,21 @@ impl Model {
     }
 
     fn totals_of(&self, sum: Sum) -> ThreadStats {
-        let mut residency: BTreeMap<u16, u64> = sum.numbers.residency.iter().collect();
-        for thread in self.table.iter() {
-            self.add_open_turn(&mut residency, thread, &thread.open_at(self.now_ns, self.before_ns));
-        }
-        self.hold_to(&mut residency, sum.numbers.sums.cpu_ns.saturating_add(sum.open.cpu_ns));
+        let mut spent = Spent::default();
+        self.spent_by(&mut spent, self.cpus.spent(), &sum.numbers.residency);
         // Of each thread with the placement of its process, weighted by its time on CPU.
         let (mut remote, mut all) = (0.0, 0.0);
+        let mut own = Spent::default();
         for thread in self.table.iter() {
-            let mut own: BTreeMap<u16, u64> = thread.numbers.residency.iter().collect();
-            self.add_open_turn(&mut own, thread, &thread.open_at(self.now_ns, self.before_ns));
-            if let Some(parts) = self.expected_remote(thread.tgid, &self.by_node(&own)) {
+            let open = thread.open_at(self.now_ns, self.before_ns);
+            self.add_open_turn(&mut spent, thread, &open);
+            self.spent_by(&mut own, std::iter::empty(), &thread.numbers.residency);
+            self.add_open_turn(&mut own, thread, &open);
+            if let Some(parts) = self.expected_remote(thread.tgid, &own.by_node) {
                 (remote, all) = (remote + parts.0, all + parts.1);
             }
         }
+        self.hold_to(&mut spent, sum.numbers.sums.cpu_ns.saturating_add(sum.open.cpu_ns));
         let mut both = Waits::new(FINE);
         both.add(&self.wakeup);
         both.add(&self.preempted);
@@ -133,13 +146,13 @@ impl Model {
             runq.all.count = runq.all.count.max(count);
             runq.all.total_ns = runq.all.total_ns.max(total_ns);
         }
-        runq.unthrottled = self.meta.waits.throttled.then(|| self.unthrottled(whole, &runq.all, &sum));
+        runq.unthrottled = self.meta.waits.throttled.then(|| Box::new(self.unthrottled(whole, &runq.all, &sum)));
         ThreadStats {
             runq,
             wakers: self.wakers(flat(sum.wakers)),
             waited_behind: self.culprits(flat(sum.culprits)),
             expected_remote_share: (all > 0.0).then(|| remote / all),
-            ..self.stats(&sum.numbers, &sums, &sum.open, &residency)
+            ..self.stats(&sum.numbers, &sums, &sum.open, &spent)
         }
     }
 
@@ -158,8 +171,7 @@ impl Model {
     }
 
     /// What a thread and the totals have in common.
-    fn stats(&self, numbers: &Numbers, sums: &Sums, open: &OpenTime, residency: &BTreeMap<u16, u64>) -> ThreadStats {
-        let by_node = self.by_node(residency);
+    fn stats(&self, numbers: &Numbers, sums: &Sums, open: &OpenTime, spent: &Spent) -> ThreadStats {
         let wait_ns = sums.latency_ns().saturating_add(sums.cut_wait_ns).saturating_add(open.wait_ns);
         let measured = self.meta.waits;
         ThreadStats {
@@ -176,21 +188,20 @@ impl Model {
             unseen_events: numbers.unseen,
             migrations: migrations(numbers),
             node_moves: numbers.node_moves,
-            residency_ns: by_node,
-            residency_cpu_ns: residency.iter().map(|(cpu, ns)| (u32::from(*cpu), *ns)).collect(),
+            residency_ns: spent.by_node.clone(),
+            residency_cpu_ns: spent.by_cpu.iter().map(|(cpu, ns)| (u32::from(*cpu), *ns)).collect(),
             ..self.pages(numbers.touched.as_deref())
         }
     }
 
-    /// On-CPU time by node.
-    fn by_node(&self, residency: &BTreeMap<u16, u64>) -> Vec<u64> {
-        let mut by_node = vec![0u64; self.topology.nodes.len()];
-        for (cpu, ns) in residency {
-            if let Some(node) = self.places.node(*cpu).and_then(|node| by_node.get_mut(usize::from(node))) {
-                *node = node.saturating_add(*ns);
-            }
-        }
-        by_node
+    /// Turns that ended, by CPU and by node, in place of what is there.
+    fn spent_by(&self, spent: &mut Spent, by_cpu: impl Iterator<Item = (u16, u64)>, residency: &Residency) {
+        spent.by_cpu.clear();
+        spent.by_cpu.extend(by_cpu);
+        spent.by_node.clear();
+        spent.by_node.extend_from_slice(residency.nodes());
+        spent.by_node.resize(self.topology.nodes.len(), 0);
+        spent.all_ns = residency.all_ns();
     }
 
     /// Time on CPU, and how much of it would be remote accesses if a thread that ran so long on each node accessed all pages
@@ -255,21 +266,32 @@ impl Model {
         }
     }
 
-    fn add_open_turn(&self, residency: &mut BTreeMap<u16, u64>, thread: &Tracked, open: &OpenTime) {
-        if open.cpu_ns > 0 && self.places.has(thread.cpu) {
-            let ns = residency.entry(thread.cpu).or_default();
+    fn add_open_turn(&self, spent: &mut Spent, thread: &Tracked, open: &OpenTime) {
+        if open.cpu_ns == 0 || !self.cpus.has(thread.cpu) {
+            return;
+        }
+        spent.all_ns = spent.all_ns.saturating_add(open.cpu_ns);
+        if let Some(ns) = self.cpus.node(thread.cpu).and_then(|node| spent.by_node.get_mut(usize::from(node))) {
             *ns = ns.saturating_add(open.cpu_ns);
+        }
+        match spent.by_cpu.binary_search_by_key(&thread.cpu, |(cpu, _)| *cpu) {
+            Ok(at) => spent.by_cpu[at].1 = spent.by_cpu[at].1.saturating_add(open.cpu_ns),
+            Err(at) => spent.by_cpu.insert(at, (thread.cpu, open.cpu_ns)),
         }
     }
 
-    /// Where turns have no record, time by CPU is an estimate: it is held to the time that is known, as far as there are records at all.
-    fn hold_to(&self, residency: &mut BTreeMap<u16, u64>, cpu_ns: u64) {
-        let estimated = residency.values().fold(0u64, |sum, ns| sum.saturating_add(*ns));
+    /// Where turns have no record, where a thread ran is an estimate: it is held to the time that is known, as far as there are records at all.
+    fn hold_to(&self, spent: &mut Spent, cpu_ns: u64) {
+        let estimated = spent.all_ns;
         if estimated == 0 || !self.self_costs.has_left_out() {
             return;
         }
-        let scaled = |ns: u64| u128::from(ns) * u128::from(cpu_ns) / u128::from(estimated);
-        residency.values_mut().for_each(|ns| *ns = u64::try_from(scaled(*ns)).unwrap_or(u64::MAX));
+        let scaled = |ns: u64| {
+            let scaled = u128::from(ns) * u128::from(cpu_ns) / u128::from(estimated);
+            u64::try_from(scaled).unwrap_or(u64::MAX)
+        };
+        spent.by_cpu.iter_mut().for_each(|(_, ns)| *ns = scaled(*ns));
+        spent.by_node.iter_mut().for_each(|ns| *ns = scaled(*ns));
     }
 
     /// The same of time that was waited while others ran: no more than was waited.
@@ -283,26 +305,29 @@ impl Model {
         Behind { own_ns: scaled(behind.own_ns), others_ns: scaled(behind.others_ns) }
     }
 
-    fn track(&self, thread: &Tracked, open: &OpenTime) -> Vec<TrackSlot> {
-        let open_turn = thread.open_turn(open).filter(|turn| self.places.has(turn.cpu));
+    fn track(&self, thread: &Tracked, open: &OpenTime) -> Track {
+        let open_turn = thread.open_turn(open).filter(|turn| self.cpus.has(turn.cpu));
         thread.track.slots(self.now_ns.saturating_sub(self.meta.start_ns), open_turn.as_ref())
     }
 
+    /// Empty where it is not known.
+    fn name(&self, tid: u32) -> Arc<str> {
+        Arc::clone(self.shared_name_of(tid).unwrap_or(self.names.nobody()))
+    }
+
     fn wakers(&self, all: impl Iterator<Item = (u32, u64, u64)>) -> Vec<Waker> {
-        let name = |tid| self.name_of(tid).unwrap_or_default().to_owned();
         heaviest(all, MAX_WAKERS)
             .into_iter()
-            .map(|(tid, _, count)| Waker { tid: Tid(tid), comm: name(tid), count })
+            .map(|(tid, _, count)| Waker { tid: Tid(tid), comm: self.name(tid), count })
             .collect()
     }
 
     fn culprits(&self, all: impl Iterator<Item = (u32, u64, u64)>) -> Vec<Culprit> {
-        let name = |tid| self.name_of(tid).unwrap_or_default().to_owned();
         heaviest(all, MAX_CULPRITS)
             .into_iter()
             .map(|(tid, total_ns, count)| Culprit {
                 tid: Tid(tid),
-                comm: name(tid),
+                comm: self.name(tid),
                 pid: self.table.current(tid).map(|thread| Pid(thread.tgid)),
                 total_ns,
                 count,
@@ -394,8 +419,8 @@ fn locations(places: &TopPlaces) -> Vec<Location> {
     all.truncate(MAX_LOCATIONS);
     let lines = |stack: &Option<Arc<str>>| stack.iter().flat_map(|text| text.split('\n')).map(str::to_owned).collect();
     let told = all.into_iter().map(|place| Location {
-        mapping: place.mapping.to_string(),
-        symbol: place.symbol.to_string(),
+        mapping: Arc::clone(&place.mapping),
+        symbol: Arc::clone(&place.symbol),
         stack: lines(&place.stack),
         local: place.counts[0],
         remote: place.counts[1],
@@ -404,12 +429,11 @@ fn locations(places: &TopPlaces) -> Vec<Location> {
 }
 
 /// Of one thread.
-fn run_queue_of(thread: &Tracked, sums: &Sums, scratch: &mut Waits<u32>) -> RunQueue {
-    let wakeup = thread.wakeup.latency(sums.wakeup_count, sums.wakeup_ns, scratch);
-    let preempted = thread.preempted.latency(sums.preempted_count, sums.preempted_ns, scratch);
-    // The latter are still in it.
-    thread.wakeup.add_to(scratch);
-    let all = scratch.latency(sums.wakeup_count.saturating_add(sums.preempted_count), sums.latency_ns());
+fn run_queue_of(thread: &Tracked, sums: &Sums) -> RunQueue {
+    let wakeup = thread.wakeup.latency(sums.wakeup_count, sums.wakeup_ns);
+    let preempted = thread.preempted.latency(sums.preempted_count, sums.preempted_ns);
+    let count = sums.wakeup_count.saturating_add(sums.preempted_count);
+    let all = thread.wakeup.latency_of_both(&thread.preempted, count, sums.latency_ns());
     RunQueue { wakeup, preempted, all, unthrottled: None }
 }
 

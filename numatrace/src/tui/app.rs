@@ -15,6 +15,7 @@ use super::history::{History, Window};
 use super::input::{Found, Input};
 use super::picture;
 use super::preferences::Preferences;
+use super::rates::Rates;
 use super::recording::Recording;
 use super::save::{self, Place};
 use super::signals::Signals;
@@ -174,6 +175,8 @@ pub struct App {
     history: History,
     /// What is shown.
     shown: Arc<Snapshot>,
+    /// Stands in while other numbers are made.
+    nothing: Arc<Snapshot>,
     /// What was found in it, in which window; numbers of another window are looked at anew.
     findings: (Findings, Window),
     size: (u16, u16),
@@ -188,6 +191,7 @@ pub struct App {
 impl App {
     /// A dashboard without data, on a terminal of this size.
     pub fn new(options: &Options, width: u16, height: u16) -> App {
+        let nothing = Arc::new(Snapshot::nothing_yet(&options.target));
         let mut app = App {
             state: match &options.player {
                 Some(player) => UiState::of_replay(width, height, player.span.clone()),
@@ -199,7 +203,8 @@ impl App {
             record: options.record.clone(),
             commands: options.player.as_ref().map(|player| player.commands.clone()),
             history: History::default(),
-            shown: Arc::new(Snapshot::nothing_yet(&options.target)),
+            shown: Arc::clone(&nothing),
+            nothing,
             findings: (Findings::new(options.preferences.findings.clone()), options.preferences.window),
             size: (width, height),
             place: options.place.clone(),
@@ -421,11 +426,9 @@ impl App {
         self.changed = true;
         let choice = self.state.choice();
         self.history.hold(choice.at);
-        let found = choice.at.or(self.newest()).and_then(|number| {
-            Some((number, self.history.time(number)?, self.history.numbers(number, choice.window)?))
-        });
-        let Some((number, now_ns, found)) = found else {
-            let rates = Arc::clone(&self.shown);
+        let number = choice.at.or(self.newest());
+        let Some((number, now_ns)) = number.and_then(|number| Some((number, self.history.time(number)?))) else {
+            let rates = Rates::Shown(Arc::clone(&self.shown));
             self.state.observe(
                 &self.shown,
                 Shown {
@@ -441,6 +444,10 @@ impl App {
             );
             return;
         };
+        // Those that were shown are let go before others are made of the same size.
+        self.shown = Arc::clone(&self.nothing);
+        self.state.forget_rates();
+        let Some(found) = self.history.numbers(number, choice.window) else { return };
         self.shown = found.numbers;
         let p99s = self.history.p99s(number);
         let (events, events_from) = (self.history.events(number), self.history.events_from(number));

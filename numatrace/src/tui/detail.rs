@@ -158,7 +158,7 @@ fn powers(latency: &Latency) -> [u64; POWERS] {
         let us = edge / 1_000;
         let at = if us == 0 { 0 } else { us.ilog2() as usize + 1 };
         let sum = &mut counts[at.min(POWERS - 1)];
-        *sum = sum.saturating_add(*count);
+        *sum = sum.saturating_add(count);
     }
     counts
 }
@@ -255,7 +255,7 @@ fn track(content: &Content<'_>) -> Block {
     }
     // CPUs in the order of their nodes: a hop between nodes crosses a gap that one within a node does not.
     let place = |cpu: u32| (content.host.nodes.iter().position(|node| node.cpus.contains(&cpu)), cpu);
-    let mut cpus: Vec<u32> = track.iter().flat_map(|slot| slot.cpus.iter().map(|(cpu, _)| *cpu)).collect();
+    let mut cpus: Vec<u32> = track.iter().flat_map(|slot| slot.cpus).map(|(cpu, _)| cpu).collect();
     cpus.sort_by_key(|cpu| place(*cpu));
     cpus.dedup();
     if cpus.is_empty() {
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_histogram_has_a_range_for_every_wait() {
-        let latency = |edge| Latency { buckets: vec![(edge, 3)], ..Latency::default() };
+        let latency = |edge| Latency { buckets: vec![(edge, 3)].into(), ..Latency::default() };
         let at = |edge| powers(&latency(edge)).iter().position(|count| *count == 3);
         assert_eq!([at(0), at(999), at(1_000), at(1_999), at(2_000)], [0, 0, 1, 1, 2].map(Some));
         assert_eq!(at(u64::MAX), Some(POWERS - 1));

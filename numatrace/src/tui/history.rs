@@ -3,13 +3,15 @@
 //!
 //! Memory is bounded by [`Limits`]. Beyond them points go from the middle, the ones that are missed least for their
 //! age, so that what is left reaches back to the start, coarser the older it is. Three always stay: the first, the
-//! newest and the one before; and so does what is held.
+//! newest and the one before; and so does what is held. All but the newest are packed ([`Packed`]): for the numbers of a window
+//! they are unpacked a thread at a time, and as a whole where they are looked at.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::snapshot::{Interval, Latency, Location, Snapshot, Thread, ThreadStats, TrackSlot};
-use crate::window;
+use super::rates::Rates;
+use crate::snapshot::{Interval, Latency, Location, Snapshot, Thread, ThreadStats};
+use crate::window::{self, Packed};
 
 /// What is kept at most.
 #[derive(Clone, Copy, Debug)]
@@ -98,13 +100,63 @@ impl Window {
 struct Point {
     /// Its number among all that ever came.
     number: u64,
-    snapshot: Arc<Snapshot>,
+    kept: Kept,
     bytes: usize,
 }
 
+/// The newest one is shown; of the others numbers are taken off, and now and then one is looked at.
+#[derive(Clone, Debug)]
+enum Kept {
+    Whole(Arc<Snapshot>),
+    Packed(Box<Packed>),
+}
+
 impl Point {
+    fn new(number: u64, snapshot: Arc<Snapshot>) -> Point {
+        Point { number, bytes: weight(&snapshot), kept: Kept::Whole(snapshot) }
+    }
+
+    fn pack(&mut self) {
+        if let Kept::Whole(snapshot) = &self.kept {
+            let packed = Packed::of(snapshot);
+            self.bytes = size_of::<Snapshot>() + lists(&packed.head().totals) + packed.bytes();
+            self.kept = Kept::Packed(Box::new(packed));
+        }
+    }
+
+    /// All but the threads.
+    fn head(&self) -> &Snapshot {
+        match &self.kept {
+            Kept::Whole(snapshot) => snapshot,
+            Kept::Packed(packed) => packed.head(),
+        }
+    }
+
+    fn whole(&self) -> Arc<Snapshot> {
+        match &self.kept {
+            Kept::Whole(snapshot) => Arc::clone(snapshot),
+            Kept::Packed(packed) => Arc::new(packed.whole()),
+        }
+    }
+
     fn time(&self) -> u64 {
-        self.snapshot.duration_ns
+        self.head().duration_ns
+    }
+
+    /// What happened from here up to `now`.
+    fn until(&self, now: &Snapshot) -> Snapshot {
+        match &self.kept {
+            Kept::Whole(snapshot) => window::since(now, snapshot),
+            Kept::Packed(packed) => packed.until(now),
+        }
+    }
+
+    /// The counts of it.
+    fn counts_until(&self, now: &Snapshot) -> Packed {
+        match &self.kept {
+            Kept::Whole(snapshot) => Packed::of(&window::counts_since(now, snapshot)),
+            Kept::Packed(packed) => Packed::counts_since(now, packed),
+        }
     }
 }
 
@@ -114,7 +166,7 @@ pub struct Numbers {
     /// What happened in the window; its duration is that of the window.
     pub numbers: Arc<Snapshot>,
     /// What happened in the stretch of time that rates are over: counts alone, no distributions and no lists.
-    pub rates: Arc<Snapshot>,
+    pub rates: Rates,
     /// Records a second that the probes wanted to write, last interval.
     pub record_rate: Option<f64>,
 }
@@ -165,7 +217,7 @@ impl History {
         let waits = &next.totals.runq.all;
         match self.points.back() {
             Some(before) => {
-                let waits = window::latency_since(waits, &before.snapshot.totals.runq.all);
+                let waits = window::latency_since(waits, &before.head().totals.runq.all);
                 self.p99s.push_back((self.came, p99(&waits)));
             }
             None if self.continued => {}
@@ -174,9 +226,14 @@ impl History {
         if self.p99s.len() > SERIES {
             self.p99s.pop_front();
         }
-        let bytes = weight(&next);
-        self.bytes += bytes;
-        self.points.push_back(Point { number: self.came, snapshot: next, bytes });
+        if let Some(before) = self.points.back_mut() {
+            self.bytes -= before.bytes;
+            before.pack();
+            self.bytes += before.bytes;
+        }
+        let point = Point::new(self.came, next);
+        self.bytes += point.bytes;
+        self.points.push_back(point);
         self.came += 1;
         while self.points.len() > self.limits.points.max(3) || self.bytes > self.limits.bytes {
             let Some(old) = self.least_missed().and_then(|at| self.points.remove(at)) else { break };
@@ -284,33 +341,33 @@ impl History {
     /// The numbers of a window that ends at the point with this number.
     pub fn numbers(&self, number: u64, window: Window) -> Option<Numbers> {
         let at = self.position(number)?;
-        let now = &self.points[at].snapshot;
-        let before = at.checked_sub(1).and_then(|before| self.points.get(before)).map(|before| &*before.snapshot);
-        let record_rate = record_rate(now, before);
-        let base = match (window, window.reach_ns()) {
-            (_, Some(reach)) => self.reaching_back(at, reach),
-            _ => before,
+        let now = self.points[at].whole();
+        let before = at.checked_sub(1).and_then(|before| self.points.get(before));
+        let record_rate = record_rate(&now, before.map(Point::head));
+        let base = match window.reach_ns() {
+            Some(reach) => self.reaching_back(at, reach),
+            None => before,
         };
-        let made = |base: Option<&Snapshot>| base.map_or_else(|| Arc::clone(now), |b| Arc::new(window::since(now, b)));
         let (numbers, rates) = match window {
             Window::Start => {
-                let rates = before.map_or_else(|| Arc::clone(now), |b| Arc::new(window::counts_since(now, b)));
-                (Arc::clone(now), rates)
+                let counts = before.map(|before| Rates::Counts(Arc::new(before.counts_until(&now))));
+                let rates = counts.unwrap_or_else(|| Rates::Shown(Arc::clone(&now)));
+                (now, rates)
             }
             _ => {
-                let numbers = made(base);
-                (Arc::clone(&numbers), numbers)
+                let numbers = base.map_or_else(|| Arc::clone(&now), |base| Arc::new(base.until(&now)));
+                (Arc::clone(&numbers), Rates::Shown(numbers))
             }
         };
         Some(Numbers { numbers, rates, record_rate })
     }
 
     /// The newest point that is at least `reach` older than the one at `at`; `None` where that is before the start.
-    fn reaching_back(&self, at: usize, reach: u64) -> Option<&Snapshot> {
+    fn reaching_back(&self, at: usize, reach: u64) -> Option<&Point> {
         let wanted = self.points[at].time().checked_sub(reach)?;
         let older = self.points.partition_point(|point| point.time() <= wanted);
         // The first one stands for all that is older.
-        self.points.get(older.saturating_sub(1)).filter(|_| at > 0).map(|point| &*point.snapshot)
+        self.points.get(older.saturating_sub(1)).filter(|_| at > 0)
     }
 
     /// 99th percentiles of the waits of each interval up to the point with this number, oldest first.
@@ -324,24 +381,26 @@ impl History {
 fn coarsen(snapshot: &mut Arc<Snapshot>) {
     const FEW: usize = 256;
     let runq = &snapshot.totals.runq;
-    let all = [&runq.wakeup, &runq.preempted, &runq.all].into_iter().chain(&runq.unthrottled);
+    let all = [&runq.wakeup, &runq.preempted, &runq.all].into_iter().chain(runq.unthrottled.as_deref());
     if all.into_iter().all(|latency| latency.buckets.len() <= FEW) {
         return;
     }
     // No copy where the engine has handed it over.
     let runq = &mut Arc::make_mut(snapshot).totals.runq;
-    for latency in [&mut runq.wakeup, &mut runq.preempted, &mut runq.all].into_iter().chain(&mut runq.unthrottled) {
+    for latency in
+        [&mut runq.wakeup, &mut runq.preempted, &mut runq.all].into_iter().chain(runq.unthrottled.as_deref_mut())
+    {
         let mut coarse: Vec<(u64, u64)> = Vec::new();
         for (edge, count) in &latency.buckets {
             // The five leading bits stay.
             let low = edge.checked_ilog2().unwrap_or(0).saturating_sub(4);
             let edge = edge | ((1 << low) - 1);
             match coarse.last_mut() {
-                Some((last, sum)) if *last == edge => *sum = sum.saturating_add(*count),
-                _ => coarse.push((edge, *count)),
+                Some((last, sum)) if *last == edge => *sum = sum.saturating_add(count),
+                _ => coarse.push((edge, count)),
             }
         }
-        latency.buckets = coarse;
+        latency.buckets = coarse.into();
     }
 }
 
@@ -357,25 +416,22 @@ fn p99(waits: &Latency) -> Option<u64> {
 
 /// Bytes of a snapshot, near enough: threads and their lists.
 fn weight(snapshot: &Snapshot) -> usize {
-    let of = |thread: &Thread| {
-        let track: usize = thread.track.iter().map(|slot| size_of::<TrackSlot>() + 16 * slot.cpus.len()).sum();
-        size_of::<Thread>() + lists(&thread.stats) + track + thread.comm.len()
-    };
+    let of = |thread: &Thread| size_of::<Thread>() + lists(&thread.stats) + thread.track.bytes();
     size_of::<Snapshot>() + lists(&snapshot.totals) + snapshot.threads.iter().map(of).sum::<usize>()
 }
 
 fn lists(stats: &ThreadStats) -> usize {
     let runq = &stats.runq;
-    let unthrottled = runq.unthrottled.as_ref().map_or(0, |latency| latency.buckets.len());
-    let buckets = runq.wakeup.buckets.len() + runq.preempted.buckets.len() + runq.all.buckets.len() + unthrottled;
-    let pairs = buckets + stats.residency_cpu_ns.len() + 3 * (stats.wakers.len() + stats.waited_behind.len());
+    let all = [&runq.wakeup, &runq.preempted, &runq.all].into_iter().chain(runq.unthrottled.as_deref());
+    let packed = all.map(|latency| latency.buckets.bytes()).sum::<usize>() + stats.residency_cpu_ns.bytes();
+    let others = size_of_val(&*stats.wakers) + size_of_val(&*stats.waited_behind);
     let cells: usize = stats.touches_by_node.iter().flatten().map(|row| 3 + row.len()).sum();
     let of = |location: &Location| {
         let callers: usize = location.stack.iter().map(|caller| size_of::<String>() + caller.len()).sum();
-        size_of::<Location>() + location.mapping.len() + location.symbol.len() + callers
+        size_of::<Location>() + callers
     };
     let locations: usize = stats.locations.iter().flatten().map(of).sum();
-    16 * pairs + 8 * (stats.residency_ns.len() + cells) + locations + 128
+    packed + others + 8 * (stats.residency_ns.len() + cells) + locations
 }
 
 #[cfg(test)]
@@ -429,7 +485,7 @@ mod tests {
         let mut history = History::default();
         let numbers = |events: &[Arc<Interval>]| events.iter().map(|one| one.number).collect::<Vec<_>>();
         (1..=6).for_each(|second| history.push(with_events(second, 400)));
-        assert!(history.points.iter().all(|point| point.snapshot.events.is_empty()), "they are kept apart");
+        assert!(history.points.iter().all(|point| point.head().events.is_empty()), "they are kept apart");
         assert_eq!(numbers(&history.events(5)), [2, 3, 4, 5, 6]);
         assert_eq!(numbers(&history.events(1)), [1, 2]);
         history.hold(Some(3));
@@ -467,7 +523,7 @@ mod tests {
         let durations = |number| {
             [Window::Start, Window::Interval, Window::TenSeconds, Window::Minute].map(|window| {
                 let found = history.numbers(number, window).expect("points");
-                (seconds(&found.numbers), seconds(&found.rates))
+                (seconds(&found.numbers), seconds(found.rates.head()))
             })
         };
         assert_eq!(durations(last), [(90.0, 1.0), (1.0, 1.0), (10.0, 10.0), (60.0, 60.0)]);
@@ -522,12 +578,13 @@ mod tests {
         let before = fine.totals.runq.all.clone();
         let mut history = History::default();
         history.push(Arc::new(fine));
-        let all = &history.points[0].snapshot.totals.runq.all;
-        assert!((50..256).contains(&all.buckets.len()) && all.buckets.is_sorted(), "{}", all.buckets.len());
+        let all = &history.points[0].head().totals.runq.all;
+        let edges: Vec<u64> = all.buckets.iter().map(|(edge, _)| edge).collect();
+        assert!((50..256).contains(&edges.len()) && edges.is_sorted(), "{}", edges.len());
         let count = |latency: &Latency| latency.buckets.iter().map(|(_, count)| count).sum::<u64>();
         assert_eq!((count(all), all.p99_ns), (count(&before), 123_456));
-        for pair in all.buckets.windows(2) {
-            assert!(pair[1].0 as f64 / pair[0].0 as f64 <= 1.07, "{pair:?}");
+        for pair in edges.windows(2) {
+            assert!(pair[1] as f64 / pair[0] as f64 <= 1.07, "{pair:?}");
         }
     }
 
@@ -536,12 +593,16 @@ mod tests {
         let mut history = History::new(Limits { points: 600, bytes: 1 << 20 });
         let mut large = Snapshot::nothing_yet("pid 1");
         large.threads = vec![Thread::default(); (1 << 18) / size_of::<Thread>()];
-        for second in 1..40 {
+        for second in 1..60 {
             large.duration_ns = second * 1_000_000_000;
             history.push(Arc::new(large.clone()));
             assert!(history.bytes <= 1 << 20, "{}", history.bytes);
         }
-        assert!((2..=4).contains(&history.points.len()), "{}", history.points.len());
+        // The newest takes a quarter of it; those before are packed.
+        let packed = history.points[0].bytes;
+        assert!(packed < (1 << 18) / 5, "{packed}");
+        let room = ((1 << 20) - (1 << 18)) / packed;
+        assert!((room - 2..=room + 2).contains(&history.points.len()), "{} of {room}", history.points.len());
         // Three stay however large they are.
         let mut history = History::new(Limits { points: 600, bytes: 1 });
         (1..40).for_each(|second| history.push(at(f64::from(second))));

@@ -33,6 +33,7 @@ pub mod page;
 pub mod picture;
 pub mod preferences;
 mod quota;
+pub mod rates;
 pub mod recording;
 pub mod replay;
 pub mod rows;

@@ -1,15 +1,15 @@
 //! The rows of the threads table: rates, weights, and what a column is sorted by. Pure.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use super::cells::ratio;
 use super::layout::Column;
 use super::page::Role;
+use super::rates::Rates;
 use crate::container::Container;
 use crate::snapshot::{Host, Latency, Snapshot, Thread, ThreadState, ThreadStats};
 use crate::units::sum;
-use crate::window::{ThreadKey, keyed};
+use crate::window::ThreadKey;
 
 /// What the table shows of a thread and the snapshot does not hold as such. Absent is not known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,15 +40,15 @@ pub struct Row {
 
 /// One row for each thread of `numbers`, in its order, with the rates of `rates`: what happened in some stretch of
 /// time. A thread that is not in there has no rates.
-pub fn rows(numbers: &Snapshot, rates: &Snapshot) -> Vec<Row> {
-    let by_key: HashMap<ThreadKey, &ThreadStats> =
-        keyed(&rates.threads).map(|(key, thread)| (key, &thread.stats)).collect();
+pub fn rows(numbers: &Snapshot, rates: &Rates) -> Vec<Row> {
     let nodes = nodes(&numbers.host);
-    let of = |(key, thread): (ThreadKey, &Thread)| {
+    let stretch_ns = rates.head().duration_ns;
+    let mut rows = Vec::with_capacity(numbers.threads.len());
+    rates.each(&numbers.threads, |key, thread, rates| {
         let node = thread.cpu.and_then(|cpu| nodes.get(cpu as usize).copied().flatten());
-        Row { node, ..row(key, &thread.stats, by_key.get(&key).copied(), rates.duration_ns) }
-    };
-    keyed(&numbers.threads).map(of).collect()
+        rows.push(Row { node, ..row(key, &thread.stats, rates, stretch_ns) });
+    });
+    rows
 }
 
 /// The kernel's number of the node of each CPU, by number of the CPU.

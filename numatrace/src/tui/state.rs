@@ -1,5 +1,6 @@
 //! What the dashboard is showing, and how keys change it. Pure: no clock, no terminal.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::history::Window;
@@ -7,13 +8,14 @@ use super::keymap::Keymap;
 use super::layout::{self, Column};
 use super::page::Line;
 use super::preferences::Preferences;
+use super::rates::Rates;
 use super::recording::Recording;
 use super::replay::{self, Replay};
 use super::rows::{Row, Sort};
 use super::table::{Asked, Table};
 use super::{cpus, detail, events, findings, help, mouse, nodes, overview};
 use crate::replay::{Command, Span, Status as ReplayStatus};
-use crate::snapshot::{Finding, GroupBy, Interval, Snapshot, Thread, ThreadStats};
+use crate::snapshot::{Finding, GroupBy, Interval, Snapshot, Thread};
 use crate::text;
 use crate::window::ThreadKey;
 
@@ -203,7 +205,7 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 pub struct Shown {
     /// What happened in the stretch of time that rates are over.
-    pub rates: Arc<Snapshot>,
+    pub rates: Rates,
     /// 99th percentile of the waits of each interval, oldest first.
     pub p99s: Vec<Option<u64>>,
     /// Time from the start of tracing to these numbers.
@@ -267,7 +269,7 @@ impl UiState {
             tab: Tab::default(),
             choice: Choice::default(),
             shown: Shown {
-                rates: Arc::new(Snapshot::nothing_yet("")),
+                rates: Snapshot::nothing_yet("").into(),
                 p99s: Vec::new(),
                 now_ns: 0,
                 record_rate: None,
@@ -328,6 +330,11 @@ impl UiState {
         self.shown = shown;
         self.measure(numbers);
         self.follow(numbers);
+    }
+
+    /// Lets the rates go that are shown: others are made.
+    pub(super) fn forget_rates(&mut self) {
+        self.shown.rates = Snapshot::nothing_yet("").into();
     }
 
     /// Makes anew what only its own view shows.
@@ -576,7 +583,7 @@ impl UiState {
         let listed = self.found.list(self.findings_of().as_deref(), self.width.into(), self.finding_rows());
         let content = overview::Content {
             numbers,
-            rates: &self.shown.rates,
+            rates: self.shown.rates.head(),
             p99s: &self.shown.p99s,
             window: &window,
             height: self.height,
@@ -595,19 +602,18 @@ impl UiState {
 
     /// The detail of the opened thread in lines; `None` when it is not there (any more).
     pub fn detail(&self, numbers: &Snapshot) -> Option<Vec<Line>> {
-        let nothing = ThreadStats::default();
         let (thread, rates) = match self.opened.and_then(|key| self.table.group(key)) {
-            Some(group) => (&group.thread, &group.rates),
+            Some(group) => (&group.thread, Cow::Borrowed(&group.rates)),
             None => {
-                let rates = self.opened_thread(&self.shown.rates).map_or(&nothing, |thread| &thread.stats);
+                let rates = self.opened.and_then(|key| self.shown.rates.of(key)).unwrap_or_default();
                 (self.opened_thread(numbers)?, rates)
             }
         };
         let window = self.window_name(numbers);
         let content = detail::Content {
             thread,
-            rates,
-            stretch: &self.shown.rates,
+            rates: &rates,
+            stretch: self.shown.rates.head(),
             host: &numbers.host,
             now_ns: self.shown.now_ns,
             window: &window,
@@ -618,7 +624,7 @@ impl UiState {
     /// The nodes in lines.
     pub fn nodes(&self, numbers: &Snapshot) -> Vec<Line> {
         let window = self.window_name(numbers);
-        nodes::lines(&nodes::Content { numbers, rates: &self.shown.rates, window: &window }, self.width)
+        nodes::lines(&nodes::Content { numbers, rates: self.shown.rates.head(), window: &window }, self.width)
     }
 
     /// The map of CPUs in lines, or a sentence that says why there is none.

@@ -44,7 +44,7 @@ pub fn beside(state: &UiState, snapshot: &Snapshot) -> Beside {
     if let Some(window) = own_stretch(state) {
         return Beside { scrolled, window, rates: String::new() };
     }
-    let (window, rates) = match (state.choice().window, state.shown().rates.duration_ns) {
+    let (window, rates) = match (state.choice().window, state.shown().rates.head().duration_ns) {
         (Window::Start, 0) => (" since start".into(), String::new()),
         (Window::Start, ns) => (" since start".into(), format!(", rates {}", text::duration(ns))),
         _ => (format!(" {}", state.window_name(snapshot)), String::new()),

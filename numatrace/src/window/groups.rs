@@ -24,7 +24,7 @@ fn groups(snapshot: &Snapshot, by: GroupBy) -> Vec<Thread> {
     let mut groups: BTreeMap<Option<&str>, Vec<&Thread>> = BTreeMap::new();
     for thread in &snapshot.threads {
         let common = match by {
-            GroupBy::Comm => Some(thread.comm.as_str()),
+            GroupBy::Comm => Some(&*thread.comm),
             GroupBy::Cgroup => thread.cgroup.as_deref(),
         };
         groups.entry(common).or_default().push(thread);
@@ -41,10 +41,10 @@ pub fn group(members: &[&Thread], by: GroupBy, distances: &[Vec<u32>]) -> Option
     let first = *members.first()?;
     let mut sum = with_stats(first, sum_of(members, distances), Depth::All);
     sum.members = members.len() as u32;
-    (sum.sched, sum.track, sum.cpu, sum.ns_pid) = (None, Vec::new(), None, None);
+    (sum.sched, sum.track, sum.cpu, sum.ns_pid) = (None, Default::default(), None, None);
     match by {
         GroupBy::Comm => (sum.cgroup, sum.container) = (None, None),
-        GroupBy::Cgroup => sum.comm = String::new(),
+        GroupBy::Cgroup => sum.comm = "".into(),
     }
     sum.exited = members.iter().all(|thread| thread.exited);
     sum.state = members.iter().map(|thread| thread.state).min_by_key(|state| busyness(*state)).unwrap_or_default();
@@ -80,7 +80,7 @@ pub(super) fn sum_of(members: &[&Thread], distances: &[Vec<u32>]) -> ThreadStats
         add(&mut sum.node_moves, part.node_moves);
         sum.residency_ns.resize(sum.residency_ns.len().max(part.residency_ns.len()), 0);
         sum.residency_ns.iter_mut().zip(&part.residency_ns).for_each(|(sum, ns)| add(sum, *ns));
-        part.residency_cpu_ns.iter().for_each(|(cpu, ns)| add(by_cpu.entry(*cpu).or_default(), *ns));
+        part.residency_cpu_ns.iter().for_each(|(cpu, ns)| add(by_cpu.entry(cpu).or_default(), ns));
         for waker in &part.wakers {
             let known = wakers.entry(waker.tid).or_insert_with(|| Waker { count: 0, ..waker.clone() });
             add(&mut known.count, waker.count);
@@ -119,7 +119,7 @@ fn all_waits(members: &[&Thread], of: impl Fn(&RunQueue) -> &Latency) -> Latency
         add(&mut sum.count, part.count);
         add(&mut sum.total_ns, part.total_ns);
         sum.max_ns = sum.max_ns.max(part.max_ns);
-        part.buckets.iter().for_each(|(edge, count)| add(buckets.entry(*edge).or_default(), *count));
+        part.buckets.iter().for_each(|(edge, count)| add(buckets.entry(edge).or_default(), count));
     }
     sum.buckets = buckets.into_iter().collect();
     with_percentiles(sum)
@@ -152,7 +152,7 @@ mod tests {
     fn latency(buckets: &[(u64, u64)], max_ns: u64) -> Latency {
         let count = buckets.iter().map(|(_, count)| count).sum();
         let total_ns = buckets.iter().map(|(edge, count)| edge * count).sum();
-        with_percentiles(Latency { count, total_ns, max_ns, buckets: buckets.to_vec(), ..Latency::default() })
+        with_percentiles(Latency { count, total_ns, max_ns, buckets: buckets.to_vec().into(), ..Latency::default() })
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
             stats: ThreadStats {
                 cpu_ns: 10,
                 residency_ns: vec![4, 6],
-                residency_cpu_ns: vec![(tid % 2, 10)],
+                residency_cpu_ns: vec![(tid % 2, 10)].into(),
                 runq: RunQueue { all: latency, ..RunQueue::default() },
                 ..ThreadStats::default()
             },

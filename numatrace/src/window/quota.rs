@@ -29,7 +29,7 @@ pub(super) fn since(now: &ThreadStats, before: &ThreadStats, depth: Depth, made:
     let nothing = Latency::default();
     let unthrottled = now.runq.unthrottled.as_ref().filter(|_| depth == Depth::All);
     made.runq.unthrottled =
-        unthrottled.map(|now| latency_since(now, before.runq.unthrottled.as_ref().unwrap_or(&nothing)));
+        unthrottled.map(|now| Box::new(latency_since(now, before.runq.unthrottled.as_deref().unwrap_or(&nothing))));
     made
 }
 

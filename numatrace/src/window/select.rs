@@ -16,7 +16,7 @@ pub fn select(snapshot: Snapshot, tids: &[Tid], comms: &[String]) -> Snapshot {
     if tids.is_empty() && comms.is_empty() {
         return snapshot;
     }
-    let wanted = |thread: &&Thread| tids.contains(&thread.tid) || comms.contains(&thread.comm);
+    let wanted = |thread: &&Thread| tids.contains(&thread.tid) || comms.iter().any(|comm| **comm == *thread.comm);
     let threads: Vec<&Thread> = snapshot.threads.iter().filter(wanted).collect();
     let mut made = without_threads(&snapshot);
     let distances = &snapshot.host.distances;

@@ -17,7 +17,7 @@ pub fn stretch(now: &Snapshot, before: &Snapshot) -> Snapshot {
         keyed(&before.threads).filter(|(_, thread)| thread.exited).map(|(key, _)| key).collect();
     made.threads.retain(|thread| !ended.contains(&key(thread)));
     // They count from the start of tracing, and no report has them.
-    made.threads.iter_mut().for_each(|thread| thread.track.clear());
+    made.threads.iter_mut().for_each(|thread| thread.track = Default::default());
     // Of those that were evicted meanwhile some had ended before.
     let still: HashSet<ThreadKey> = keyed(&now.threads).map(|(key, _)| key).collect();
     let long_gone = ended.difference(&still).count() as u64;

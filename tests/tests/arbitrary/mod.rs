@@ -38,7 +38,7 @@ fn any_places() -> impl Strategy<Value = Option<Vec<Location>>> {
         ".{0,12}",
     ];
     let place = (mapping, any_number(), any_number()).prop_map(|(mapping, local, remote)| Location {
-        mapping,
+        mapping: mapping.into(),
         local,
         remote,
         ..Location::default()
@@ -98,7 +98,7 @@ prop_compose! {
         cpus in prop_oneof![Just(None), "[0-9,-]{0,6}".prop_map(Some), Just(Some("0-7".to_owned()))],
         stats in any_stats(),
     ) -> Thread {
-        let sched = cpus.map(|allowed_cpus| Sched { allowed_cpus, ..Sched::default() });
+        let sched = cpus.map(|allowed_cpus| Sched { allowed_cpus: allowed_cpus.into(), ..Sched::default() }.into());
         Thread { tid: Tid(tid), pid: Pid(pid), exited, sched, stats, ..Thread::default() }
     }
 }

@@ -427,7 +427,7 @@ fn anonymized() -> Result<()> {
         ensure!(word(&thread.comm, "thread-"), "{}", thread.comm);
         ensure!(thread.cgroup.as_deref().is_none_or(|path| word(path, "/cgroup-")), "{:?}", thread.cgroup);
         for name in thread.stats.wakers.iter().map(|waker| &waker.comm) {
-            ensure!(name.is_empty() || name == "idle" || word(name, "thread-"), "{name}");
+            ensure!(name.is_empty() || &**name == "idle" || word(name, "thread-"), "{name}");
         }
     }
     ensure!(last.threads.iter().any(|thread| thread.cgroup.is_some()), "no cgroup of any thread");

@@ -55,7 +55,7 @@ fn thread(here: &mut Wrong<'_>, actual: &Thread, expected: &Numbers) {
     };
     here.same("state", &state.to_owned(), expected.state.as_ref());
     here.same("pid", &actual.pid.0, expected.pid.as_ref());
-    here.same("comm", &actual.comm, expected.comm.as_ref());
+    here.same("comm", &actual.comm.to_string(), expected.comm.as_ref());
     here.same("exited", &actual.exited, expected.exited.as_ref());
     here.same("cpu", &actual.cpu, expected.cpu.map(Some).as_ref());
     numbers(here, &actual.stats, expected);
@@ -79,10 +79,10 @@ fn numbers(here: &mut Wrong<'_>, actual: &ThreadStats, expected: &Numbers) {
     }
     here.same("node_moves", &actual.node_moves, expected.node_moves.as_ref());
     here.same("residency_ns", &actual.residency_ns, expected.residency_ns.as_ref());
-    here.same("residency by CPU", &actual.residency_cpu_ns, expected.residency_cpu.as_ref());
+    here.same("residency by CPU", &actual.residency_cpu_ns.iter().collect(), expected.residency_cpu.as_ref());
     let wakers = actual.wakers.iter().map(|waker| (waker.tid.0, waker.count)).collect();
     here.same("wakers", &wakers, expected.wakers.as_ref());
-    let names = actual.wakers.iter().map(|waker| waker.comm.clone()).collect();
+    let names = actual.wakers.iter().map(|waker| waker.comm.to_string()).collect();
     here.same("waker names", &names, expected.waker_names.as_ref());
     let behind = actual.waited_behind.iter().map(|c| (c.tid.0, c.total_ns, c.count)).collect();
     here.same("waited_behind", &behind, expected.waited_behind.as_ref());

@@ -91,7 +91,7 @@ fn groups(numbers: &Snapshot) -> Vec<(Cpus, Time)> {
     let mut by_list: HashMap<&str, Time> = HashMap::new();
     for thread in active(numbers) {
         if let Some(sched) = &thread.sched {
-            let time = by_list.entry(sched.allowed_cpus.as_str()).or_default();
+            let time = by_list.entry(&*sched.allowed_cpus).or_default();
             *time = time.add(Time::of(&thread.stats));
         }
     }
@@ -135,7 +135,7 @@ struct Used {
 impl Used {
     fn of(numbers: &Snapshot) -> Used {
         let used = numbers.totals.residency_cpu_ns.iter();
-        Used { by_cpu: used.map(|(cpu, ns)| (*cpu, ratio(*ns, numbers.duration_ns).min(1.0))).collect() }
+        Used { by_cpu: used.map(|(cpu, ns)| (cpu, ratio(ns, numbers.duration_ns).min(1.0))).collect() }
     }
 
     /// So much of these CPUs it did not use.
@@ -183,7 +183,7 @@ fn told(numbers: &Snapshot, severity: Severity, crowded: &Crowded, all: &Cpus, w
 fn crowd<'a>(numbers: &'a Snapshot, mask: &Cpus) -> Vec<&'a Thread> {
     let mut known: HashMap<&'a str, bool> = HashMap::new();
     let within = |thread: &&'a Thread| {
-        let Some(list) = thread.sched.as_ref().map(|sched| sched.allowed_cpus.as_str()) else { return false };
+        let Some(list) = thread.sched.as_ref().map(|sched| &*sched.allowed_cpus) else { return false };
         *known.entry(list).or_insert_with(|| Cpus::parse(list).is_some_and(|cpus| cpus.is_within(mask)))
     };
     active(numbers).filter(within).collect()

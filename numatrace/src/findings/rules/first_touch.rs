@@ -186,8 +186,8 @@ impl Found<'_> {
         evidence.put_known("expected_remote_share", numbers.totals.expected_remote_share);
         evidence.put_by_node("pages", self.process.pages.unwrap_or_default(), numbers);
         if let Some(place) = self.place() {
-            evidence.put("mapping", place.mapping.clone());
-            evidence.put("code", place.symbol.clone());
+            evidence.put("mapping", &*place.mapping);
+            evidence.put("code", &*place.symbol);
         }
         evidence.done()
     }

@@ -187,8 +187,8 @@ impl Found<'_> {
         evidence.put("sampled_local_touches", self.local);
         evidence.put("sampled_remote_touches", self.remote);
         evidence.put_known("share", numa::ratio(self.remote, sum([&self.local, &self.remote])));
-        evidence.put("mapping", self.place.mapping.clone());
-        evidence.put("code", self.place.symbol.clone());
+        evidence.put("mapping", &*self.place.mapping);
+        evidence.put("code", &*self.place.symbol);
         evidence.put("sampled_remote_touches_there", self.place.remote);
         evidence.put_by_node("cpu_ns_of_process", &self.process.residency_ns, numbers);
         let off = off(numbers, self.process, &self.policy);

@@ -1,6 +1,7 @@
 //! Threads that are none of the process's own and ran while its threads waited.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -106,11 +107,11 @@ fn check(case: &Case<'_>) -> Option<Conclusion> {
 /// Somebody who ran instead.
 struct Neighbour {
     tid: Tid,
-    comm: String,
+    comm: Arc<str>,
     /// Where it is a target itself.
     pid: Option<Pid>,
     /// The program of that process.
-    program: Option<String>,
+    program: Option<Arc<str>>,
     total_ns: u64,
     count: u64,
 }
@@ -140,7 +141,7 @@ fn neighbours(numbers: &Snapshot, others_ns: u64) -> Vec<Neighbour> {
     let mut add = |culprit: &Culprit| {
         let known = found.entry(culprit.tid).or_insert_with(|| Neighbour {
             tid: culprit.tid,
-            comm: culprit.comm.clone(),
+            comm: Arc::clone(&culprit.comm),
             pid: culprit.pid,
             program: None,
             total_ns: 0,
@@ -160,7 +161,7 @@ fn neighbours(numbers: &Snapshot, others_ns: u64) -> Vec<Neighbour> {
         neighbour.total_ns = neighbour.total_ns.min(left_ns);
         left_ns -= neighbour.total_ns;
         let leader = neighbour.pid.and_then(|pid| numbers.threads.iter().find(|thread| thread.tid.0 == pid.0));
-        neighbour.program = leader.map(|thread| thread.comm.clone()).filter(|comm| !comm.is_empty());
+        neighbour.program = leader.map(|thread| Arc::clone(&thread.comm)).filter(|comm| !comm.is_empty());
     }
     all.retain(|neighbour| neighbour.total_ns > 0);
     all
@@ -169,7 +170,7 @@ fn neighbours(numbers: &Snapshot, others_ns: u64) -> Vec<Neighbour> {
 /// A process that waited for others, where several are traced.
 struct Victim {
     pid: Pid,
-    program: String,
+    program: Arc<str>,
     others_ns: u64,
 }
 
@@ -183,11 +184,11 @@ impl Victim {
 fn victims(numbers: &Snapshot, others_ns: u64) -> Vec<Victim> {
     let mut by_pid: HashMap<Pid, Victim> = HashMap::new();
     for thread in &numbers.threads {
-        let nobody = || Victim { pid: thread.pid, program: thread.comm.clone(), others_ns: 0 };
+        let nobody = || Victim { pid: thread.pid, program: Arc::clone(&thread.comm), others_ns: 0 };
         let victim = by_pid.entry(thread.pid).or_insert_with(nobody);
         victim.others_ns = sum([&victim.others_ns, &thread.stats.behind.map_or(0, |behind| behind.others_ns)]);
         if thread.tid.0 == thread.pid.0 {
-            victim.program.clone_from(&thread.comm);
+            victim.program = Arc::clone(&thread.comm);
         }
     }
     if by_pid.len() < 2 {

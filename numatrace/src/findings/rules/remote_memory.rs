@@ -166,8 +166,8 @@ fn evidence(numbers: &Snapshot, stands: &Stands, cost: Option<f64>) -> serde_jso
         evidence.put("worst_pair_touches", touches);
     }
     if let Some(place) = top_place(numbers) {
-        evidence.put("mapping", place.mapping.clone());
-        evidence.put("code", place.symbol.clone());
+        evidence.put("mapping", &*place.mapping);
+        evidence.put("code", &*place.symbol);
         evidence.put("sampled_remote_touches_there", place.remote);
         let all = totals.locations.iter().flatten().map(|place| &place.remote);
         evidence.put("sampled_remote_touches", sum(all));

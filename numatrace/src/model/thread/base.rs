@@ -162,7 +162,7 @@ impl Tracked {
 
     /// The sums as the kernel has them, as far as is known: since it began to track the thread.
     fn kernels_sums(&self) -> Sums {
-        let mut sums = self.numbers.sums.less(&self.carried);
+        let mut sums = self.carried.as_ref().map_or(self.numbers.sums, |carried| self.numbers.sums.less(carried));
         if let Some(base) = &self.base {
             sums.add(&base.counted);
             if after(self.latest, base.seq) {

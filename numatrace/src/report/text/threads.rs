@@ -47,7 +47,7 @@ const NAME: &str = "NAME";
 /// In the order in which they are shown.
 const COLUMNS: &[Column] = &[
     Column { title: "TID", width: 7, rank: 0, when: When::Always, cell: |t, _| t.tid.to_string() },
-    Column { title: NAME, width: 15, rank: 1, when: When::Always, cell: |t, _| t.comm.clone() },
+    Column { title: NAME, width: 15, rank: 1, when: When::Always, cell: |t, _| t.comm.to_string() },
     Column { title: "STATE", width: 5, rank: 9, when: When::Always, cell: |t, _| state(t).into() },
     Column { title: "CPU%", width: 5, rank: 2, when: When::Always, cell: |t, s| of_time(t.stats.cpu_ns, s) },
     Column { title: "WAIT%", width: 5, rank: 3, when: When::Always, cell: |t, s| of_time(t.stats.wait_ns, s) },

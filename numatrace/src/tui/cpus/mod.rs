@@ -224,8 +224,9 @@ impl Cpus {
         let is_here = |cpu: u32| self.picture.row_of.get(cpu as usize) == Some(&at);
         let mut all: Vec<(u32, u64)> = Vec::new();
         for (at, thread) in (0..).zip(&numbers.threads) {
-            let Ok(slot) = thread.track.binary_search_by_key(&start_ns, |slot| slot.start_ns) else { continue };
-            let here = thread.track[slot].cpus.iter().filter(|(cpu, _)| is_here(*cpu));
+            let slot = thread.track.iter().find(|slot| slot.start_ns >= start_ns);
+            let Some(slot) = slot.filter(|slot| slot.start_ns == start_ns) else { continue };
+            let here = slot.cpus.iter().filter(|(cpu, _)| is_here(*cpu));
             let ns = sum(here.map(|(_, ns)| ns));
             if ns > 0 {
                 all.push((at, ns));
@@ -319,13 +320,14 @@ fn number(letter: char) -> Option<usize> {
 }
 
 fn lettered(at: u32, letter: char, thread: &Thread) -> Lettered {
-    let mut cpus: Vec<u32> = thread.track.iter().flat_map(|slot| &slot.cpus).map(|(cpu, _)| *cpu).collect();
+    let mut cpus: Vec<u32> = thread.track.iter().flat_map(|slot| slot.cpus).map(|(cpu, _)| cpu).collect();
     cpus.sort_unstable();
     cpus.dedup();
     let within: usize = thread.track.iter().map(|slot| slot.cpus.len().saturating_sub(1)).sum();
     // Where two slots have a CPU in common, it may have stayed there.
     let on = |slot: &TrackSlot, cpu: u32| slot.cpus.iter().any(|(other, _)| *other == cpu);
-    let between = thread.track.windows(2).filter(|pair| !pair[0].cpus.iter().any(|(cpu, _)| on(&pair[1], *cpu)));
+    let pairs = thread.track.iter().zip(thread.track.iter().skip(1));
+    let between = pairs.filter(|(one, next)| !one.cpus.iter().any(|(cpu, _)| on(next, *cpu)));
     Lettered { letter, thread: at, cpus: cpus.len(), hops: within + between.count() }
 }
 
@@ -358,7 +360,9 @@ mod tests {
             start_ns: (40 - age) * TRACK_SLOT_NS,
             cpus: cpus.iter().map(|(cpu, ms)| (*cpu, ms * MS)).collect(),
         };
-        Thread { tid: Tid(tid), track: slots.iter().map(slot).collect(), ..Thread::default() }
+        let mut slots: Vec<TrackSlot> = slots.iter().map(slot).collect();
+        slots.sort_by_key(|slot| slot.start_ns);
+        Thread { tid: Tid(tid), track: slots.into_iter().collect(), ..Thread::default() }
     }
 
     fn observed(cpus: &mut Cpus, numbers: &Snapshot) {
@@ -445,7 +449,7 @@ mod tests {
     #[test]
     fn before_tracing_began_there_is_nothing_instead_of_nobody() {
         let mut numbers = numbers(vec![Thread {
-            track: vec![TrackSlot { start_ns: TRACK_SLOT_NS, cpus: vec![(0, 100 * MS)] }],
+            track: [TrackSlot { start_ns: TRACK_SLOT_NS, cpus: vec![(0, 100 * MS)].into() }].into_iter().collect(),
             ..thread(1, &[])
         }]);
         numbers.duration_ns = 3 * TRACK_SLOT_NS;

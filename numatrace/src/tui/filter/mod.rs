@@ -193,7 +193,7 @@ fn text_of(column: Column, thread: &Thread) -> Option<&str> {
         Column::Cgroup => thread.cgroup.as_deref(),
         Column::Container => thread.container.as_deref().map(Container::title),
         Column::Policy => sched().map(|sched| &*sched.policy),
-        Column::Allowed => sched().map(|sched| sched.allowed_cpus.as_str()),
+        Column::Allowed => sched().map(|sched| &*sched.allowed_cpus),
         _ => None,
     }
 }

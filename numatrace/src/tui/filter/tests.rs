@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -23,7 +25,12 @@ fn thread() -> Thread {
         state: ThreadState::Waiting,
         cpu: Some(5),
         cgroup: Some("/web.slice/api.service".into()),
-        sched: Some(Sched { policy: "fifo".into(), nice: Some(-5), allowed_cpus: "0-7".into(), ..Sched::default() }),
+        sched: Some(Arc::new(Sched {
+            policy: "fifo".into(),
+            nice: Some(-5),
+            allowed_cpus: "0-7".into(),
+            ..Sched::default()
+        })),
         stats: ThreadStats {
             cpu_ns: 600,
             wait_ns: 300,

@@ -79,7 +79,7 @@ fn scheduling(column: Column, thread: &Thread) -> String {
     let Some(sched) = &thread.sched else { return ABSENT.into() };
     match column {
         Column::Nice => sched.nice.map_or_else(|| ABSENT.into(), |nice| nice.to_string()),
-        Column::Allowed => sched.allowed_cpus.clone(),
+        Column::Allowed => sched.allowed_cpus.to_string(),
         _ => match sched.rt_priority {
             Some(priority) => format!("{} {priority}", sched.policy),
             None => sched.policy.to_string(),

@@ -20,6 +20,7 @@ pub use self::tree::{Group, Tree};
 
 use super::filter::Filter;
 use super::layout::{self, Column, Placed};
+use super::rates::Rates;
 use super::rows::{self, Row, Sort};
 use crate::snapshot::{GroupBy, Snapshot, Thread};
 use crate::text;
@@ -156,15 +157,16 @@ impl Table {
     }
 
     /// `numbers` are listed from here on, in these groups, with the rates of `rates`.
-    pub fn observe(&mut self, numbers: &Snapshot, rates: &Snapshot, by: Option<GroupBy>) {
+    pub fn observe(&mut self, numbers: &Snapshot, rates: &Rates, by: Option<GroupBy>) {
         self.rows = rows::rows(numbers, rates);
         self.thread_count = self.rows.len();
         self.ended = numbers.threads.iter().filter(|thread| thread.exited).count();
         self.touches = numbers.totals.touches.is_some();
-        self.tree = by.map(|by| Tree::new(numbers, rates, by));
+        // What holds groups together is unpacked for as long as they are made.
+        self.tree = by.map(|by| Tree::new(numbers, &rates.whole(), by));
         let groups = self.tree.iter().flat_map(|tree| &tree.groups);
         self.rows.extend(groups.map(|group| {
-            rows::row(window::key(&group.thread), &group.thread.stats, Some(&group.rates), rates.duration_ns)
+            rows::row(window::key(&group.thread), &group.thread.stats, Some(&group.rates), rates.head().duration_ns)
         }));
         self.list(numbers);
     }
@@ -331,7 +333,7 @@ impl Table {
         let (id, lead, name, marked) = match group {
             None => {
                 let marked = if self.marks.contains(&row.key) { Marked::All } else { Marked::No };
-                (thread.tid.to_string(), indent, thread.comm.as_str(), marked)
+                (thread.tid.to_string(), indent, &*thread.comm, marked)
             }
             Some((group, Group { label, .. })) => {
                 let sign = if self.unfolded.contains(&row.key) { '▾' } else { '▸' };

@@ -27,7 +27,7 @@ fn snapshot() -> Snapshot {
 
 fn table(by: Option<GroupBy>) -> (Table, Snapshot) {
     let (mut table, numbers) = (Table::new(80, 24), snapshot());
-    table.observe(&numbers, &numbers, by);
+    table.observe(&numbers, &numbers.clone().into(), by);
     (table, numbers)
 }
 
@@ -98,7 +98,7 @@ fn marks_stay_across_sorting_filters_groups_and_snapshots() {
     press(&mut table, &numbers, "/marked\n");
     assert_eq!(told(&table, &numbers), [">*io 3"]);
     press(&mut table, &numbers, "\x1b");
-    table.observe(&numbers, &numbers, Some(GroupBy::Comm));
+    table.observe(&numbers, &numbers.clone().into(), Some(GroupBy::Comm));
     assert_eq!(
         told(&table, &numbers),
         ["  ▸ gc ×1", ">+▸ io ×3"].map(String::from).into_iter().rev().collect::<Vec<_>>()
@@ -107,10 +107,10 @@ fn marks_stay_across_sorting_filters_groups_and_snapshots() {
     press(&mut table, &numbers, "m");
     assert_eq!((told(&table, &numbers)[0].as_str(), table.marked()), (">*▸ io ×3", 3));
     let later = Snapshot { threads: numbers.threads[1..].to_vec(), ..snapshot() };
-    table.observe(&later, &later, None);
+    table.observe(&later, &later.clone().into(), None);
     assert_eq!(told(&table, &later), [">*io 4", " *io 3", "  gc 2"].map(str::to_owned));
     assert_eq!(table.marked(), 2);
-    table.observe(&numbers, &numbers, None);
+    table.observe(&numbers, &numbers.clone().into(), None);
     assert_eq!((table.marked(), table.mark_width()), (3, 2), "one that comes back has its mark still");
     press(&mut table, &numbers, "u");
     assert_eq!((table.marked(), table.mark_width()), (0, 1));
@@ -147,7 +147,7 @@ fn columns_are_chosen_and_the_tree_keeps_its_names() {
     assert!(!own.contains(&Column::Tid) && own[..2] == [Column::Name, Column::State], "{own:?}");
     table.set_columns(vec![Column::P99, Column::Cgroup, Column::P99]);
     assert_eq!(table.own_columns(), Some(&[Column::P99, Column::Cgroup][..]));
-    table.observe(&numbers, &numbers, Some(GroupBy::Comm));
+    table.observe(&numbers, &numbers.clone().into(), Some(GroupBy::Comm));
     assert_eq!(table.columns()[0].column, Column::Name);
     table.set_columns(Vec::new());
     assert_eq!(table.own_columns(), None);
@@ -173,7 +173,7 @@ fn names_of_a_tree_take_what_is_free_and_no_more() {
         for by in [GroupBy::Comm, GroupBy::Cgroup] {
             let numbers = snapshot();
             let mut table = Table::new(width, 24);
-            table.observe(&numbers, &numbers, Some(by));
+            table.observe(&numbers, &numbers.clone().into(), Some(by));
             let used: u16 = table.columns().iter().map(|placed| placed.width + 1).sum();
             assert!(used <= width.max(2), "{used} of {width}");
         }
@@ -185,7 +185,7 @@ fn every_column_sorts_both_ways_and_those_that_ended_come_last() {
     let (mut table, mut numbers) = table(None);
     numbers.threads[1].exited = true;
     for by in [None, Some(GroupBy::Comm), Some(GroupBy::Cgroup)] {
-        table.observe(&numbers, &numbers, by);
+        table.observe(&numbers, &numbers.clone().into(), by);
         press(&mut table, &numbers, "ZZZ");
         for (spec, descending) in COLUMNS.iter().flat_map(|spec| [(spec, true), (spec, false)]) {
             table.sort = Sort { column: spec.column, descending };
