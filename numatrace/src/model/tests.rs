@@ -426,6 +426,18 @@ fn who_is_due_for_a_cgroup_does_not_depend_on_who_was_asked_about_attributes() {
     assert_eq!(seen, [(1, 1001), (2, 1002), (3, 1003), (4, 1004)]);
 }
 
+#[test]
+fn time_on_the_cpu_with_the_largest_number_is_counted() {
+    const LAST: u16 = NO_CPU - 1;
+    let cpu = Cpu { id: LAST.into(), online: true, node: Some(0), core: 0, llc: 0 };
+    let topology = Topology { cpus: vec![cpu], nodes: vec![HostNode::default()], distances: vec![vec![10]] };
+    let mut model = Model::new(Meta { start_ns: 1000, ..Meta::default() }, topology, Limits::default());
+    model.apply(&Event::Slice(Slice { header: Slice::header(1100, LAST, NO_CPU), ..slice(1, 0) }));
+    model.apply(&tick(1200));
+    let totals = model.snapshot().totals;
+    assert_eq!((totals.residency_cpu_ns, totals.residency_ns), (vec![(u32::from(LAST), 30)].into(), vec![30]));
+}
+
 /// CPUs and times of each slot of thread 7.
 fn track(model: &Model) -> Vec<Vec<(u32, u64)>> {
     only(model).track.iter().map(|slot| slot.cpus.to_vec()).collect()

@@ -15,7 +15,7 @@ use crate::{heap, machine512::Machine512, workload::os::cpu_time};
 
 const COUNTS: [u32; 6] = [10, 100, 1_000, 10_000, 25_000, 50_000];
 /// What user space may take at [`GOAL_THREADS`].
-const GOAL: (u32, usize) = (10_000, 64 << 20);
+const GOAL: (u32, usize) = (10_000, 64_000_000);
 /// CPUs that the threads run on: of 512.
 const CPUS: u32 = 512;
 /// Records that a thread has on average before anything is measured, and that each tick brings at least.
