@@ -268,8 +268,8 @@ impl Notes {
 const HEAD: &str = "\
 # Kernels
 
-What works on which kernel, as tests found it out: every program of the eBPF object was loaded and attached there, in each configuration
-between which numatrace chooses. The kernels are Debian's, in emulated machines with two NUMA nodes, on x86-64 and on arm64; beside them
+What works on which kernel, as tests found it out: every program of the eBPF object was loaded there, and those that numatrace would run there were attached, in
+each configuration between which it chooses (programs of benchmarks were loaded alone). The kernels are Debian's, in emulated machines with two NUMA nodes, on x86-64 and on arm64; beside them
 stands one kernel of a virtual machine on real CPUs. `numatrace doctor` tells the same of yours. This page is made of the results in
 `tests/fixtures/compatibility/`; a test fails where one of these kernels takes less or more than they say.
 ";

@@ -20,7 +20,7 @@ use super::{
     load::{self, LoadError, Plan, Probes, chain, refusal},
     pages::{HintSource, PagePlan, PageSource},
     pids::{self, Pids},
-    system,
+    synthetic, system,
 };
 use crate::{
     snapshot::{Source, SourceState},
@@ -236,10 +236,8 @@ fn unused(kernel: &KernelBtf, attached: &BTreeSet<&String>) -> Result<BTreeMap<S
 }
 
 fn why_unused(ebpf: &mut Ebpf, name: &str, kernel: &KernelBtf, types: &Btf) -> String {
-    if name.starts_with("empty_") || name == "synthetic" {
-        return "for benchmarks alone".into();
-    }
-    let plain = name.trim_start_matches("kprobe_").trim_start_matches("raw_");
+    let for_benchmarks = name.starts_with("empty_") || name == synthetic::NAME;
+    let plain = name.trim_start_matches("kprobe_").trim_start_matches("raw_").trim_start_matches("empty_");
     // Of a tracepoint whose arguments changed there is a program for each number of them.
     let (hook, arguments) = match plain.rsplit_once('_').map(|(hook, number)| (hook, number.parse::<usize>())) {
         Some((hook, Ok(number))) => (hook, Some(number)),
@@ -254,7 +252,7 @@ fn why_unused(ebpf: &mut Ebpf, name: &str, kernel: &KernelBtf, types: &Btf) -> S
     }
     let Some(program) = ebpf.program_mut(name) else { return "not in the object".into() };
     let loaded = match program {
-        Program::BtfTracePoint(_) | Program::RawTracePoint(_) if there.is_none() => {
+        Program::BtfTracePoint(_) | Program::RawTracePoint(_) if there.is_none() && name != synthetic::NAME => {
             return "this kernel has no such tracepoint".into();
         }
         Program::BtfTracePoint(program) => program.load(hook, types),
@@ -266,6 +264,7 @@ fn why_unused(ebpf: &mut Ebpf, name: &str, kernel: &KernelBtf, types: &Btf) -> S
         _ => return "of a kind that is not known".into(),
     };
     match loaded {
+        Ok(()) if for_benchmarks => "for benchmarks alone".into(),
         Ok(()) => "not needed: this kernel has a better source".into(),
         Err(error) => format!("refused: {}", refusal(&error)),
     }

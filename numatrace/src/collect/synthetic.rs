@@ -13,7 +13,8 @@ use aya::{
 
 use super::load::{LoadError, refusal};
 
-const NAME: &str = "synthetic";
+/// Name of the program.
+pub(super) const NAME: &str = "synthetic";
 const TEST_RUN: libc::c_int = 10;
 
 /// The part of `union bpf_attr` for `BPF_PROG_TEST_RUN`.
