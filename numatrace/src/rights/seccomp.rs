@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen,
+    SeccompCmpArgLen::{Dword, Qword},
+    SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
 type Result<T> = std::result::Result<T, String>;
@@ -42,9 +43,6 @@ const COMMON: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    // How musl ends or stops its own thread.
-    #[cfg(target_env = "musl")]
-    libc::SYS_tkill,
     libc::SYS_write,
     // Standard error, of which Rust asks so when it panics.
     libc::SYS_writev,
@@ -134,10 +132,12 @@ const NAMES: &[Conditions<'_>] =
 const THREAD: &[Conditions<'_>] =
     &[&[(0, SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64), libc::CLONE_THREAD as u64)]];
 
-/// The two ends of a pipe for signals.
-const UNIX: &[Conditions<'_>] = &[&[(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)]];
+/// The kind of a socket, without the flags that stand beside it (`SOCK_TYPE_MASK`).
+const KIND: SeccompCmpOp = SeccompCmpOp::MaskedEq(0xf);
+/// The two ends of a pipe for signals: a stream, which has one other end for good.
+const UNIX: &[Conditions<'_>] = &[&[(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64), (1, KIND, libc::SOCK_STREAM as u64)]];
 
-/// Over a socket that is connected already.
+/// Over a socket that is connected already: no address, all of its bits.
 const NO_ADDRESS: &[Conditions<'_>] = &[&[(4, SeccompCmpOp::Eq, 0)]];
 
 /// What is asked of terminals and set there, as C libraries do before and since termios2; nothing is typed into one (`TIOCSTI`).
@@ -180,7 +180,7 @@ pub(super) fn render(kill: Option<u32>) -> Result<()> {
     list.only(libc::SYS_clone, THREAD)?;
     list.only(libc::SYS_ioctl, TERMINAL)?;
     list.only(libc::SYS_prctl, NAMES)?;
-    list.only(libc::SYS_sendto, NO_ADDRESS)?;
+    list.only_of(libc::SYS_sendto, &Qword, NO_ADDRESS)?;
     list.only(libc::SYS_socketpair, UNIX)?;
     if let Some(pid) = kill {
         list.only(libc::SYS_kill, &[&[(0, SeccompCmpOp::Eq, u64::from(pid))]])?;
@@ -205,11 +205,15 @@ impl List {
         self.0.extend(calls.iter().map(|call| (*call, Vec::new())));
     }
 
-    /// Only with arguments that one of these holds for.
+    /// Only with arguments that one of these holds for. They are numbers of 32 bits, as the kernel takes them.
     fn only(&mut self, call: libc::c_long, any_of: &[Conditions<'_>]) -> Result<()> {
+        self.only_of(call, &Dword, any_of)
+    }
+
+    fn only_of(&mut self, call: libc::c_long, width: &SeccompCmpArgLen, any_of: &[Conditions<'_>]) -> Result<()> {
         let rule = |all_of: &Conditions<'_>| {
             let condition = |(index, how, value): &(u8, SeccompCmpOp, u64)| {
-                SeccompCondition::new(*index, Dword, how.clone(), *value)
+                SeccompCondition::new(*index, width.clone(), how.clone(), *value)
             };
             SeccompRule::new(all_of.iter().map(condition).collect::<std::result::Result<_, _>>()?)
         };
@@ -249,7 +253,7 @@ fn apply(filter: std::result::Result<SeccompFilter, seccompiler::BackendError>) 
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io, net, process, thread};
+    use std::{fs, io, net, os::fd::AsRawFd as _, process, thread};
 
     use super::*;
 
@@ -289,24 +293,55 @@ mod tests {
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    fn datagrams() -> io::Result<()> {
+        std::os::unix::net::UnixDatagram::pair().map(drop)
+    }
+
+    /// Something for an address whose low half is 0, over one end of a pair.
+    fn addressed() -> io::Result<()> {
+        let (from, _to) = std::os::unix::net::UnixStream::pair()?;
+        let (access, how) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: no preconditions.
+        let own = unsafe { libc::gettid() }.unsigned_abs() as usize;
+        // Each thread has its own.
+        let place = std::ptr::without_provenance_mut((1 + own % 0x3000) << 32);
+        // SAFETY: a new mapping where none is, or elsewhere, which is given back below.
+        let start = unsafe { libc::mmap(place, 4_096, access, how | libc::MAP_FIXED_NOREPLACE, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_un>()).unwrap_or(0);
+        // SAFETY: a byte to send, and an address of that length in the mapping, of zeroes.
+        let sent = unsafe {
+            libc::sendto(from.as_raw_fd(), c"x".as_ptr().cast(), 1, libc::MSG_NOSIGNAL, start.cast(), length)
+        };
+        let error = io::Error::last_os_error();
+        // SAFETY: what was mapped above, and nothing refers to it.
+        unsafe { libc::munmap(start, 4_096) };
+        if sent < 0 { Err(error) } else { Ok(()) }
+    }
+
     /// Each fails with another number, or succeeds, where no filter stands in the way.
-    fn forbidden() -> [bool; 5] {
+    fn forbidden() -> [bool; 7] {
         [
             refused(process::Command::new("/proc/self/exe").arg("--list").output()),
             refused(net::UdpSocket::bind("127.0.0.1:0")),
             refused(net::TcpStream::connect("127.0.0.1:9")),
             refused(executable_memory()),
             refused(traced()),
+            refused(addressed()),
+            refused(datagrams()),
         ]
     }
 
     #[test]
     fn what_is_not_listed_is_refused_and_was_not_before() {
         assert!(!refused(executable_memory()) && !refused(net::UdpSocket::bind("127.0.0.1:0")));
+        assert!(!refused(addressed()) && !refused(datagrams()));
         let filters: [fn() -> Result<()>; 3] = [drain, || render(None), || render(Some(1))];
         for filter in filters {
             assert!(
-                confined(filter, forbidden).is_none_or(|all| all == [true; 5]),
+                confined(filter, forbidden).is_none_or(|all| all == [true; 7]),
                 "{:?}",
                 confined(filter, forbidden)
             );
@@ -338,6 +373,6 @@ mod tests {
         };
         let Some((files, thread)) = confined(|| render(None), tried) else { return };
         assert_eq!(files, Ok(()));
-        assert_eq!(thread.expect("a thread").expect("it ends"), [true; 5]);
+        assert_eq!(thread.expect("a thread").expect("it ends"), [true; 7]);
     }
 }

@@ -1,10 +1,19 @@
 //! Who called sudo, doas or pkexec, as these tell it, and what the machine's database of users knows of them.
+//!
+//! A program with glibc inside reads `/etc/passwd` and `/etc/group` itself, as musl does: there glibc would load the machine's own
+//! modules (`nsswitch.conf`), which work with the glibc of that machine alone.
 
 use std::{
     ffi::{CStr, CString, OsStr, c_char},
+    fs,
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
 };
+
+/// The C library is inside, and is glibc.
+const GLIBC_INSIDE: bool = cfg!(all(target_env = "gnu", target_feature = "crt-static"));
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
 
 /// Room for an entry of the database.
 const ROOM: usize = 16 << 10;
@@ -60,6 +69,7 @@ enum Key {
     Name(String),
 }
 
+#[derive(Debug, PartialEq, Eq)]
 struct Entry {
     uid: u32,
     gid: u32,
@@ -67,7 +77,52 @@ struct Entry {
     home: PathBuf,
 }
 
+impl Entry {
+    /// The first of a `passwd(5)` that `key` names.
+    fn among(passwd: &[u8], key: &Key) -> Option<Entry> {
+        passwd.split(|byte| *byte == b'\n').filter_map(Entry::of_line).find(|entry| match key {
+            Key::Uid(uid) => entry.uid == *uid,
+            Key::Name(name) => entry.name == *name,
+        })
+    }
+
+    /// `name:password:uid:gid:comment:home:shell`
+    fn of_line(line: &[u8]) -> Option<Entry> {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+        let [name, _, uid, gid, _, home, _] = fields.as_slice() else { return None };
+        Some(Entry {
+            uid: number(uid)?,
+            gid: number(gid)?,
+            name: String::from_utf8_lossy(name).into_owned(),
+            home: PathBuf::from(OsStr::from_bytes(home)),
+        })
+    }
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// `gid`, and the groups of a `group(5)` that list `name` (`name:password:gid:member,member`).
+fn groups_among(group: &[u8], name: &str, gid: u32) -> Vec<libc::gid_t> {
+    let member_of = |line: &[u8]| {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+        let [_, _, gid, members] = fields.as_slice() else { return None };
+        members.split(|byte| *byte == b',').any(|member| member == name.as_bytes()).then(|| number(gid)).flatten()
+    };
+    let mut groups = vec![gid];
+    for more in group.split(|byte| *byte == b'\n').filter_map(member_of).take(MOST_GROUPS) {
+        if !groups.contains(&more) {
+            groups.push(more);
+        }
+    }
+    groups
+}
+
 fn entry(key: &Key) -> Option<Entry> {
+    if GLIBC_INSIDE {
+        return Entry::among(&fs::read(PASSWD).ok()?, key);
+    }
     let mut room: Vec<c_char> = vec![0; ROOM];
     // SAFETY: all of its members are numbers and pointers, of which null is one.
     let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
@@ -97,6 +152,12 @@ fn entry(key: &Key) -> Option<Entry> {
 
 /// All groups of a user with this name and group. Where the machine does not know them: that group.
 fn groups(name: Option<&str>, gid: u32) -> Vec<libc::gid_t> {
+    if GLIBC_INSIDE {
+        return match (name, fs::read(GROUP)) {
+            (Some(name), Ok(group)) => groups_among(&group, name, gid),
+            _ => vec![gid],
+        };
+    }
     let Some(name) = name.and_then(|name| CString::new(name).ok()) else { return vec![gid] };
     let mut room = 64;
     while room <= MOST_GROUPS {
@@ -139,6 +200,20 @@ mod tests {
         assert_eq!(groups(Some("nobody-has-this-name"), 1234), [1234]);
         assert_eq!(groups(None, 7), [7]);
         assert!(groups(Some("root"), 0).contains(&0));
+    }
+
+    #[test]
+    fn files_are_read_as_the_c_library_reads_them() {
+        let passwd = b"# no entry\nroot:x:0:0:root:/root:/bin/sh\nbroken:x:one:1::/:/bin/sh\n\nann:x:1000:100:A, B:/home/ann:\nann:x:7:7::/:/x";
+        let ann = Entry { uid: 1000, gid: 100, name: "ann".into(), home: "/home/ann".into() };
+        assert_eq!(Entry::among(passwd, &Key::Uid(1000)).as_ref(), Some(&ann));
+        assert_eq!(Entry::among(passwd, &Key::Name("ann".into())), Some(ann));
+        assert_eq!(Entry::among(passwd, &Key::Name("broken".into())), None);
+        let group = b"users:x:100:\nadm:x:4:bob,ann\nwheel:x:10:anna\nagain:x:4:ann\nbroken:x:five:ann\nshort:x:6\nlast:x:9:ann";
+        assert_eq!(groups_among(group, "ann", 100), [100, 4, 9]);
+        // Of this machine, both ways say the same.
+        let root = entry(&Key::Uid(0));
+        assert!(root.is_some() && root == fs::read(PASSWD).ok().and_then(|all| Entry::among(&all, &Key::Uid(0))));
     }
 
     #[test]
