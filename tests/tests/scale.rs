@@ -16,7 +16,7 @@ use numatrace::{
     tui::{UiMessage, history::Window, state::Key},
 };
 use numatrace_common::{
-    abi::{Slice, Task, Tick, slice_flags, task_event},
+    abi::{self, Slice, Task, Tick, Touches, Where, Words, slice_flags, task_event},
     config::MAX_RINGS,
 };
 use numatrace_tests::{
@@ -272,6 +272,59 @@ fn peak_at_home(threads: u32, dashboard: Option<Window>) -> usize {
     peak(model, &mut next, dashboard)
 }
 
+/// As [`peak_at_home`], and each thread touches pages of two nodes from some places.
+fn peak_touching(threads: u32, places: u32, dashboard: Option<Window>) -> usize {
+    let mut machine = Machine::new(threads);
+    let mut events = Vec::new();
+    machine.attach(&mut events);
+    (0..2).for_each(|_| machine.round(&mut events));
+    let model = machine.model();
+    let mut script = Script::new(machine.setup(), events);
+    let mut touched = false;
+    let mut next = |records: &mut Vec<u8>| {
+        let status = script.next_batch(&mut |record| records.extend_from_slice(record)).expect("a possible script");
+        if status == SourceStatus::Ended && !touched {
+            touched = true;
+            touches(&machine, places, records);
+            return true;
+        }
+        status != SourceStatus::Ended
+    };
+    peak(model, &mut next, dashboard)
+}
+
+/// Records of page touches of every thread, and a tick.
+fn touches(machine: &Machine, places: u32, records: &mut Vec<u8>) {
+    /// Different texts: mappings and functions of one program.
+    const TEXTS: u32 = 256;
+    let at = machine.at + STEP;
+    for id in 1..=TEXTS {
+        let text = format!("program::function_{id:03}");
+        let mut piece = [0; abi::PATH_PIECE];
+        piece[..text.len()].copy_from_slice(text.as_bytes());
+        let header = Words::header(at, 0, 0);
+        records.extend(Words { header, id, offset: 0, total: text.len() as u16, piece }.as_bytes());
+    }
+    for n in 0..machine.threads {
+        let (tid, tgid) = (FIRST + n, FIRST + n / 64 * 64);
+        let home = (n % Machine512::CPUS / Machine512::OF_NODE) as u16;
+        for page_node in [home, (home + 1) % 16] {
+            let header = Touches::header(at, 0, 0);
+            let counts = [1_000 + u64::from(n); abi::touch::COUNTS];
+            let of_thread = Touches { header, tid, tgid, cpu_node: home, page_node, counts, ..Touches::default() };
+            records.extend(of_thread.as_bytes());
+        }
+        for place in 0..places {
+            let (mapping, symbol) = (1 + place % 4, 1 + (n + place) % TEXTS);
+            let header = Where::header(at, 0, 0);
+            let (local, remote) = (100 + u64::from(place), 10);
+            let one = Where { header, tid, tgid, mapping, symbol, local, remote, ..Where::default() };
+            records.extend(one.as_bytes());
+        }
+    }
+    records.extend(Tick { header: Tick::header(at, 0, 0), wall_ns: at }.as_bytes());
+}
+
 /// The same where threads run everywhere for some seconds: four turns of each in a second, each on another CPU than the one before, woken by
 /// another thread and behind a third; waits of all lengths, half of them after preemption.
 fn peak_everywhere(threads: u32, seconds: u64, dashboard: Option<Window>) -> usize {
@@ -334,6 +387,16 @@ fn memory_is_bounded_however_many_threads() {
     for window in [Window::Start, Window::Interval, Window::TenSeconds] {
         let what = format!("10,000 threads, each on its CPU, with the dashboard, window {}", window.name());
         check(&what, peak_at_home(THREADS, Some(window)), goal);
+    }
+    // 64 places are the most that are kept of a thread.
+    for (places, most, with_dashboard) in [(8, goal, goal * 3 / 2), (64, goal * 2, goal * 5 / 2)] {
+        let what = format!("10,000 threads, each on its CPU, that touch pages from {places} places");
+        check(&what, peak_touching(THREADS, places, None), most);
+        check(
+            &format!("{what}, with the dashboard"),
+            peak_touching(THREADS, places, Some(Window::Start)),
+            with_dashboard,
+        );
     }
     // It shows one snapshot while the next is made.
     let everywhere = peak_everywhere(THREADS, SECONDS, Some(Window::Start));

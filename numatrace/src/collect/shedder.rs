@@ -83,6 +83,8 @@ pub(super) struct Shedder {
     since_back: u32,
     /// It is because of what was lost.
     for_loss: bool,
+    /// The limit led there: samples take their part of it.
+    no_samples: bool,
     not_held: bool,
 }
 
@@ -96,6 +98,7 @@ impl Shedder {
             patience: PATIENCE.0,
             since_back: u32::MAX,
             for_loss: false,
+            no_samples: false,
             not_held: false,
         }
     }
@@ -134,7 +137,8 @@ impl Shedder {
         }
         let rung = rung(self.at);
         // Samples take no room from turns.
-        Rung { no_samples: rung.no_samples && !self.for_loss, ..rung }
+        self.no_samples &= self.at > 0;
+        Rung { no_samples: self.no_samples, ..rung }
     }
 
     fn down(&mut self, to: usize, for_loss: bool) {
@@ -145,6 +149,7 @@ impl Shedder {
             self.patience = (self.patience * 2).min(PATIENCE.1);
             self.since_back = u32::MAX;
         }
+        self.no_samples |= !for_loss;
         (self.at, self.calm, self.losing, self.for_loss) = (to, 0, 0, for_loss);
     }
 
@@ -249,6 +254,24 @@ mod tests {
         // A little of it is no reason.
         let little = Seen { overhead: 0.0, wanted: 1_000_000, lost: 10 };
         assert_eq!((0..10).map(|_| shedder.look(little)).last(), Some(Rung::ALL));
+    }
+
+    #[test]
+    fn loss_brings_back_nothing_that_the_limit_took() {
+        let mut shedder = Shedder::new(MaxOverhead::Share(0.02));
+        let over = Seen { overhead: 0.03, wanted: 1000, lost: 0 };
+        assert!(shedder.look(over).no_samples);
+        let lossy = Seen { overhead: 0.019, wanted: 1000, lost: 100 };
+        shedder.look(lossy);
+        let rung = shedder.look(lossy);
+        assert!(rung.no_samples && rung.every == 2 && shedder.is_for_loss(), "{rung:?}");
+        let calm = Seen { overhead: 0.001, wanted: 1000, lost: 0 };
+        assert_eq!((0..20 * LAST).map(|_| shedder.look(calm)).last(), Some(Rung::ALL));
+        // Loss alone leaves samples there, until the limit asks for more.
+        let mut shedder = Shedder::new(MaxOverhead::Share(0.02));
+        shedder.look(lossy);
+        assert!(!shedder.look(lossy).no_samples);
+        assert!(shedder.look(over).no_samples);
     }
 
     #[test]

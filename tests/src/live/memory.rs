@@ -57,6 +57,20 @@ impl MemoryLimit {
         Ok(limit)
     }
 
+    /// Leaves room for this much more than is used now, and says how much that was.
+    ///
+    /// # Errors
+    /// Where the kernel does not take the limit.
+    pub fn leave(&self, bytes: u64) -> Result<u64> {
+        let (used, limit) = match self.0.join("memory.current") {
+            used if used.exists() => (used, "memory.max"),
+            _ => (self.0.join("memory.usage_in_bytes"), "memory.limit_in_bytes"),
+        };
+        let used: u64 = fs::read_to_string(used)?.trim().parse()?;
+        fs::write(self.0.join(limit), (used + bytes).to_string()).context("cannot set a memory limit")?;
+        Ok(used)
+    }
+
     /// A command whose memory counts there: a shell enters the cgroup and becomes the program.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("sh");

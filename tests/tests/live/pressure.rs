@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     ("a_fork_bomb_is_counted_and_memory_stays_bounded", fork_bomb),
     ("a_memory_limit_that_is_enough_changes_nothing", enough_memory),
     ("a_memory_limit_that_is_too_small_leaves_nothing_behind", too_little_memory),
+    ("a_memory_limit_that_is_reached_while_it_traces_leaves_nothing_behind", memory_ends),
 ];
 
 /// What numatrace may grow by, whatever it traces here: rings and lanes that are read into memory at once, and ended threads.
@@ -194,4 +195,25 @@ fn too_little_memory() -> Result<()> {
         nothing_left(&before)?;
     }
     Ok(())
+}
+
+/// Threads end by the ten thousand, of which it keeps thousands: more than there is room for.
+fn memory_ends() -> Result<()> {
+    let mut workload = Workload::start(&["threads", "100000", "--millis", "3000"])?;
+    let before = bpf::programs()?;
+    let (limit, mut tracer) = limited(64, workload.pid)?;
+    tracer.next_report()?;
+    let used = limit.leave(2 << 20)?;
+    let done = workload.run()?;
+    workload.finish()?;
+    // It may have been ended long ago.
+    let _ = tracer.signal(libc::SIGINT);
+    let status = tracer.end_within(Duration::from_secs(30))?;
+    let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGKILL);
+    let said = tracer.stderr();
+    println!("{} MiB and 2 more: {status}, {}", mib(used), said.trim());
+    ensure!(killed || status.code() == Some(1) && said.matches("numatrace: ").count() == 1, "{status}: {said}");
+    // The target went on.
+    ensure!(done.facts["spawner"]["started"].as_u64() > Some(1_000), "{}", done.facts["spawner"]);
+    nothing_left(&before)
 }

@@ -42,7 +42,7 @@ fn held() -> Result<()> {
     let (done, report) = trace(&WORKLOAD, &["--max-overhead", &format!("{:.3}%", 100.0 * limit)])?;
     let (takes, shed) = (overhead(&report)?, &report.0["self"]["shed"]);
     ensure!(shed["not_held"] == false, "{takes} of {limit}: {shed}");
-    // It is looked at twice a second and held on average.
+    // It is looked at once a second and held on average.
     ensure!(takes <= 1.2 * limit, "it takes {takes}, and may take {limit}: {shed}");
     println!("{takes:.4} of {limit:.4}; one record for {} turns", shed["every"]);
     equal_to_proc(&done, &report)

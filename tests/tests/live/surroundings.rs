@@ -7,16 +7,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use numatrace::snapshot::sources::PLACEMENT;
 use numatrace_tests::{
     bench::floor,
-    live::{Report, Tracer, Workload, bpf, equal_to_proc, program},
+    live::{
+        Report, Tracer, Workload, bpf,
+        credentials::{BPF as CAP_BPF, PERFMON as CAP_PERFMON},
+        equal_to_proc, program,
+        touches::{Touched, start},
+    },
+    workload::Kind,
 };
 
-use crate::{Case, Scratch};
+use crate::{Case, Scratch, rights::as_nobody};
 
 pub const CASES: &[Case] = &[
     ("processes_hidden_by_hidepid_are_traced_and_their_absence_is_explained", hidepid),
     ("entries_of_proc_that_cannot_be_read_are_left_out", broken_proc),
+    ("files_of_others_that_may_not_be_read_are_left_out_with_a_reason", unreadable),
     ("processes_that_vanish_while_proc_is_read_are_no_failure", vanishing),
     ("two_at_once_count_the_same", two_at_once),
     ("beside_another_tracer_on_the_same_hooks_it_counts_the_same", beside_another),
@@ -91,6 +99,30 @@ fn broken_proc() -> Result<()> {
         let thread = report.thread(*tid)?;
         ensure!(thread.comm() == name && thread.number("/runq/wakeup/count")? > 0, "{name}: {}", thread.0);
     }
+    Ok(())
+}
+
+/// Root's process, seen by nobody with the rights to trace alone: its folder is there, and its mappings, its program and its pages
+/// answer with "Permission denied".
+fn unreadable() -> Result<()> {
+    let scratch = Scratch::new("unreadable")?;
+    let mut workload = start(Kind::Anon, 8_192, (0, 0))?;
+    let mut command = as_nobody(&scratch, &[CAP_BPF, CAP_PERFMON])?;
+    command.args(["live", "-f", "json", "--interval", "200ms", "--comm", "toucher"]);
+    let mut tracer = Tracer::spawn(command)?;
+    tracer.next_report()?;
+    let done = workload.run()?;
+    let report = tracer.stop()?;
+    let tid = workload.tid("toucher")?;
+    workload.finish()?;
+    Touched::new(Kind::Anon, (0, 0), done, tid).is_exact(&report)?;
+    let thread = report.thread(tid)?;
+    ensure!(thread.comm() == "toucher", "{}", thread.0);
+    let places = thread.0["where"].to_string();
+    ensure!(places.contains("its mappings cannot be read: Permission denied"), "{places}");
+    ensure!(report.0["placement_pages"].is_null(), "{}", report.0["placement_pages"]);
+    let scans = report.sources(&PLACEMENT).next().context("no scans of pages among the sources")?;
+    ensure!(scans["state"] == "off" && scans["reason"].to_string().contains("CAP_SYS_ADMIN"), "{scans}");
     Ok(())
 }
 
