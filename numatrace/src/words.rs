@@ -150,8 +150,11 @@ pub fn shed(cost: &SelfCost) -> Option<String> {
     if shed.is_on() {
         when.push(format!("now {}", what(shed.every, &shed.left_out)));
     }
-    let why = match (shed.for_loss, cost.max_overhead) {
-        (false, Some(limit)) => format!("to stay below {} of the machine's CPU time", percent(limit)),
+    let limit = cost.max_overhead.map(|limit| format!("to stay below {} of the machine's CPU time", percent(limit)));
+    let why = match (shed.for_loss, limit) {
+        (false, Some(limit)) => limit,
+        // Loss leads to fewer records alone.
+        (true, Some(limit)) if !shed.left_out.is_empty() => format!("{limit}, and because records were lost"),
         _ => "because records were lost".into(),
     };
     let held = if shed.not_held { "; it is not enough, and there is nothing more to leave out" } else { "" };

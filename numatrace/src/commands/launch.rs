@@ -15,7 +15,10 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::{rights::user::invoking_user, text::display_bytes};
+use crate::{
+    rights::user::{invoking_user, unknown_invoking_user},
+    text::display_bytes,
+};
 
 /// How long a command may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
@@ -44,10 +47,16 @@ impl Launched {
     /// Forks, and holds the child before exec. Under sudo it will run as the user who called sudo.
     ///
     /// # Errors
-    /// When there can be no more processes.
+    /// When there can be no more processes, or it cannot be told as whom it should run.
     pub fn hold(command: &[OsString], stdio: Stdio) -> anyhow::Result<Launched> {
         use std::os::unix::ffi::OsStrExt;
         let (program, arguments) = command.split_first().context("no command was given")?;
+        if let Some(user) = unknown_invoking_user() {
+            bail!(
+                "the command would run as root: whoever called {user} is not among the users that this program can look up; \
+                 call numatrace with sudo, or start the command first and trace it with --pid"
+            );
+        }
         let (pid_reader, pid_writer) = io::pipe().context("cannot make a pipe")?;
         let (gate_reader, gate) = io::pipe().context("cannot make a pipe")?;
         let mut child = Command::new(program);

@@ -9,7 +9,7 @@
 //!
 //! Memory is bounded by [`Limits`]: a thread costs about 1 KB, 8 bytes for each bucket that a wait of it fell into (see
 //! `buckets.rs`), 640 bytes once it ran in a second slot of its track (see `track.rs`), up to 16 times 24 bytes for
-//! wakers and for culprits, 8 bytes for each node, 10 bytes for each CPU it ran on, up to 32 (see `residency.rs`), 76 bytes for each pair of nodes between which it touched pages,
+//! wakers and for culprits, 8 bytes for each node, 10 bytes for each CPU it ran on, up to 32 (see `residency.rs`), 150 bytes once it touched a page, and 72 for each pair of nodes between which it did,
 //! 64 places of 80 bytes that it touched them from (see `pages.rs`), and 160 bytes where it lived when a recording began in
 //! the middle (see `thread/base.rs`); the sums over all threads cost 0.5 MB, the paths of cgroups and the names of places
 //! 4,096 bytes each at most, escapes apart, and the last events 0.3 MB (see `notable.rs`). Nothing is allocated for an event, except when a thread does something for the first time (is heard of,

@@ -1,5 +1,6 @@
 //! Page touches of a thread: how many from which node on which, by kind, and where they come from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use numatrace_common::abi::{self, NO_NODE, touch};
@@ -25,8 +26,8 @@ impl Cell {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Touched {
-    /// By [`touch`], in the order of cells: most threads have one or two, for which nodes of a map would be ten times as large.
-    pub(super) cells: Vec<(Cell, [u64; touch::COUNTS])>,
+    /// By [`touch`]. Boxed: most threads have one or two cells, and a map's first node has room for eleven.
+    pub(super) cells: BTreeMap<Cell, Box<[u64; touch::COUNTS]>>,
     /// Time in hint faults.
     pub(super) hint_ns: u64,
     pub(super) places: TopPlaces,
@@ -43,12 +44,12 @@ impl Touched {
     }
 
     pub(super) fn count(&mut self, cell: Cell, counts: &[u64; touch::COUNTS]) {
-        let at = self.cells.binary_search_by_key(&cell, |(cell, _)| *cell).unwrap_or_else(|at| {
-            self.cells.reserve_exact(1 + self.cells.len() / 2);
-            self.cells.insert(at, (cell, [0; touch::COUNTS]));
-            at
-        });
-        self.cells[at].1.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
+        self.cells
+            .entry(cell)
+            .or_default()
+            .iter_mut()
+            .zip(counts)
+            .for_each(|(sum, count)| *sum = sum.saturating_add(*count));
     }
 
     /// Adds everything to another one.

@@ -228,7 +228,7 @@ impl Model {
         let mut migrated = 0u64;
         for (cell, counts) in &touched.cells {
             let known = cell.cpu_node != NO_NODE && cell.page_node != NO_NODE;
-            for (kind, (sum, count)) in kinds.iter_mut().zip(counts).enumerate() {
+            for (kind, (sum, count)) in kinds.iter_mut().zip(counts.iter()).enumerate() {
                 let part = match () {
                     () if !known => &mut sum.unknown,
                     () if cell.cpu_node == cell.page_node => &mut sum.local,

@@ -2,7 +2,8 @@
 //! whoever got hold of such a thread executes nothing, opens no sockets and traces nobody. Nor can memory become executable, or a
 //! process be made.
 //!
-//! What is not called by numatrace's own code stands in the lists as glibc and musl need it, on x86-64 and AArch64.
+//! What is not called by numatrace's own code stands in the lists as glibc and musl need it, on x86-64 and AArch64; but for `tkill`, by which
+//! musl aborts: it can name threads of other processes. Without it an abort ends in a fault.
 
 use std::collections::BTreeMap;
 
@@ -227,7 +228,7 @@ impl List {
         self.only(libc::SYS_mprotect, NO_CODE)
     }
 
-    /// A signal to a thread of this process: how a C library stops a thread, or aborts.
+    /// A signal to a thread of this process: how the process stops itself, and how glibc aborts.
     fn of_own_process(&mut self) -> Result<()> {
         let own = u64::from(std::process::id());
         self.only(libc::SYS_tgkill, &[&[(0, SeccompCmpOp::Eq, own)]])
@@ -297,28 +298,22 @@ mod tests {
         std::os::unix::net::UnixDatagram::pair().map(drop)
     }
 
-    /// Something for an address whose low half is 0, over one end of a pair.
+    /// Something for an address whose low half is 0, where nothing is, over one end of a pair.
     fn addressed() -> io::Result<()> {
         let (from, _to) = std::os::unix::net::UnixStream::pair()?;
-        let (access, how) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: no preconditions.
-        let own = unsafe { libc::gettid() }.unsigned_abs() as usize;
-        // Each thread has its own.
-        let place = std::ptr::without_provenance_mut((1 + own % 0x3000) << 32);
-        // SAFETY: a new mapping where none is, or elsewhere, which is given back below.
-        let start = unsafe { libc::mmap(place, 4_096, access, how | libc::MAP_FIXED_NOREPLACE, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_un>()).unwrap_or(0);
-        // SAFETY: a byte to send, and an address of that length in the mapping, of zeroes.
+        let (address, length) = (std::ptr::without_provenance(1 << 32), size_of::<libc::sockaddr_un>());
+        // SAFETY: a byte to send; the kernel reads the address, or says that it cannot.
         let sent = unsafe {
-            libc::sendto(from.as_raw_fd(), c"x".as_ptr().cast(), 1, libc::MSG_NOSIGNAL, start.cast(), length)
+            libc::sendto(
+                from.as_raw_fd(),
+                c"x".as_ptr().cast(),
+                1,
+                libc::MSG_NOSIGNAL,
+                address,
+                length as libc::socklen_t,
+            )
         };
-        let error = io::Error::last_os_error();
-        // SAFETY: what was mapped above, and nothing refers to it.
-        unsafe { libc::munmap(start, 4_096) };
-        if sent < 0 { Err(error) } else { Ok(()) }
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Each fails with another number, or succeeds, where no filter stands in the way.

@@ -10,6 +10,8 @@ use std::{
     path::PathBuf,
 };
 
+use crate::text::display_str;
+
 /// The C library is inside, and is glibc.
 const GLIBC_INSIDE: bool = cfg!(all(target_env = "gnu", target_feature = "crt-static"));
 const PASSWD: &str = "/etc/passwd";
@@ -33,13 +35,31 @@ pub struct User {
     pub groups: Vec<libc::gid_t>,
 }
 
+fn is_root() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// The user who called sudo, doas or pkexec, where there is one and we are root.
 pub fn invoking_user() -> Option<User> {
-    // SAFETY: no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return None;
     }
     told_by(&|name| std::env::var(name).ok())
+}
+
+/// Who called doas or pkexec, as these name them, where we are root and the machine's database of users does not have them.
+pub fn unknown_invoking_user() -> Option<String> {
+    if !is_root() {
+        return None;
+    }
+    unknown_of(&|name| std::env::var(name).ok())
+}
+
+fn unknown_of(var: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let named = var("DOAS_USER").map(|name| format!("doas, {name},"));
+    let named = named.or_else(|| var("PKEXEC_UID").map(|uid| format!("pkexec, uid {uid},")))?;
+    told_by(var).is_none().then(|| display_str(&named))
 }
 
 /// From the environment: sudo tells numbers and the name, doas the name, pkexec the number.
@@ -193,6 +213,12 @@ mod tests {
         assert_eq!(told(&[("DOAS_USER", "nobody-has-this-name")]), None);
         assert_eq!(told(&[("PKEXEC_UID", "-1")]), None);
         assert_eq!(told(&[]), None);
+        let unknown = |vars: &[(&str, &str)]| {
+            unknown_of(&|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(unknown(&[("DOAS_USER", "nobody-has-this-name")]).as_deref(), Some("doas, nobody-has-this-name,"));
+        assert_eq!(unknown(&[("PKEXEC_UID", "-1")]).as_deref(), Some("pkexec, uid -1,"));
+        assert_eq!((unknown(&[("DOAS_USER", "root")]), unknown(&sudo), unknown(&[])), (None, None, None));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Shed {
     pub turns: u64,
     /// What is not looked at, at the end.
     pub left_out: Vec<&'static str>,
-    /// Records were lost, and that is why; else because of `max_overhead`.
+    /// The last step was because records were lost; else because of `max_overhead`, as is all of `left_out`.
     pub for_loss: bool,
     /// Everything that can be left out is, and `overhead` is still above its limit.
     pub not_held: bool,

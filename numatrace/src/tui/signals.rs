@@ -56,12 +56,14 @@ impl Signals {
     /// When the kernel refuses, which it does not for this signal.
     pub fn stop_self(&self) -> io::Result<()> {
         change(libc::SIGTSTP, Some(libc::SIG_DFL))?;
-        // SAFETY: raise has no preconditions; with the default action the call returns after SIGCONT.
-        unsafe { libc::raise(libc::SIGTSTP) };
+        // Not raise(3), which with musl is a call that the thread's filter refuses: it can name threads of other processes.
+        // SAFETY: numbers alone; with the default action the call returns after SIGCONT.
+        let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), libc::SIGTSTP) };
+        let refused = (sent != 0).then(io::Error::last_os_error);
         if self.before.iter().any(|(signal, _)| *signal == libc::SIGTSTP) {
             change(libc::SIGTSTP, Some(note as *const () as libc::sighandler_t))?;
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 }
 

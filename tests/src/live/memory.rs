@@ -66,6 +66,9 @@ impl MemoryLimit {
             used if used.exists() => (used, "memory.max"),
             _ => (self.0.join("memory.usage_in_bytes"), "memory.limit_in_bytes"),
         };
+        // What does not fit is not to go elsewhere; where there is no swap, there is no such file.
+        let _ = fs::write(self.0.join("memory.swap.max"), "0");
+        let _ = fs::write(self.0.join("memory.swappiness"), "0");
         let used: u64 = fs::read_to_string(used)?.trim().parse()?;
         fs::write(self.0.join(limit), (used + bytes).to_string()).context("cannot set a memory limit")?;
         Ok(used)
