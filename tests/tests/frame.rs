@@ -78,8 +78,9 @@ fn a_frame_takes_as_much_memory_however_many_threads_there_are() {
     for keys in ["", "m", "g", "gZ", "ggZ", "/worker", "c", "cKJ"] {
         let of = |threads| frame(&mut dashboard(threads, keys));
         let ((few, few_bytes), (many, many_bytes)) = (of(400), of(4_000));
-        // Longer numbers are longer texts: a few bytes.
-        assert!(many.abs_diff(few) < 64 && many_bytes.abs_diff(few_bytes) < 4_096, "{keys}: {few} and {many}");
+        // Longer numbers are longer texts, and a few are drawn or not by chance. A pointer for each of 3,600 threads more is twice this.
+        let differ = (many.abs_diff(few), many_bytes.abs_diff(few_bytes));
+        assert!(differ.0 < 64 && differ.1 < 12_288, "{keys}: {few} and {many}, {few_bytes} and {many_bytes} bytes");
     }
 }
 
