@@ -257,30 +257,15 @@ fn peak(mut model: Model, next: Batches<'_>, dashboard: Option<Window>) -> usize
     }
 }
 
-/// The same where each thread has its CPU, and some move.
-fn peak_at_home(threads: u32, dashboard: Option<Window>) -> usize {
+/// The same where each thread has its CPU, and some move; with `places`, each touches pages of two nodes from so many.
+fn peak_at_home(threads: u32, places: u32, dashboard: Option<Window>) -> usize {
     let mut machine = Machine::new(threads);
     let mut events = Vec::new();
     machine.attach(&mut events);
     (0..2).for_each(|_| machine.round(&mut events));
     let model = machine.model();
     let mut script = Script::new(machine.setup(), events);
-    let mut next = |records: &mut Vec<u8>| {
-        let status = script.next_batch(&mut |record| records.extend_from_slice(record)).expect("a possible script");
-        status != SourceStatus::Ended
-    };
-    peak(model, &mut next, dashboard)
-}
-
-/// As [`peak_at_home`], and each thread touches pages of two nodes from some places.
-fn peak_touching(threads: u32, places: u32, dashboard: Option<Window>) -> usize {
-    let mut machine = Machine::new(threads);
-    let mut events = Vec::new();
-    machine.attach(&mut events);
-    (0..2).for_each(|_| machine.round(&mut events));
-    let model = machine.model();
-    let mut script = Script::new(machine.setup(), events);
-    let mut touched = false;
+    let mut touched = places == 0;
     let mut next = |records: &mut Vec<u8>| {
         let status = script.next_batch(&mut |record| records.extend_from_slice(record)).expect("a possible script");
         if status == SourceStatus::Ended && !touched {
@@ -382,26 +367,26 @@ fn memory_is_bounded_however_many_threads() {
     };
     // One after the other: the allocator counts for all threads of this program. 64 MB, not MiB.
     let goal = 64_000_000;
-    check("10,000 threads, each on its CPU", peak_at_home(THREADS, None), goal);
+    check("10,000 threads, each on its CPU", peak_at_home(THREADS, 0, None), goal);
     check("10,000 threads everywhere", peak_everywhere(THREADS, SECONDS, None), goal);
     for window in [Window::Start, Window::Interval, Window::TenSeconds] {
         let what = format!("10,000 threads, each on its CPU, with the dashboard, window {}", window.name());
-        check(&what, peak_at_home(THREADS, Some(window)), goal);
+        check(&what, peak_at_home(THREADS, 0, Some(window)), goal);
     }
     // 64 places are the most that are kept of a thread.
     for (places, most, with_dashboard) in [(8, goal, goal * 3 / 2), (64, goal * 2, goal * 5 / 2)] {
         let what = format!("10,000 threads, each on its CPU, that touch pages from {places} places");
-        check(&what, peak_touching(THREADS, places, None), most);
+        check(&what, peak_at_home(THREADS, places, None), most);
         check(
             &format!("{what}, with the dashboard"),
-            peak_touching(THREADS, places, Some(Window::Start)),
+            peak_at_home(THREADS, places, Some(Window::Start)),
             with_dashboard,
         );
     }
     // It shows one snapshot while the next is made.
     let everywhere = peak_everywhere(THREADS, SECONDS, Some(Window::Start));
     check("10,000 threads everywhere, with the dashboard", everywhere, 2 * goal);
-    check("50,000 threads, each on its CPU", peak_at_home(50_000, None), 5 * goal / 2);
+    check("50,000 threads, each on its CPU", peak_at_home(50_000, 0, None), 5 * goal / 2);
 }
 
 /// A turn of a thread.
