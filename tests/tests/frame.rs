@@ -66,11 +66,13 @@ fn dashboard(threads: u32, keys: &str) -> App {
     app
 }
 
+/// The least of some frames: the same frame takes up to 10 allocations and
+/// 5 KB more or less each time, probably by the order of hash maps in ratatui's layout.
 fn frame(app: &mut App) -> (usize, usize) {
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a test terminal");
     let mut draw = || app.draw(&mut terminal, Instant::now()).map(drop).expect("a test terminal never fails");
     draw();
-    taken(draw)
+    (0..16).map(|_| taken(&mut draw)).min().expect("there are some")
 }
 
 #[test]
@@ -78,9 +80,8 @@ fn a_frame_takes_as_much_memory_however_many_threads_there_are() {
     for keys in ["", "m", "g", "gZ", "ggZ", "/worker", "c", "cKJ"] {
         let of = |threads| frame(&mut dashboard(threads, keys));
         let ((few, few_bytes), (many, many_bytes)) = (of(400), of(4_000));
-        // Longer numbers are longer texts, and a few are drawn or not by chance. A pointer for each of 3,600 threads more is twice this.
-        let differ = (many.abs_diff(few), many_bytes.abs_diff(few_bytes));
-        assert!(differ.0 < 64 && differ.1 < 12_288, "{keys}: {few} and {many}, {few_bytes} and {many_bytes} bytes");
+        // Longer numbers are longer texts: a few bytes.
+        assert!(many.abs_diff(few) < 64 && many_bytes.abs_diff(few_bytes) < 4_096, "{keys}: {few} and {many}");
     }
 }
 
